@@ -1,0 +1,46 @@
+# `make repro` does the main job, `make test` runs the tests; each sets up what it needs.
+# EXTRA=gpu installs TensorFlow's CUDA build instead of the CPU one.
+PYTHON ?= python3
+EXTRA  ?= cpu
+UV     := uv==0.13.9
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/ready-$(EXTRA)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro test setup lint lock clean
+
+repro: setup
+	dvc repro
+
+test: setup
+	python -m pytest
+
+lint: setup
+	ruff check . && ruff format --check .
+
+setup: $(READY) identity
+
+$(READY): requirements-$(EXTRA).lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Thaw needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$($(PYTHON) -V 2>&1): make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	python -m pip install --quiet --disable-pip-version-check $(UV)
+	@index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$(python -m pip config get global.index-url 2>/dev/null)}}; \
+	  $${index:+env UV_DEFAULT_INDEX="$$index"} uv pip sync --quiet --python $(BIN)/python --require-hashes $<
+	@touch $@
+
+# `dvc exp run` commits what it did and needs a name to do so; a user's own name is left alone.
+.PHONY: identity
+identity:
+	@git config user.name >/dev/null || git config --local user.name thaw
+	@git config user.email >/dev/null || git config --local user.email thaw@localhost
+
+lock: requirements-cpu.lock requirements-gpu.lock
+
+requirements-%.lock: pyproject.toml
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+	  --extra $* --extra dev --output-file $@ pyproject.toml
+
+clean:
+	rm -rf $(VENV)

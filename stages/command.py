@@ -1,0 +1,65 @@
+"""How a stage starts, refuses and leaves its files: whole or not at all."""
+
+import contextlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+
+class Refusal(Exception):
+    """Something the user gave cannot be used. Its text is the whole message the user sees:
+    what was given, what was expected and what to do."""
+
+
+def naming(offenders: list[str], most: int = 20) -> str:
+    """The offenders as an indented list: the first `most`, then how many more."""
+    lines = [f"  {offender}" for offender in offenders[:most]]
+    if len(offenders) > most:
+        lines.append(f"  ... and {len(offenders) - most} more")
+    return "\n".join(lines)
+
+
+def run(stage) -> None:
+    """Call `stage` with the command line's arguments. A refusal or Ctrl-C ends in one message
+    and a non-zero exit instead of a traceback."""
+    try:
+        stage(*sys.argv[1:])
+    except Refusal as refusal:
+        sys.exit(f"thaw: {refusal}")
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            "\nthaw: interrupted. What was finished is kept; the same command goes on from there.\n"
+        )
+        sys.stderr.flush()
+        os._exit(130)  # TensorFlow's threads would hold an ordinary exit for seconds
+
+
+@contextlib.contextmanager
+def whole(path: str | Path):
+    """Give a path to write a file or a folder to, and move it to `path` once all went well.
+
+    What is written is on disk before it gets its name; after a failure nothing is left.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    _remove(part)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield part
+        for file in [part] if part.is_file() else part.rglob("*"):
+            if file.is_file():
+                with open(file, "rb") as opened:
+                    os.fsync(opened.fileno())
+        _remove(path)
+        os.replace(part, path)
+    except BaseException:
+        _remove(part)
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

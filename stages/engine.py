@@ -1,0 +1,58 @@
+"""TensorFlow and Keras, started once, quietly and repeatably. Import both from here."""
+
+import contextlib
+import os
+import sys
+import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+
+@contextlib.contextmanager
+def _stderr_held():
+    """TensorFlow's C++ writes a dozen lines at import that no setting silences. They are shown
+    only when the import fails."""
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(original, held.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+
+
+with _stderr_held():
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()
+    tf.constant(0)  # the first operation logs too
+    import keras
+
+__all__ = ["arithmetic", "keras", "repeatable", "tf"]
+
+
+def repeatable(seed: int) -> None:
+    """Seed Python, NumPy and Keras, and have every operation give the same bits each time.
+
+    Source: keras.utils.set_random_seed and tf.config.experimental.enable_op_determinism.
+    """
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
+def arithmetic(precision: str):
+    """Layers made within compute in `precision`, float32 or bfloat16; variables stay float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,185 @@
+"""Stage finetune@F: a trained subnet on its backbone, whose end is thawed and trained with it."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+
+from stages.command import Refusal, run, whole
+from stages.engine import keras, repeatable
+from stages.images.arrays import Arrays
+from stages.images.augment import flips, layers, viewer
+from stages.networks.frozen import Frozen
+from stages.networks.output import probabilities
+from stages.params.backbone import Backbone
+from stages.params.base import load, read
+from stages.params.finetune import Finetune
+from stages.store import root
+from stages.training.batches import batches
+from stages.training.fit import fit
+from stages.training.rows import Rows
+from stages.training.saving import save_model
+
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05}
+"""Largest difference of a probability between the subnet on its features and the same subnet on
+its backbone. bfloat16 keeps 8 bits of a number, and sums in another order where the cut is."""
+
+
+def main(name: str) -> None:
+    """Write models/NAME: the model (uint8 pixels in, the output layer out), record.json and
+    DVCLive's learning curves."""
+    parameters = load(Finetune, "finetunes", name)
+    backbone = load(Backbone, "backbones", parameters.features)
+    seed = read("seed")
+    rows, images = Rows(), Arrays("data/images")
+    repeatable(seed)
+    weights = f"data/weights/{parameters.features}.npz"
+    frozen = Frozen(backbone, weights, images.rows.shape[1:], parameters.thaw_from)
+    subnet = keras.saving.load_model(f"models/{parameters.subnet}/model.keras", compile=False)
+    for layer in frozen.thawed.layers:
+        # as when the features were made; trained statistics would drift from the frozen part's
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    below = keras.Input(frozen.network.output_shape[1:], name="frozen")
+    end = keras.Model(below, subnet(frozen.thawed(below)))
+
+    cache = _Views(frozen, images, parameters)
+    train, validation = rows.of("train"), rows.of("validation")
+    cached = parameters.through == "cache"
+    cache.fill(train if cached else train[:0], pd.concat([validation, train[:64]]))
+    _agree(subnet, end, cache, validation if len(validation) else train[:64], parameters, backbone)
+
+    sigmoid = end.output_shape[-1] == 1
+    if cached:
+        model = end
+        data = batches(train, cache.drawn(train), parameters, seed, sigmoid)
+        held_out = batches(validation, cache.plain(validation), parameters, None, sigmoid)
+    else:
+        model = _augmented(frozen, end, parameters)
+        data = batches(train, _pixels(images, train), parameters, seed, sigmoid)
+        held_out = batches(validation, _pixels(images, validation), parameters, None, sigmoid)
+    recipe = {
+        "settings": {**parameters.model_dump(), "seed": seed},
+        "backbone": backbone.model_dump(),
+        "start": [str(values.sum(dtype="float64")) for values in end.get_weights()],
+        "data": rows.digest(),
+        "images": images.digest(),
+    }
+    with whole(f"models/{name}") as folder:
+        folder.mkdir()
+        record = fit(model, data, held_out, parameters, recipe, folder, from_trained=True)
+        save_model(_served(frozen, end, parameters), folder / "model.keras")
+        (folder / "record.json").write_text(record.json())
+    if record.kept == 0:
+        print("no epoch had a lower validation loss than the start: the start is kept")
+
+
+class _Views:
+    """The frozen part's outputs for the images and their views, in the store."""
+
+    def __init__(self, frozen: Frozen, images: Arrays, parameters: Finetune):
+        self.frozen, self.images, self.views = frozen, images, parameters.views
+        self.view = viewer(parameters.augmentation)
+        self.themselves = frozen.store()
+        self.changed = frozen.store(augmentation=parameters.augmentation.model_dump())
+
+    def fill(self, viewed: pd.DataFrame, plain: pd.DataFrame) -> None:
+        """Compute what is not there: all views of some rows, only the images of others.
+
+        Raises:
+            Refusal: the disk cannot hold it.
+        """
+        keys = [*dict.fromkeys([*viewed["pixels"], *plain["pixels"]])]
+        changed = [f"{key}-{n}" for n in range(1, self.views) for key in viewed["pixels"]]
+        new = len(self.themselves.missing(keys)) + len(self.changed.missing(changed))
+        shape = self.frozen.network.output_shape[1:]
+        size = new * int(np.prod(shape)) * np.dtype(self.frozen.dtype).itemsize
+        free = shutil.disk_usage(root()).free
+        print(f"outputs of the frozen part: {new:,} to compute, {size / 1e9:.2f} GB in the store")
+        if size > free:
+            raise Refusal(
+                f"{size / 1e9:.1f} GB are needed in {root()} and {free / 1e9:.1f} GB are free. "
+                f"Lower views, choose precision=bfloat16 (half the size), thaw later, or train with "
+                f"through=network."
+            )
+        self.frozen.fill(self.themselves, keys, self.images.__getitem__, "frozen part")
+        self.frozen.fill(self.changed, changed, self._changed, "frozen part, views")
+
+    def _changed(self, key: str) -> np.ndarray:
+        pixels, number = key.split("-")
+        return self.view(self.images[pixels], pixels, int(number))
+
+    def plain(self, rows: pd.DataFrame):
+        """Inputs for Batches: the images themselves."""
+        keys = rows["pixels"].to_list()
+        return lambda n, _: _stack(self.themselves[keys[i]] for i in n)
+
+    def drawn(self, rows: pd.DataFrame):
+        """Inputs for Batches: one view of each image, drawn anew each epoch."""
+        keys = rows["pixels"].to_list()
+
+        def draw(n: np.ndarray, random: np.random.Generator) -> np.ndarray:
+            views = random.integers(self.views, size=len(n))
+            return _stack(self._output(keys[i], view) for i, view in zip(n, views, strict=True))
+
+        return draw
+
+    def _output(self, pixels: str, view: int) -> np.ndarray:
+        return self.changed[f"{pixels}-{view}"] if view else self.themselves[pixels]
+
+
+def _stack(outputs) -> np.ndarray:
+    return np.stack(list(outputs)).astype("float32")
+
+
+def _pixels(images: Arrays, rows: pd.DataFrame):
+    places = images.rows_of(rows["pixels"])
+    return lambda n, _: images.rows[places[n]]
+
+
+def _agree(subnet, end, cache: _Views, rows, parameters: Finetune, backbone: Backbone) -> None:
+    """Assert that the assembled model starts where the subnet ended: the same preprocessing, the
+    same batch norm (keras-team/keras#6386 is what happens otherwise)."""
+    features = Arrays(f"data/features/{parameters.features}")
+    places = features.rows_of(rows["pixels"])
+    worst = 0.0
+    outputs = cache.plain(rows)
+    for start in range(0, len(rows), 64):
+        some = np.arange(start, min(start + 64, len(rows)))
+        on_features = subnet.predict_on_batch(features.rows[places[some]].astype("float32"))
+        assembled = end.predict_on_batch(outputs(some, None))
+        difference = probabilities(assembled) - probabilities(on_features)
+        worst = max(worst, float(np.abs(difference).max()))
+    tolerance = TOLERANCE[backbone.precision]
+    print(f"the start agrees with {parameters.subnet} within {worst:.1e} (allowed: {tolerance:g})")
+    if worst > tolerance:
+        raise Refusal(
+            f"the assembled model's probabilities differ from those of {parameters.subnet} on its "
+            f"features by {worst:.3f}, expected {tolerance:g} at most. Features and subnet must "
+            f"come from this backbone: dvc repro finetune@... makes them anew."
+        )
+
+
+def _augmented(frozen: Frozen, end: keras.Model, parameters: Finetune) -> keras.Model:
+    """The whole network on newly drawn augmentations of uint8 pixels."""
+    pixels = keras.Input(frozen.network.input_shape[1:], dtype="uint8", name="pixels")
+    x = keras.ops.cast(pixels, "float32")
+    for layer in layers(parameters.augmentation):
+        x = layer(x)
+    x = keras.ops.cast(keras.ops.round(keras.ops.clip(x, 0, 255)), "uint8")
+    return keras.Model(pixels, end(frozen.network(x)))
+
+
+def _served(frozen: Frozen, end: keras.Model, parameters: Finetune) -> keras.Model:
+    """The finished model, from uint8 pixels (batch, height, width, channels)."""
+    pixels = keras.Input(frozen.network.input_shape[1:], dtype="uint8", name="pixels")
+    turned = flips(parameters.augmentation) if parameters.average_flips else [(False, False)]
+    given = []
+    for vertical, horizontal in turned:
+        axes = [axis for axis, flip in ((1, vertical), (2, horizontal)) if flip]
+        given.append(end(frozen.network(keras.ops.flip(pixels, axes) if axes else pixels)))
+    mean = keras.layers.Average(dtype="float32")(given) if len(given) > 1 else given[0]
+    return keras.Model(pixels, mean)
+
+
+if __name__ == "__main__":
+    run(main)

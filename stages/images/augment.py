@@ -1,0 +1,71 @@
+"""Random changes of training images, as Keras layers and as numbered views."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from stages.engine import keras, tf
+from stages.params.training import Augmentation
+
+
+def layers(augmentation: Augmentation, flips: bool = True) -> list:
+    """Keras layers that change pixels (batch, height, width, channels) while training.
+
+    Args:
+        flips: with those that `augmentation` allows; else only shear and zoom.
+    """
+    chosen = []
+    if flips and (augmentation.horizontal_flip or augmentation.vertical_flip):
+        both = augmentation.horizontal_flip and augmentation.vertical_flip
+        one = "horizontal" if augmentation.horizontal_flip else "vertical"
+        chosen.append(keras.layers.RandomFlip("horizontal_and_vertical" if both else one))
+    if augmentation.shear:
+        chosen.append(keras.layers.RandomShear(augmentation.shear, fill_mode="nearest"))
+    if augmentation.zoom:
+        chosen.append(
+            keras.layers.RandomZoom(
+                (-augmentation.zoom, augmentation.zoom), (-augmentation.zoom, augmentation.zoom)
+            )
+        )
+    return chosen
+
+
+def flips(augmentation: Augmentation) -> list[tuple[bool, bool]]:
+    """Every combination of the flips allowed, as (vertical, horizontal), the identity first."""
+    vertical = [False, True] if augmentation.vertical_flip else [False]
+    horizontal = [False, True] if augmentation.horizontal_flip else [False]
+    return [(v, h) for v in vertical for h in horizontal]
+
+
+def viewer(augmentation: Augmentation) -> Callable[[np.ndarray, str, int], np.ndarray]:
+    """A function from an image, its key and a number to that view of it.
+
+    View 0 is the image itself. The others take the combinations of flips in turn; shear and zoom
+    are drawn from the image's key and the view's number, so that a view is always the same.
+
+    Returns:
+        (image (height, width, channels) uint8, key (hexadecimal), view) -> the same shape, uint8.
+    """
+    turns = flips(augmentation)
+    changes = layers(augmentation, flips=False)
+    generators = [layer.generator.state for layer in changes]
+
+    @tf.function
+    def change(image, seeds):
+        for number, (layer, state) in enumerate(zip(changes, generators, strict=True)):
+            state.assign(seeds[number])
+            image = layer(image, training=True)
+        return tf.cast(tf.round(tf.clip_by_value(image, 0, 255)), tf.uint8)
+
+    def view(image: np.ndarray, key: str, number: int) -> np.ndarray:
+        if number == 0:
+            return image
+        vertical, horizontal = turns[number % len(turns)]
+        image = image[:: -1 if vertical else 1, :: -1 if horizontal else 1]
+        if changes:
+            random = np.random.default_rng([int(key[:16], 16), number])
+            seeds = random.integers(2**31, size=(len(changes), 2)).astype("uint32")
+            image = change(tf.cast(image[None], tf.float32), seeds)[0].numpy()
+        return image
+
+    return view

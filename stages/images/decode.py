@@ -1,0 +1,70 @@
+"""From an image file's bytes to a uint8 array."""
+
+import hashlib
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MOST_PIXELS = 250_000_000
+"""Of one picture; more is taken for a decompression bomb."""
+
+Image.MAX_IMAGE_PIXELS = None  # judged by `decode`, which names the size it refuses
+
+
+class BadImage(Exception):
+    """These bytes are no picture that can be read whole; its text says why."""
+
+
+def decode(content: bytes, size: int, resampling: str, colour: str) -> np.ndarray:
+    """A picture as an array (size, size, 3 for rgb or 1 for grey), uint8.
+
+    The first frame of an animation; turned as its EXIF orientation says; whatever is transparent
+    lies on white; 16 bits a channel become 8. The whole picture is stretched to the square.
+
+    Raises:
+        BadImage: it is empty, truncated, no image, or too large.
+    """
+    if not content:
+        raise BadImage("zero bytes")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata does no harm to the pixels
+            with Image.open(io.BytesIO(content)) as picture:
+                if picture.width * picture.height > MOST_PIXELS:
+                    raise BadImage(f"{picture.width} x {picture.height} pixels, too large")
+                picture.load()
+                picture = _upright(picture)
+                picture = _opaque(picture).convert("RGB" if colour == "rgb" else "L")
+                picture = picture.resize((size, size), Image.Resampling[resampling.upper()])
+                return np.asarray(picture).reshape(size, size, -1)
+    except BadImage:
+        raise
+    except Exception as error:  # Pillow's readers raise nearly everything on damaged files
+        reason = "no image that Pillow can read" if "cannot identify" in str(error) else error
+        raise BadImage(f"{reason}") from None
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # corrupt EXIF: the pixels are whole, so take them as they lie
+        return picture
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):  # 16 bits, where convert() would clip at 255
+        return Image.fromarray((np.asarray(picture).astype("int64") >> 8).clip(0, 255).astype("uint8"))
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture)
+    return picture
+
+
+def identity(pixels: np.ndarray) -> str:
+    """SHA-256 over shape and values: equal for the same picture in whatever file."""
+    seen = hashlib.sha256(str(pixels.shape).encode())
+    seen.update(np.ascontiguousarray(pixels))
+    return seen.hexdigest()

@@ -1,0 +1,77 @@
+"""Which image is for training, for choosing and for the last word."""
+
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from stages.command import Refusal, naming
+from stages.params.dataset import Split
+
+
+def carve(index: pd.DataFrame, split: Split) -> pd.Series:
+    """The split of each row of `index`: train, validation or test.
+
+    Splits that the source made stay, but where it made only train and validation, its validation
+    images are the test data and a new validation split is carved from train, so that no choice is
+    ever made on test data. What is missing is carved by scikit-learn, keeping the mixture of
+    `split.stratify`'s columns; equal pictures (column `pixels`) stay together. File names play no
+    part.
+
+    Args:
+        index: columns label, pixels, split (empty where the source made none) and those to
+            stratify by.
+
+    Raises:
+        Refusal: one picture is in two splits that the source made, or a class is too small.
+    """
+    made = index["split"].copy()
+    _refuse_leaks(index)
+    if "test" not in set(made):
+        made = made.replace("validation", "test")
+    pictures = index.assign(made=made).drop_duplicates("pixels").sort_values("pixels")
+    for column in split.stratify:
+        if column not in pictures:
+            raise Refusal(
+                f"dataset.split.stratify = {split.stratify}: the index has no column {column!r}. "
+                f"Expected some of {', '.join(index.columns)}."
+            )
+    names = pictures[split.stratify].astype(str).agg("|".join, axis=1) if split.stratify else None
+    pictures["stratum"] = names if split.stratify else ""
+    chosen = pictures.set_index("pixels")["made"].replace("", "train")
+    if not (made == "test").any():
+        _move(chosen, pictures, "test", split.test, split.seed)
+    if not (made == "validation").any() and split.validation:
+        _move(chosen, pictures, "validation", split.validation, split.seed)
+    return index["pixels"].map(chosen)
+
+
+def _move(chosen: pd.Series, pictures: pd.DataFrame, into: str, share: float, seed: int) -> None:
+    """Move a stratified share of the training pictures to another split, in place."""
+    if not share:
+        raise Refusal(f"dataset.split.{into} = 0: expected more, there is no {into} data without.")
+    free = pictures[chosen.reindex(pictures["pixels"]).to_numpy() == "train"]
+    try:
+        _, moved = train_test_split(
+            free["pixels"].to_numpy(), test_size=share, random_state=seed, stratify=free["stratum"]
+        )
+    except ValueError as error:
+        smallest = free["stratum"].value_counts().tail(3)
+        counts = ", ".join(f"{name!r} {count}" for name, count in smallest.items())
+        raise Refusal(
+            f"no {into} split of {share:g} can be carved from {len(free)} pictures: {error} "
+            f"The smallest groups by dataset.split.stratify: {counts}. Add images to them, raise "
+            f"dataset.split.{into}, or stratify by less."
+        ) from None
+    chosen.loc[moved] = into
+
+
+def _refuse_leaks(index: pd.DataFrame) -> None:
+    made = index[index["split"] != ""]
+    splits = made.groupby("pixels")["split"].nunique()
+    leaks = made[made["pixels"].isin(splits[splits > 1].index)].sort_values(["pixels", "path"])
+    if len(leaks):
+        groups = [" = ".join(paths) for _, paths in leaks.groupby("pixels")["path"]]
+        raise Refusal(
+            f"{len(groups)} pictures are in two splits, so test results would flatter. Remove one "
+            f"of each:\n{naming(groups)}"
+        )
+

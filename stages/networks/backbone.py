@@ -1,0 +1,146 @@
+"""Backbones: networks of keras.applications without their tops, with their preprocessing."""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from stages.command import Refusal
+from stages.engine import arithmetic, keras
+from stages.params.base import nearest
+
+
+def application(name: str, size: int) -> keras.Model:
+    """A network of keras.applications with random weights.
+
+    Args:
+        name: its class name, as VGG16.
+        size: height and width of its input, pixels.
+
+    Returns:
+        A model from (batch, size, size, 3), preprocessed, to its last feature map.
+
+    Raises:
+        Refusal: there is no such network, or it cannot take this size.
+    """
+    known = [n for n in dir(keras.applications) if n[0].isupper()]
+    if name not in known:
+        raise Refusal(f"{name!r} is no network of keras.applications.{nearest(name, known)}")
+    try:
+        return getattr(keras.applications, name)(
+            weights=None, include_top=False, input_shape=(size, size, 3)
+        )
+    except ValueError as error:
+        raise Refusal(f"dataset.image.size = {size}: {name} cannot take it. {error}") from None
+
+
+def tensors(model: keras.Model) -> dict[str, np.ndarray]:
+    """The model's weights by variable path, float32, in Keras's order."""
+    return {variable.path: np.asarray(variable, "float32") for variable in model.weights}
+
+
+def digest(held: dict[str, np.ndarray]) -> str:
+    """SHA-256 over names, shapes and values of weights, whatever file they came in."""
+    seen = hashlib.sha256()
+    for path, values in held.items():
+        seen.update(f"{path} {values.shape}\n".encode())
+        seen.update(np.ascontiguousarray(values, "<f4"))
+    return seen.hexdigest()
+
+
+def load_backbone(name: str, size: int, weights: str | Path, precision: str) -> keras.Model:
+    """An application with the weights that stage weights@B stored.
+
+    Args:
+        name: its class name, as VGG16.
+        size: height and width of its input, pixels.
+        weights: the .npz file.
+        precision: of its arithmetic, float32 or bfloat16.
+
+    Raises:
+        Refusal: the file holds the weights of another network.
+    """
+    with arithmetic(precision):
+        model = application(name, size)
+    with np.load(weights) as held:
+        if [v.path for v in model.weights] != held.files:
+            raise Refusal(f"{weights} does not hold the weights of {name}.")
+        model.set_weights([held[path] for path in held.files])
+    return model
+
+
+def preprocess(name: str, pixels):
+    """Pixels (batch, height, width, 3), float32 in 0..255, as application `name` wants them."""
+    module = sys.modules[getattr(keras.applications, name).__module__]
+    return module.preprocess_input(pixels, data_format="channels_last")
+
+
+@keras.saving.register_keras_serializable("thaw")
+class Preprocessing(keras.layers.Layer):
+    """uint8 pixels (batch, height, width, 1 or 3) to what a backbone reads.
+
+    Args:
+        application: whose preprocessing, as VGG16.
+        scheme: `own` for that one, `rescale` for pixels by 1/255.
+    """
+
+    def __init__(self, application: str, scheme: str, **kwargs):
+        super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
+        self.application, self.scheme = application, scheme
+
+    def call(self, pixels):
+        pixels = keras.ops.cast(pixels, "float32")
+        if pixels.shape[-1] == 1:
+            pixels = keras.ops.repeat(pixels, 3, axis=-1)
+        if self.scheme == "rescale":
+            return pixels / 255.0
+        return preprocess(self.application, pixels)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 3)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "application": self.application,
+            "scheme": self.scheme,
+        }
+
+
+def cuts(model: keras.Model) -> list[str]:
+    """The layers from which `model` can be thawed: those with one input tensor through which
+    everything before them reaches everything from them on."""
+    order = {layer.name: position for position, layer in enumerate(model.layers)}
+    reach = [0] * len(model.layers)  # the last layer that reads this one's output
+    for layer in model.layers:
+        for node in layer._inbound_nodes:
+            for tensor in node.input_tensors:
+                source = order.get(tensor._keras_history.operation.name)
+                if source is not None and layer.name in order:
+                    reach[source] = max(reach[source], order[layer.name])
+    found = []
+    for position in range(1, len(model.layers)):
+        crossing = [s for s in range(position) if reach[s] >= position]
+        layer = model.layers[position]
+        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+        if len(crossing) == 1 and len(inputs) == 1:
+            found.append(layer.name)
+    return found
+
+
+def halves(model: keras.Model, thaw_from: str | None) -> tuple[keras.Model, keras.Model]:
+    """`model` cut before the layer `thaw_from`: the frozen part and the thawed part, which share
+    its layers. With none, all of it is frozen and the thawed part passes features through.
+
+    Raises:
+        Refusal: more than one tensor leads into and past that layer.
+    """
+    if thaw_from is None:
+        passing = keras.Input(model.output_shape[1:])
+        return model, keras.Model(passing, keras.layers.Identity()(passing))
+    possible = cuts(model)
+    if thaw_from not in possible:
+        raise Refusal(f"thaw_from = {thaw_from!r}: expected one of {', '.join(possible)}.")
+    tensor = model.get_layer(thaw_from).input
+    return keras.Model(model.input, tensor), keras.Model(tensor, model.output)

@@ -1,0 +1,129 @@
+"""A backbone's frozen part, run over each image once: what it gives is kept in the store."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from stages.command import Refusal
+from stages.engine import keras, tf
+from stages.networks.backbone import Preprocessing, digest, halves, load_backbone, tensors
+from stages.params.backbone import Backbone
+from stages.progress import Progress
+from stages.store import Store
+
+PASSES_A_SHARD = 8
+"""What a kill can lose."""
+
+
+class Frozen:
+    """A backbone up to the layer `thaw_from`, from uint8 pixels to the tensor before it.
+
+    Args:
+        backbone: its parameters.
+        weights: the file that stage weights@B stored.
+        shape: of an image, (height, width, channels).
+        thaw_from: the first layer that is not run; none: all are, which makes the features.
+
+    Attributes:
+        network: the frozen part, preprocessing included.
+        thawed: the layers from `thaw_from` on.
+        dtype: of what is stored, float32, or float16 where the arithmetic is bfloat16 (which has
+            fewer digits than float16).
+    """
+
+    def __init__(self, backbone: Backbone, weights: str | Path, shape: tuple, thaw_from: str | None):
+        whole = load_backbone(backbone.application, shape[0], weights, backbone.precision)
+        frozen, self.thawed = halves(whole, thaw_from)
+        pixels = keras.Input(shape, dtype="uint8", name="pixels")
+        preprocessing = Preprocessing(backbone.application, backbone.preprocessing)
+        self.network = keras.Model(pixels, frozen(preprocessing(pixels)))
+        self.network.trainable = False
+        self.dtype = "float16" if backbone.precision == "bfloat16" else "float32"
+        self.batch_size = backbone.batch_size
+        self._apply = tf.function(
+            lambda pixels: tf.cast(self.network(pixels, training=False), self.dtype)
+        )
+        self._recipe = {
+            "application": backbone.application,
+            "weights": digest(tensors(whole)),
+            "preprocessing": backbone.preprocessing,
+            "precision": backbone.precision,
+            "batch_size": backbone.batch_size,
+            "until": thaw_from,
+            "keras": version("keras"),
+            "tensorflow": tf.__version__,
+        }
+
+    def store(self, **recipe) -> Store:
+        """Where the outputs are kept; `recipe` is what was done to the images before."""
+        return Store("frozen", {**self._recipe, **recipe})
+
+    def fill(self, store: Store, keys: list[str], image: Callable, what: str) -> int:
+        """Have in `store` the output for each of `keys`, computing those that are not there.
+
+        Every pass holds the same number of images, the last one filled up with zeros, so that an
+        image's output depends on it alone. The next images are read while the network runs.
+
+        Args:
+            image: gives the uint8 pixels (height, width, channels) of a key.
+
+        Returns:
+            How many were computed.
+
+        Raises:
+            Refusal: an output is not finite.
+        """
+        missing = store.missing(keys)
+        done, rows = [], []
+        with Progress(what, len(missing)) as progress:
+            for some, pixels in _ahead(self._batches(missing, image)):
+                rows.append(self._apply(pixels).numpy()[: len(some)])
+                done += some
+                if len(rows) == PASSES_A_SHARD:
+                    self._keep(store, done, rows)
+                    done, rows = [], []
+                progress.advance(len(some))
+            if rows:
+                self._keep(store, done, rows)
+        return len(missing)
+
+    def _batches(self, keys: list[str], image: Callable) -> Iterator[tuple]:
+        for start in range(0, len(keys), self.batch_size):
+            some = keys[start : start + self.batch_size]
+            pixels = np.zeros((self.batch_size, *self.network.input_shape[1:]), "uint8")
+            for place, key in enumerate(some):
+                pixels[place] = image(key)
+            yield some, pixels
+
+    def _keep(self, store: Store, keys: list[str], rows: list[np.ndarray]) -> None:
+        together = np.concatenate(rows)
+        if not np.isfinite(together).all():
+            raise Refusal(
+                f"the backbone gives values that {self.dtype} cannot hold. Choose "
+                f"precision=float32 for it."
+            )
+        store.add(keys, together)
+
+
+def _ahead(items: Iterator, most: int = 2) -> Iterator:
+    """The same items, made by a thread up to `most` before they are asked for."""
+    waiting: queue.Queue = queue.Queue(most)
+    end = object()
+
+    def work() -> None:
+        try:
+            for item in items:
+                waiting.put(item)
+            waiting.put(end)
+        except BaseException as error:
+            waiting.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    while (item := waiting.get()) is not end:
+        if isinstance(item, BaseException):
+            raise item
+        yield item

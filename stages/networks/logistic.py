@@ -1,0 +1,51 @@
+"""Logistic regression on averaged features, as plain arrays: no code is stored with it."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from stages.command import whole
+
+
+def pooled(features: np.ndarray) -> np.ndarray:
+    """Features (n, height, width, channels) averaged over the map: (n, channels), float64."""
+    return features.reshape(len(features), -1, features.shape[-1]).mean(axis=1, dtype="float64")
+
+
+def fit(
+    inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray, C: float, max_iter: int
+) -> dict[str, np.ndarray]:
+    """Fit scikit-learn's LogisticRegression (L2, lbfgs) on standardised inputs (n, channels)."""
+    scaler = StandardScaler().fit(inputs, sample_weight=weights)
+    fitted = LogisticRegression(C=C, max_iter=max_iter)
+    fitted.fit(scaler.transform(inputs), labels, sample_weight=weights)
+    return {
+        "mean": scaler.mean_,
+        "scale": scaler.scale_,
+        "coefficients": fitted.coef_,
+        "intercept": fitted.intercept_,
+    }
+
+
+def predict(model: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
+    """Class probabilities (n, classes) of pooled features (n, channels)."""
+    scores = (inputs - model["mean"]) / model["scale"] @ model["coefficients"].T + model["intercept"]
+    if scores.shape[1] == 1:
+        second = expit(scores)
+        return np.hstack([1 - second, second])
+    return softmax(scores, axis=1)
+
+
+def save(model: dict[str, np.ndarray], path: str | Path) -> None:
+    """Write the arrays as .npz."""
+    with whole(path) as part, open(part, "wb") as file:
+        np.savez(file, **model)
+
+
+def load(path: str | Path) -> dict[str, np.ndarray]:
+    """Read what `save` wrote."""
+    with np.load(path) as held:
+        return {name: held[name] for name in held.files}

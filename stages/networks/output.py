@@ -1,0 +1,28 @@
+"""The last layer, and what it says as class probabilities."""
+
+import numpy as np
+
+from stages.engine import keras
+
+
+def output(inputs, classes: int, kind: str = "auto"):
+    """The output layer on a tensor (batch, n), always computed in float32.
+
+    Args:
+        kind: `auto` is one sigmoid unit for two classes and softmax for more; `softmax` always
+            has a unit a class.
+
+    Returns:
+        (batch, 1), the second class's probability, or (batch, classes).
+    """
+    if classes == 2 and kind == "auto":
+        return keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="output")(inputs)
+    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="output")(inputs)
+
+
+def probabilities(predicted: np.ndarray) -> np.ndarray:
+    """What an output layer gave as (n, classes), float64, rows summing to 1."""
+    predicted = np.asarray(predicted, "float64")
+    if predicted.shape[1] == 1:
+        predicted = np.hstack([1 - predicted, predicted])
+    return predicted / predicted.sum(axis=1, keepdims=True)

@@ -1,0 +1,95 @@
+"""What every section of params.yaml is: typed, with units and ranges, and refused in one line."""
+
+import difflib
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stages.command import Refusal
+
+
+class Section(BaseModel):
+    """A section of params.yaml. Unknown keys and wrong types are refused; values are final."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def load(section: type[S], *keys: str, file: str | Path = "params.yaml") -> S:
+    """The section of `file` under `keys`, checked.
+
+    Raises:
+        Refusal: the section is absent or a value in it is not what `section` declares.
+    """
+    return check(section, read(*keys, file=file), *keys)
+
+
+def read(*keys: str, file: str | Path = "params.yaml"):
+    """The value of `file` under `keys`, as it stands there."""
+    try:
+        values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise Refusal(f"{file} cannot be read: {error}. `dvc exp run` composes it anew.") from None
+    for depth, key in enumerate(keys):
+        if not isinstance(values, dict) or key not in values:
+            known = list(values) if isinstance(values, dict) else []
+            raise Refusal(
+                f"{'.'.join(keys[: depth + 1])} is not in {file}.{nearest(key, known)}"
+                f" Known here: {', '.join(map(str, known)) or 'nothing'}."
+            )
+        values = values[key]
+    return values
+
+
+def check(section: type[S], values, *keys: str) -> S:
+    """`values` as a `section`; `keys` say where they stand, for the message.
+
+    Raises:
+        Refusal: names every key that is wrong, its value and what was expected.
+    """
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        lines = [_line(section, item, keys) for item in error.errors()]
+        raise Refusal("\n      ".join(lines)) from None
+
+
+def nearest(name: str, known) -> str:
+    """' Did you mean X?' for the known name most like `name`, or nothing."""
+    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def declaring(room: str) -> list[str]:
+    """The files of a room that declare a class `Parameters`: its families or readers, by name.
+    They are read, not imported, since some import much."""
+    files = sorted((Path(__file__).parents[1] / room).glob("*.py"))
+    return [f.stem for f in files if "\nclass Parameters(" in f.read_text(encoding="utf-8")]
+
+
+def _line(section: type[Section], item: dict, keys: tuple[str, ...]) -> str:
+    where = [*keys, *(str(part) for part in item["loc"])]
+    key = ".".join(where)
+    if item["type"] == "extra_forbidden":
+        inner = section
+        for part in item["loc"][:-1]:
+            inner = inner.model_fields[part].annotation
+        fields = inner.model_fields
+        return (
+            f"{key} is no parameter.{nearest(where[-1], fields)} "
+            f"{'.'.join(where[:-1])} takes: {', '.join(fields)}."
+        )
+    if item["type"] == "missing":
+        return f"{key} is missing."
+    expected = item["msg"].removeprefix("Value error, ")
+    expected = expected[0].lower() + expected[1:]
+    return f"{key} = {item['input']!r}: {expected}.{_suggest(item)}"
+
+
+def _suggest(item: dict) -> str:
+    expected = item.get("ctx", {}).get("expected", "")
+    return nearest(item["input"], [name.strip("'") for name in expected.replace(" or ", ", ").split(", ")])

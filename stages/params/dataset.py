@@ -1,0 +1,82 @@
+"""`dataset`: where the images come from, how they are decoded and how they are split."""
+
+import importlib
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from stages.command import Refusal
+from stages.params.base import Section, check, declaring, nearest
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Source(Section):
+    """`dataset.source`: what every kind of source has. A kind's own fields are declared beside
+    its reader, as a subclass named `Parameters` in stages/sources/KIND.py."""
+
+    kind: str
+    """The reader: a file of stages/sources/."""
+    inventory: str
+    """The file that changes when the source does; `download` reruns with it."""
+    scan: list[str]
+    """Empty, or one name: then every `dvc repro` looks at the source and writes `inventory`."""
+
+
+def source(values: Any) -> Source:
+    """`dataset.source`, checked by the reader that it names.
+
+    Raises:
+        Refusal: there is no such reader, or it refuses a value.
+    """
+    readers = declaring("sources")
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if kind not in readers:
+        raise Refusal(
+            f"dataset.source.kind = {kind!r}: expected one of {', '.join(readers)}."
+            f"{nearest(kind, readers)}"
+        )
+    return check(reader(kind).Parameters, values, "dataset", "source")
+
+
+def reader(kind: str):
+    """The module that reads sources of this kind."""
+    return importlib.import_module(f"stages.sources.{kind}")
+
+
+class Image(Section):
+    """`dataset.image`: how a file becomes an array."""
+
+    size: Annotated[int, Field(ge=8, le=2048)]
+    """Height and width in pixels; the whole picture is stretched to it."""
+    resampling: Literal["nearest", "bilinear", "bicubic", "lanczos"]
+    """Pillow's filter; all but `nearest` smooth when they shrink."""
+    colour: Literal["rgb", "grey"]
+    """Three channels or one; backbones repeat a single channel."""
+
+
+class Split(Section):
+    """`dataset.split`: how the splits that the source does not have are carved."""
+
+    test: Fraction
+    """Share of all images."""
+    validation: Fraction
+    """Share of what is not test data; 0 trains without validation."""
+    stratify: list[str]
+    """Columns of the index whose mixture every split keeps."""
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Dataset(Section):
+    """`dataset`, all but its source."""
+
+    name: str
+    """Stands in figures and reports."""
+    source: dict
+    image: Image
+    split: Split
+    on_bad_image: Literal["stop", "skip"]
+    """An image that cannot be read stops the run, or is left out and counted."""
+    positive: str | None
+    """The class that precision, recall and ROC are about when there are two; none: the last
+    in alphabetical order."""

@@ -1,0 +1,62 @@
+"""`subnets.NAME`: a small network, or a logistic regression, trained on features."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stages.command import Refusal
+from stages.params.base import Section, check, nearest
+from stages.params.training import Share, Training
+
+Positive = Annotated[int, Field(ge=1)]
+Penalty = Annotated[float, Field(ge=0)]
+
+
+class Dense(Training):
+    """Fully connected layers, each followed by dropout, and the output."""
+
+    kind: Literal["dense"]
+    features: str
+    """The backbone whose features it reads."""
+    pooling: Literal["flatten", "average"]
+    """What makes a vector of a feature map."""
+    units: list[Positive]
+    """Of each hidden layer."""
+    activation: Literal["relu", "elu", "gelu", "tanh"]
+    dropout: Share
+    l1: Penalty
+    l2: Penalty
+    """Penalties on the hidden layers' kernels."""
+    output: Literal["auto", "softmax"]
+    """`auto`: one sigmoid unit for two classes, softmax for more."""
+
+
+class Logistic(Section):
+    """scikit-learn's logistic regression on averaged, standardised features."""
+
+    kind: Literal["logistic"]
+    features: str
+    """The backbone whose features it reads."""
+    C: Annotated[float, Field(gt=0)]
+    """Inverse strength of the L2 penalty."""
+    max_iter: Positive
+    class_weight: Literal["none", "balanced"]
+    confidence_weight: bool
+
+
+KINDS = {"dense": Dense, "logistic": Logistic}
+
+
+def subnet(values, name: str) -> Dense | Logistic:
+    """`subnets.NAME`, checked as the kind that it names.
+
+    Raises:
+        Refusal: there is no such kind, or a value is not what it declares.
+    """
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if kind not in KINDS:
+        raise Refusal(
+            f"subnets.{name}.kind = {kind!r}: expected one of {', '.join(KINDS)}."
+            f"{nearest(kind, KINDS)}"
+        )
+    return check(KINDS[kind], values, "subnets", name)

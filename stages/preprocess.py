@@ -1,0 +1,80 @@
+"""Stage preprocess: every image decoded once, to one size, and an index of them all."""
+
+import csv
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+from stages.command import Refusal, naming, run, whole
+from stages.images.arrays import write_arrays
+from stages.images.decode import BadImage, decode, identity
+from stages.params.base import load, read
+from stages.params.dataset import Image
+from stages.progress import Progress
+from stages.store import Store
+
+RAW = Path("data/raw")
+AT_ONCE = 256
+COLUMNS = ["path", "sha256", "pixels", "label", "group", "confidence", "probability", "split"]
+
+
+def main() -> None:
+    """Write data/images, the distinct pictures under the identity of their pixels, and
+    data/index.csv, a row for each file with why it was left out if it was."""
+    image = load(Image, "dataset", "image")
+    skip = read("dataset", "on_bad_image") == "skip"
+    with open(RAW / "index.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    store = Store("images", {**image.model_dump(), "pillow": PIL.__version__})
+
+    new = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool, Progress("preprocess", len(rows)) as progress:
+        for start in range(0, len(rows), AT_ONCE):
+            some = rows[start : start + AT_ONCE]
+            decoded = list(pool.map(lambda row: _decode(row, image, store), some))
+            fresh = {r["sha256"]: p for r, p in zip(some, decoded, strict=True) if p is not None}
+            if fresh:
+                store.add(list(fresh), np.stack(list(fresh.values())))
+            new += len(fresh)
+            progress.advance(len(some))
+    print(f"{new:,} of {len(rows):,} images are new")
+
+    bad = [row for row in rows if row["problem"]]
+    if bad and not skip:
+        raise Refusal(
+            f"{len(bad)} of {len(rows)} images cannot be read. Mend or remove them, or leave them "
+            f"out with -S dataset.on_bad_image=skip:\n"
+            + naming([f"{row['path']}: {row['problem']}" for row in bad])
+        )
+    file_of = {row["pixels"]: row["sha256"] for row in rows if not row["problem"]}
+    if not file_of:
+        raise Refusal(f"none of {len(rows)} images can be read.")
+    write_arrays("data/images", list(file_of), lambda pixels: store[file_of[pixels]])
+    with whole("data/index.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, [*COLUMNS, "problem"], lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def _decode(row: dict, image: Image, store: Store) -> np.ndarray | None:
+    """Fill in the row's digests or its problem; the pixels if they are new to the store."""
+    content = (RAW / row["path"]).read_bytes()
+    row.update(sha256=hashlib.sha256(content).hexdigest(), pixels="", problem="")
+    if row["sha256"] in store:
+        row["pixels"] = identity(store[row["sha256"]])
+        return None
+    try:
+        pixels = decode(content, image.size, image.resampling, image.colour)
+    except BadImage as reason:
+        row["problem"] = str(reason)
+        return None
+    row["pixels"] = identity(pixels)
+    return pixels
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,16 @@
+"""Evaluation of a model that reads pixels."""
+
+from pathlib import Path
+
+from stages.images.arrays import Arrays
+from stages.networks.predict import predict
+from stages.results.evaluate import evaluate
+
+BATCH_SIZE = 32
+
+
+def evaluate_pixels(name: str) -> None:
+    """Write the results of models/NAME, see stages/results/evaluate.py."""
+    images = Arrays("data/images")
+    model = Path(f"models/{name}/model.keras")
+    evaluate(name, lambda keys: predict(model, images.rows, images.rows_of(keys), BATCH_SIZE))

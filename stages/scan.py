@@ -1,0 +1,83 @@
+"""Stage scan: look at the user's folder, so that `download` reruns when its content changed.
+
+It runs at every `dvc repro` and is quick: a file whose size and time are as before is not read
+again. Where the folder is not on this machine, as in a colleague's clone, the inventory that
+dvc.lock records is brought back instead and nothing downstream changes.
+"""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import yaml
+
+from stages.command import Refusal, run, whole
+from stages.params.dataset import source
+from stages.params.base import read
+from stages.sources.folder import Parameters, files, find
+from stages.sources.mirror import sha256
+from stages.store import root
+
+
+def main(name: str) -> None:
+    """Write the inventory: path, bytes and SHA-256 of every file of the source."""
+    parameters = source(read("dataset", "source"))
+    try:
+        path = find(parameters)
+    except Refusal:
+        recorded = _recorded(name, parameters)
+        if recorded is None:
+            raise
+        with whole(parameters.inventory) as part:
+            part.write_bytes(recorded)
+        print(f"{parameters.path} is not on this machine: going on with what dvc.lock records.")
+        return
+    listed = files(path) if path.is_dir() else [""]
+    seen = _Seen(path)
+    with whole(parameters.inventory) as part, open(part, "w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["path", "bytes", "sha256"])
+        for relative in listed:
+            target = path / relative if relative else path
+            table.writerow([relative or path.name, target.stat().st_size, seen.sha256(target)])
+    seen.keep()
+
+
+class _Seen:
+    """The digests of files that were read before, by path, size and time of change."""
+
+    def __init__(self, path: Path):
+        name = path.resolve().as_posix().strip("/").replace("/", "-")[-150:]
+        self.file = root() / "scanned" / f"{name}.json"
+        self.before = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.now: dict[str, list] = {}
+
+    def sha256(self, path: Path) -> str:
+        stat, key = path.stat(), os.path.abspath(path)
+        known = self.before.get(key)
+        if known is None or known[:2] != [stat.st_size, stat.st_mtime_ns]:
+            known = [stat.st_size, stat.st_mtime_ns, sha256(path)]
+        self.now[key] = known
+        return known[2]
+
+    def keep(self) -> None:
+        if self.now != self.before:
+            with whole(self.file) as part:
+                part.write_text(json.dumps(self.now))
+
+
+def _recorded(name: str, parameters: Parameters) -> bytes | None:
+    """The inventory that dvc.lock records for this path, out of DVC's cache."""
+    lock = Path("dvc.lock")
+    stages = yaml.safe_load(lock.read_text())["stages"] if lock.exists() else {}
+    stage = stages.get(f"scan@{name}")
+    if not stage or stage["params"]["params.yaml"]["dataset.source"]["path"] != parameters.path:
+        return None
+    md5 = stage["outs"][0]["md5"]
+    cached = root().parent / "files" / "md5" / md5[:2] / md5[2:]
+    return cached.read_bytes() if cached.exists() else None
+
+
+if __name__ == "__main__":
+    run(main)

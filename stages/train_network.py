@@ -1,0 +1,51 @@
+"""Stage train_network@N: a full network trained on pixels."""
+
+from stages.command import run, whole
+from stages.engine import keras, repeatable
+from stages.images.arrays import Arrays
+from stages.images.augment import layers
+from stages.params.base import read
+from stages.params.network import family, network
+from stages.training.batches import batches
+from stages.training.fit import fit
+from stages.training.rows import Rows
+from stages.training.saving import save_model
+
+
+def main(name: str) -> None:
+    """Write models/NAME: the model (uint8 pixels in, the output layer out), record.json and
+    DVCLive's learning curves."""
+    parameters = network(read("networks", name), name)
+    seed = read("seed")
+    rows, images = Rows(), Arrays("data/images")
+    repeatable(seed)
+    shape = images.rows.shape[1:]
+    built = family(parameters.family).build(parameters, shape, len(rows.classes))
+    pixels = keras.Input(shape, dtype="uint8", name="pixels")
+    scaled = keras.layers.Rescaling(1 / 255)(pixels)
+    augmented = scaled
+    for layer in layers(parameters.augmentation):
+        augmented = layer(augmented)
+    model = keras.Model(pixels, built(augmented))
+
+    def some(split: str, seed: int | None):
+        chosen = rows.of(split)
+        places = images.rows_of(chosen["pixels"])
+        sigmoid = model.output_shape[-1] == 1
+        return batches(chosen, lambda n, _: images.rows[places[n]], parameters, seed, sigmoid)
+
+    recipe = {
+        "settings": {**parameters.model_dump(), "seed": seed},
+        "data": rows.digest(),
+        "images": images.digest(),
+    }
+    with whole(f"models/{name}") as folder:
+        folder.mkdir()
+        train, validation = some("train", seed), some("validation", None)
+        record = fit(model, train, validation, parameters, recipe, folder)
+        save_model(keras.Model(pixels, built(scaled)), folder / "model.keras")
+        (folder / "record.json").write_text(record.json())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,85 @@
+"""Stage train_subnet@S: a small network, or the baseline, trained on cached features."""
+
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import accuracy_score, log_loss
+
+from stages.command import run, whole
+from stages.images.arrays import Arrays
+from stages.params.base import read
+from stages.params.subnet import Dense, Logistic, subnet
+from stages.training.record import Record
+from stages.training.rows import Rows, weights
+
+
+def main(name: str) -> None:
+    """Write models/NAME: the model, record.json and DVCLive's learning curves."""
+    parameters = subnet(read("subnets", name), name)
+    rows, features = Rows(), Arrays(f"data/features/{parameters.features}")
+    with whole(f"models/{name}") as folder:
+        folder.mkdir()
+        train = _logistic if isinstance(parameters, Logistic) else _dense
+        record = train(parameters, rows, features, read("seed"), folder)
+        (folder / "record.json").write_text(record.json())
+
+
+def _dense(parameters: Dense, rows: Rows, features: Arrays, seed: int, folder: Path) -> Record:
+    from stages.engine import repeatable
+    from stages.networks.subnet import build
+    from stages.training.batches import batches
+    from stages.training.fit import fit
+    from stages.training.saving import save_model
+
+    repeatable(seed)
+    model = build(parameters, features.rows.shape[1:], len(rows.classes))
+    sigmoid = model.output_shape[-1] == 1
+
+    def some(split: str, seed: int | None):
+        chosen = rows.of(split)
+        places = features.rows_of(chosen["pixels"])
+        return batches(
+            chosen,
+            lambda n, random: np.asarray(features.rows[places[n]], "float32"),
+            parameters,
+            seed,
+            sigmoid,
+        )
+
+    recipe = {
+        "settings": {**parameters.model_dump(), "seed": seed},
+        "data": rows.digest(),
+        "features": features.digest(),
+    }
+    record = fit(model, some("train", seed), some("validation", None), parameters, recipe, folder)
+    save_model(model, folder / "model.keras")
+    return record
+
+
+def _logistic(parameters: Logistic, rows: Rows, features: Arrays, seed: int, folder: Path) -> Record:
+    from stages.networks import logistic
+
+    def some(split: str):
+        chosen = rows.of(split)
+        return chosen, logistic.pooled(features.rows[features.rows_of(chosen["pixels"])])
+
+    train, inputs = some("train")
+    weight = weights(train, parameters.class_weight, parameters.confidence_weight)
+    model = logistic.fit(
+        inputs, train["class"].to_numpy(), weight, parameters.C, parameters.max_iter
+    )
+    logistic.save(model, folder / "model.npz")
+    metrics = {}
+    for split, prefix in (("train", ""), ("validation", "val_")):
+        chosen, inputs = some(split)
+        if len(chosen):
+            p, true = logistic.predict(model, inputs), chosen["class"]
+            metrics[f"{prefix}loss"] = float(log_loss(true, p, labels=range(p.shape[1])))
+            metrics[f"{prefix}accuracy"] = float(accuracy_score(true, p.argmax(axis=1)))
+    count = model["coefficients"].size + model["intercept"].size
+    settings = {**parameters.model_dump(), "seed": seed}
+    return Record(kept=1, epochs=1, settings=settings, parameters=count, history=[metrics])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,230 @@
+"""The one way in which networks are trained."""
+
+import hashlib
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from dvclive import Live
+
+from stages.command import Refusal, whole
+from stages.engine import keras
+from stages.params.training import Training
+from stages.store import digest, root
+from stages.training.batches import Batches
+from stages.training.record import Record
+
+SECONDS_BETWEEN_CHECKPOINTS = 10
+"""A training shorter than this is quicker done again than kept."""
+
+
+def compile_model(model: keras.Model, training: Training, steps: int) -> None:
+    """Give `model` its optimizer, schedule and loss.
+
+    Args:
+        steps: batches an epoch, which the schedule needs.
+    """
+    rate = training.learning_rate
+    if training.schedule == "cosine":
+        every = steps * training.epochs
+        warm = every // 10
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, max(every - warm, 1), warmup_target=rate, warmup_steps=warm
+        )
+    optimizer = {
+        "adam": lambda: keras.optimizers.Adam(rate),
+        "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=training.weight_decay),
+        "rmsprop": lambda: keras.optimizers.RMSprop(rate),
+        "sgd": lambda: keras.optimizers.SGD(rate, momentum=training.momentum),
+    }[training.optimizer]()
+    sigmoid = model.output_shape[-1] == 1
+    model.compile(
+        optimizer,
+        "binary_crossentropy" if sigmoid else "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+
+
+def fit(
+    model: keras.Model,
+    train: Batches,
+    validation: Batches | None,
+    training: Training,
+    recipe: dict,
+    folder: Path,
+    from_trained: bool = False,
+) -> Record:
+    """Train `model` in place, and leave it with the weights of the epoch that is kept.
+
+    After a kill, training with the same recipe, code and data goes on from the last checkpoint
+    to the same weights: optimizer, schedule, order, dropout, patience and the best epoch included.
+
+    Args:
+        recipe: all that the training depends on; its digest names the checkpoints. Its entry
+            `settings` are the parameters, for the record.
+        folder: of the model; DVCLive writes its curves to live/ in it.
+        from_trained: the start counts as epoch 0, and is kept if no epoch is better.
+
+    Raises:
+        Refusal: the best epoch is to be kept and there is no validation data.
+    """
+    if validation is None and training.keep == "best":
+        raise Refusal(
+            "keep = 'best': expected 'last', since there is no validation data to choose by "
+            "(dataset.split.validation = 0)."
+        )
+    compile_model(model, training, len(train))
+    model.optimizer.build(model.trainable_variables)
+    checkpoint = _Checkpoint(model, recipe)
+    keeper = _Keeper(training, checkpoint, validation, folder / "live")
+    resumed = checkpoint.restore(keeper)
+    if from_trained and not resumed and validation is not None:
+        keeper.set_model(model)
+        keeper.begin(_named(model.evaluate(validation, verbose=0, return_dict=True)))
+    keeper.replay()
+    train.start(keeper.epoch)
+    if not keeper.finished():
+        model.fit(
+            train,
+            validation_data=validation,
+            initial_epoch=keeper.epoch,
+            epochs=training.epochs,
+            shuffle=False,  # Batches does, by seed and epoch
+            callbacks=[keeper],
+            verbose=1 if sys.stderr.isatty() else 2,
+        )
+    keeper.live.end()
+    if training.keep == "best":
+        model.set_weights(keeper.best_weights)
+    checkpoint.remove()
+    kept = keeper.best_epoch if training.keep == "best" else keeper.epoch
+    return Record(
+        kept=kept,
+        epochs=keeper.epoch,
+        settings=recipe["settings"],
+        parameters=model.count_params(),
+        trained=sum(int(np.prod(v.shape)) for v in model.trainable_variables),
+        history=keeper.history,
+        start=keeper.start,
+    )
+
+
+class _Keeper(keras.callbacks.Callback):
+    """Follows the validation loss: history, best weights, patience; one object, so that one
+    checkpoint holds all of it (keras-team/keras#17012 is what happens otherwise)."""
+
+    def __init__(self, training: Training, checkpoint, validation, curves: Path):
+        super().__init__()
+        self.training, self.checkpoint, self.validated = training, checkpoint, validation is not None
+        self.epoch, self.best_epoch, self.best_loss = 0, 0, float("inf")
+        self.best_weights: list[np.ndarray] = []
+        self.history: list[dict] = []
+        self.start: dict | None = None
+        self.live = Live(
+            str(curves), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False
+        )
+
+    def begin(self, metrics: dict) -> None:
+        """Take the trained start as the epoch to beat."""
+        self.start = metrics
+        self.best_loss, self.best_weights = metrics["loss"], self.model.get_weights()
+
+    def replay(self) -> None:
+        """Write again the curves of the epochs before an interruption."""
+        for row in self.history:
+            self._log(row)
+
+    def finished(self) -> bool:
+        """Whether there is no epoch left to run."""
+        patience = self.training.patience
+        tired = (
+            patience is not None and self.validated and self.epoch - self.best_epoch >= patience
+        )
+        return tired or self.epoch >= self.training.epochs
+
+    def on_epoch_end(self, epoch, logs=None) -> None:
+        row = {name: float(value) for name, value in (logs or {}).items()}
+        if not all(np.isfinite(value) for value in row.values()):
+            raise Refusal(
+                f"the loss is not finite after epoch {epoch + 1}. Lower learning_rate "
+                f"(now {self.training.learning_rate:g})."
+            )
+        self.epoch = epoch + 1
+        self.history.append(row)
+        if self.validated and row["val_loss"] < self.best_loss:
+            self.best_loss, self.best_epoch = row["val_loss"], self.epoch
+            if self.training.keep == "best":
+                self.best_weights = self.model.get_weights()
+        self._log(row)
+        if self.finished():
+            self.model.stop_training = True
+        else:
+            self.checkpoint.save(self)
+
+    def _log(self, row: dict) -> None:
+        for name, value in sorted(row.items()):
+            split, metric = ("validation", name[4:]) if name.startswith("val_") else ("train", name)
+            self.live.log_metric(f"{split}/{metric}", value, plot=True)
+        self.live.next_step()
+
+
+class _Checkpoint:
+    """A training's whole state after an epoch, in the store under the digest of its recipe."""
+
+    FOLLOWED = ("epoch", "best_epoch", "best_loss", "history", "start")
+
+    def __init__(self, model: keras.Model, recipe: dict):
+        self.model, self.saved = model, time.monotonic()
+        self.folder = root() / "training" / digest({**recipe, "code": _code()})
+
+    def _variables(self) -> list:
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def save(self, keeper: _Keeper) -> None:
+        if time.monotonic() - self.saved < SECONDS_BETWEEN_CHECKPOINTS:
+            return
+        followed = {name: getattr(keeper, name) for name in self.FOLLOWED}
+        arrays = {f"variable {n}": np.asarray(v) for n, v in enumerate(self._variables())}
+        arrays |= {f"best {n}": values for n, values in enumerate(keeper.best_weights)}
+        with whole(self.folder / "state.npz") as part, open(part, "wb") as file:
+            np.savez(file, followed=json.dumps(followed), **arrays)
+        self.saved = time.monotonic()
+
+    def restore(self, keeper: _Keeper) -> bool:
+        """Bring model and keeper to the state that was saved; whether there was one."""
+        path = self.folder / "state.npz"
+        if not path.exists():
+            return False
+        with np.load(path) as state:
+            for name, value in json.loads(str(state["followed"])).items():
+                setattr(keeper, name, value)
+            for number, variable in enumerate(self._variables()):
+                variable.assign(state[f"variable {number}"])
+            count = sum(name.startswith("best ") for name in state.files)
+            keeper.best_weights = [state[f"best {number}"] for number in range(count)]
+        print(f"going on after epoch {keeper.epoch}, where the last run was interrupted", flush=True)
+        return True
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _code() -> str:
+    """A digest of every file of ours that is loaded: other code never goes on from old states."""
+    files = {
+        module.__file__
+        for name, module in list(sys.modules.items())
+        if name.split(".")[0] in ("stages", "__main__") and getattr(module, "__file__", None)
+    }
+    seen = hashlib.sha256()
+    for file in sorted(files):
+        if "stages" in Path(file).parts:
+            seen.update(Path(file).read_bytes())
+    return seen.hexdigest()
+
+
+def _named(metrics: dict) -> dict:
+    return {name: float(value) for name, value in metrics.items()}

@@ -1,0 +1,31 @@
+"""What is written down of a training."""
+
+import json
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass
+class Record:
+    """What became of a training.
+
+    Attributes:
+        kept: the epoch whose weights the model has, counted from 1; 0 is the start, where that
+            was a trained model.
+        epochs: how many were run.
+        settings: the parameters it was run with.
+        parameters: how many numbers the model has, of which `trained` were learnt here.
+        history: the metrics of each epoch.
+        start: the metrics before the first epoch, where it was a trained model.
+    """
+
+    kept: int
+    epochs: int
+    settings: dict
+    parameters: int
+    trained: int | None = None
+    history: list[dict] = field(default_factory=list)
+    start: dict | None = None
+
+    def json(self) -> str:
+        """The record as text, the same for the same training."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"

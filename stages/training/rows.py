@@ -1,0 +1,49 @@
+"""The split as training stages read it."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+
+class Rows:
+    """The rows of data/split.csv.
+
+    Attributes:
+        table: one row an image, with columns pixels, label, class, group, confidence, split.
+        classes: the labels in the order of their numbers.
+    """
+
+    def __init__(self, path: str | Path = "data/split.csv"):
+        self._digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        table = pd.read_csv(path, dtype={"label": str, "group": str, "pixels": str})
+        self.table = table[table["split"] != "skipped"]
+        self.skipped = len(table) - len(self.table)
+        numbered = self.table[["class", "label"]].drop_duplicates().sort_values("class")
+        self.classes = numbered["label"].tolist()
+
+    def digest(self) -> str:
+        """Of the whole split, for the recipe of a training."""
+        return self._digest
+
+    def of(self, split: str) -> pd.DataFrame:
+        """The rows of train, validation or test, numbered from 0."""
+        return self.table[self.table["split"] == split].reset_index(drop=True)
+
+
+def weights(rows: pd.DataFrame, class_weight: str, confidence_weight: bool) -> np.ndarray:
+    """How much each training row counts in the loss: (N,), float32, mean 1.
+
+    Args:
+        rows: columns class and confidence (empty where nothing is known).
+        class_weight: `balanced` gives every class the same total, as in scikit-learn.
+        confidence_weight: rows count by the confidence of their label.
+    """
+    weight = np.ones(len(rows), "float32")
+    if confidence_weight:
+        weight *= rows["confidence"].fillna(1.0).to_numpy("float32")
+    if class_weight == "balanced":
+        totals = np.bincount(rows["class"], weight)
+        weight *= (weight.sum() / (len(totals) * totals))[rows["class"]]
+    return weight / weight.mean()
