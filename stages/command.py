@@ -43,7 +43,7 @@ def whole(path: str | Path):
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    _remove(part)
+    remove(part)
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield part
@@ -51,14 +51,15 @@ def whole(path: str | Path):
             if file.is_file():
                 with open(file, "rb") as opened:
                     os.fsync(opened.fileno())
-        _remove(path)
+        remove(path)
         os.replace(part, path)
     except BaseException:
-        _remove(part)
+        remove(part)
         raise
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all in it, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

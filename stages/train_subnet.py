@@ -56,7 +56,9 @@ def _dense(parameters: Dense, rows: Rows, features: Arrays, seed: int, folder: P
     return record
 
 
-def _logistic(parameters: Logistic, rows: Rows, features: Arrays, seed: int, folder: Path) -> Record:
+def _logistic(
+    parameters: Logistic, rows: Rows, features: Arrays, seed: int, folder: Path
+) -> Record:
     from stages.networks import logistic
 
     def some(split: str):

@@ -55,7 +55,9 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 def _opaque(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):  # 16 bits, where convert() would clip at 255
-        return Image.fromarray((np.asarray(picture).astype("int64") >> 8).clip(0, 255).astype("uint8"))
+        return Image.fromarray(
+            (np.asarray(picture).astype("int64") >> 8).clip(0, 255).astype("uint8")
+        )
     if "A" in picture.getbands() or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")

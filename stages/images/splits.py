@@ -74,4 +74,3 @@ def _refuse_leaks(index: pd.DataFrame) -> None:
             f"{len(groups)} pictures are in two splits, so test results would flatter. Remove one "
             f"of each:\n{naming(groups)}"
         )
-

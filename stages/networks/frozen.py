@@ -35,7 +35,9 @@ class Frozen:
             fewer digits than float16).
     """
 
-    def __init__(self, backbone: Backbone, weights: str | Path, shape: tuple, thaw_from: str | None):
+    def __init__(
+        self, backbone: Backbone, weights: str | Path, shape: tuple, thaw_from: str | None
+    ):
         whole = load_backbone(backbone.application, shape[0], weights, backbone.precision)
         frozen, self.thawed = halves(whole, thaw_from)
         pixels = keras.Input(shape, dtype="uint8", name="pixels")

@@ -32,7 +32,9 @@ def fit(
 
 def predict(model: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
     """Class probabilities (n, classes) of pooled features (n, channels)."""
-    scores = (inputs - model["mean"]) / model["scale"] @ model["coefficients"].T + model["intercept"]
+    scores = (inputs - model["mean"]) / model["scale"] @ model["coefficients"].T + model[
+        "intercept"
+    ]
     if scores.shape[1] == 1:
         second = expit(scores)
         return np.hstack([1 - second, second])

@@ -13,7 +13,9 @@ from stages.command import Refusal
 class Section(BaseModel):
     """A section of params.yaml. Unknown keys and wrong types are refused; values are final."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
 
 
 S = TypeVar("S", bound=Section)
@@ -92,4 +94,6 @@ def _line(section: type[Section], item: dict, keys: tuple[str, ...]) -> str:
 
 def _suggest(item: dict) -> str:
     expected = item.get("ctx", {}).get("expected", "")
-    return nearest(item["input"], [name.strip("'") for name in expected.replace(" or ", ", ").split(", ")])
+    return nearest(
+        item["input"], [name.strip("'") for name in expected.replace(" or ", ", ").split(", ")]
+    )

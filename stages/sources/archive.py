@@ -28,9 +28,11 @@ def unpack(archive: Path, into: Path) -> None:
             before the first is written (in a .tar.gz, before each is).
     """
     try:
-        with zipfile.ZipFile(archive) if zipfile.is_zipfile(archive) else tarfile.open(
-            archive
-        ) as opened:
+        with (
+            zipfile.ZipFile(archive)
+            if zipfile.is_zipfile(archive)
+            else tarfile.open(archive) as opened
+        ):
             entries = list(_zip(opened) if isinstance(opened, zipfile.ZipFile) else _tar(opened))
             _judge(archive, entries, into)
             for name, _, kind, reader in entries:
@@ -71,9 +73,13 @@ def _judge(archive: Path, entries: list[tuple], into: Path) -> None:
     total, own = sum(entry[1] for entry in entries), archive.stat().st_size
     free = shutil.disk_usage(into).free
     if len(entries) > MOST_ENTRIES:
-        raise Refusal(f"{archive} is refused: {len(entries)} entries, expected {MOST_ENTRIES} at most.")
+        raise Refusal(
+            f"{archive} is refused: {len(entries)} entries, expected {MOST_ENTRIES} at most."
+        )
     if total > free:
-        raise Refusal(f"{archive} unpacks to {total / 1e9:.1f} GB and {free / 1e9:.1f} GB are free.")
+        raise Refusal(
+            f"{archive} unpacks to {total / 1e9:.1f} GB and {free / 1e9:.1f} GB are free."
+        )
     if total > max(1e9, MOST_EXPANSION * own):
         raise Refusal(
             f"{archive} is refused: {own} bytes would unpack to {total}, over "

