@@ -21,18 +21,27 @@ def naming(offenders: list[str], most: int = 20) -> str:
 
 
 def run(stage) -> None:
-    """Call `stage` with the command line's arguments. A refusal or Ctrl-C ends in one message
-    and a non-zero exit instead of a traceback."""
-    try:
-        stage(*sys.argv[1:])
-    except Refusal as refusal:
-        sys.exit(f"thaw: {refusal}")
-    except KeyboardInterrupt:
+    """Call `stage` with the command line's arguments."""
+    stage(*sys.argv[1:])
+
+
+def _end(kind, error, trace) -> None:
+    """A refusal or Ctrl-C, wherever it comes, ends in one message and a non-zero exit."""
+    if issubclass(kind, Refusal):
+        sys.stderr.write(f"thaw: {error}\n")
+    elif issubclass(kind, KeyboardInterrupt):
         sys.stderr.write(
             "\nthaw: interrupted. What was finished is kept; the same command goes on from there.\n"
         )
         sys.stderr.flush()
         os._exit(130)  # TensorFlow's threads would hold an ordinary exit for seconds
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+_spec = getattr(sys.modules["__main__"], "__spec__", None)
+if _spec is not None and _spec.name.startswith("stages."):
+    sys.excepthook = _end  # from the first import on; nobody else's process is touched
 
 
 @contextlib.contextmanager

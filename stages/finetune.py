@@ -98,8 +98,8 @@ class _Views:
         if size > free:
             raise Refusal(
                 f"{size / 1e9:.1f} GB are needed in {root()} and {free / 1e9:.1f} GB are free. "
-                f"Lower views, choose precision=bfloat16 (half the size), thaw later, or train with "
-                f"through=network."
+                f"Lower views, choose precision=bfloat16 (half the size), thaw later, or train "
+                f"with through=network."
             )
         self.frozen.fill(self.themselves, keys, self.images.__getitem__, "frozen part")
         self.frozen.fill(self.changed, changed, self._changed, "frozen part, views")

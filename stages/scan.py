@@ -13,8 +13,8 @@ from pathlib import Path
 import yaml
 
 from stages.command import Refusal, run, whole
-from stages.params.dataset import source
 from stages.params.base import read
+from stages.params.dataset import source
 from stages.sources.folder import Parameters, files, find
 from stages.sources.mirror import sha256
 from stages.store import root

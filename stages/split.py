@@ -1,4 +1,4 @@
-"""Stage split: which image is for training, validation and test, and which class has which number."""
+"""Stage split: which image is for training, validation and test; which number a class has."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""`python -m stages.networks.describe APPLICATION SIZE`: the layers at which it can be cut, as JSON."""
+"""`python -m stages.networks.describe APPLICATION SIZE`: the layers it can be cut at, as JSON."""
 
 import json
 

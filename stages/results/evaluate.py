@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-
 from stages.command import Refusal, remove, whole
 from stages.images.arrays import Arrays
 from stages.params.base import load, read

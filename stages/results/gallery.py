@@ -6,8 +6,8 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 COLUMNS = 6
 RIGHT, WRONG = "#1b7837", "#b2182b"

@@ -60,9 +60,9 @@ def imagenet(name: str, pinned: str | None) -> dict[str, np.ndarray]:
     raise Refusal(
         f"no source has the ImageNet weights of {name}:{mirror}\n"
         + "\n".join(failed)
-        + "\n      On a machine without network: fetch Keras's file of them elsewhere (its name ends "
-        "in notop.h5 or no_top.h5), put it in a folder and set THAW_MIRROR to that folder; or "
-        f"choose backbones.*.weights=random to try the pipeline without."
+        + "\n      On a machine without network: fetch Keras's file of them elsewhere (its name "
+        "ends in notop.h5 or no_top.h5), put it in a folder and set THAW_MIRROR to that folder; or "
+        "choose backbones.*.weights=random to try the pipeline without."
     )
 
 

@@ -14,9 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from stages.command import Refusal  # noqa: E402
-from stages.params.base import nearest  # noqa: E402
-from stages.params.whole import SCHEME, check_whole  # noqa: E402
+from stages.command import Refusal
+from stages.params.base import nearest
+from stages.params.whole import SCHEME, check_whole
 
 
 def scheme(*, _root_: DictConfig) -> int:
