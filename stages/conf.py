@@ -10,7 +10,10 @@ from pathlib import Path
 import yaml
 
 from stages.command import Refusal, run, whole
+from stages.params.composition import compose, differences, shown
 
+MOST = 12
+"""Keys that are named."""
 SAYS = "params.yaml agrees with conf/\n"
 
 
@@ -24,47 +27,19 @@ def main() -> None:
         kept = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
         if differing := differences(kept, compose()):
             keys = "; ".join(
-                f"{key} is {_shown(have)} there and {_shown(now)} in conf/"
-                for key, have, now in differing
+                f"{key} is {shown(have)} there and {shown(now)} in conf/"
+                for key, have, now in differing[:MOST]
             )
-            keep = " ".join(
-                f"-S {key}={_shown(have)}" for key, have, now in differing if now is not None
-            )
+            more = f" and {len(differing) - MOST} more" if len(differing) > MOST else ""
+            values = [f"-S {key}={shown(have)}" for key, have, now in differing if now is not None]
+            choices = "with the -S choices it was made with"
+            keep = " ".join(values) if len(values) == len(differing) <= MOST else choices
             raise Refusal(
-                f"conf/ was edited and params.yaml is not what it composes to: {keys}. "
-                f"To take conf/: dvc exp run. To keep all of params.yaml's: dvc exp run {keep}"
+                f"conf/ was edited and params.yaml is not what it composes to: {keys}{more}. "
+                f"To take conf/: dvc exp run. To keep what params.yaml says: dvc exp run {keep}"
             )
     with whole("data/conf.txt") as part:
         part.write_text(SAYS)
-
-
-def compose(*overrides: str) -> dict:
-    """What conf/ composes to, every value resolved and checked."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    import stages.params.hydra_plugins.thaw_scheme  # noqa: F401  (the resolver that conf/ names)
-
-    with initialize_config_dir(os.path.abspath("conf"), version_base=None):
-        return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
-
-
-def differences(kept: dict, composed: dict, prefix: str = "") -> list[tuple]:
-    """The leaves in which two parameter trees differ, as (key, kept, composed); None: absent."""
-    found = []
-    for key in [*kept, *(k for k in composed if k not in kept)]:
-        have, now, name = kept.get(key), composed.get(key), f"{prefix}{key}"
-        if isinstance(have, dict) and isinstance(now, dict):
-            found += differences(have, now, f"{name}.")
-        elif have != now:
-            found.append((name, have, now))
-    return found
-
-
-def _shown(value) -> str:
-    if value is None:
-        return "null"
-    return "a section" if isinstance(value, dict) else str(value).replace(" ", "")
 
 
 if __name__ == "__main__":

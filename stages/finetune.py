@@ -8,7 +8,7 @@ import pandas as pd
 from stages.command import Refusal, run, whole
 from stages.engine import keras, repeatable
 from stages.images.arrays import Arrays
-from stages.images.augment import flips, layers, viewer
+from stages.images.augment import distinct_views, fitting, flips, layers, viewer
 from stages.networks.frozen import Frozen
 from stages.networks.output import probabilities
 from stages.params.backbone import Backbone
@@ -29,6 +29,8 @@ def main(name: str) -> None:
     """Write models/NAME: the model (uint8 pixels in, the output layer out), record.json and
     DVCLive's learning curves."""
     parameters = load(Finetune, "finetunes", name)
+    augmentation = fitting(parameters.augmentation, read("dataset", "symmetries"))
+    parameters = parameters.model_copy(update={"augmentation": augmentation})
     backbone = load(Backbone, "backbones", parameters.features)
     seed = read("seed")
     rows, images = Rows(), Arrays("data/images")
@@ -77,7 +79,8 @@ class _Views:
     """The frozen part's outputs for the images and their views, in the store."""
 
     def __init__(self, frozen: Frozen, images: Arrays, parameters: Finetune):
-        self.frozen, self.images, self.views = frozen, images, parameters.views
+        self.frozen, self.images = frozen, images
+        self.views = distinct_views(parameters.augmentation, parameters.views)
         self.view = viewer(parameters.augmentation)
         self.themselves = frozen.store()
         self.changed = frozen.store(augmentation=parameters.augmentation.model_dump())

@@ -3,7 +3,7 @@
 from stages.command import run, whole
 from stages.engine import keras, repeatable
 from stages.images.arrays import Arrays
-from stages.images.augment import layers
+from stages.images.augment import fitting, layers
 from stages.params.base import read
 from stages.params.network import family, network
 from stages.training.batches import batches
@@ -16,6 +16,8 @@ def main(name: str) -> None:
     """Write models/NAME: the model (uint8 pixels in, the output layer out), record.json and
     DVCLive's learning curves."""
     parameters = network(read("networks", name), name)
+    augmentation = fitting(parameters.augmentation, read("dataset", "symmetries"))
+    parameters = parameters.model_copy(update={"augmentation": augmentation})
     seed = read("seed")
     rows, images = Rows(), Arrays("data/images")
     repeatable(seed)

@@ -8,6 +8,16 @@ from stages.engine import keras, tf
 from stages.params.training import Augmentation
 
 
+def fitting(augmentation: Augmentation, symmetries: list[str]) -> Augmentation:
+    """`augmentation` without the flips that change what a picture of this data set shows."""
+    return augmentation.model_copy(
+        update={
+            "horizontal_flip": augmentation.horizontal_flip and "horizontal" in symmetries,
+            "vertical_flip": augmentation.vertical_flip and "vertical" in symmetries,
+        }
+    )
+
+
 def layers(augmentation: Augmentation, flips: bool = True) -> list:
     """Keras layers that change pixels (batch, height, width, channels) while training.
 
@@ -35,6 +45,14 @@ def flips(augmentation: Augmentation) -> list[tuple[bool, bool]]:
     vertical = [False, True] if augmentation.vertical_flip else [False]
     horizontal = [False, True] if augmentation.horizontal_flip else [False]
     return [(v, h) for v in vertical for h in horizontal]
+
+
+def distinct_views(augmentation: Augmentation, views: int) -> int:
+    """How many of `views` views differ: no more than combinations of flips where nothing else
+    changes."""
+    if augmentation.shear or augmentation.zoom:
+        return views
+    return min(views, len(flips(augmentation)))
 
 
 def viewer(augmentation: Augmentation) -> Callable[[np.ndarray, str, int], np.ndarray]:

@@ -27,13 +27,14 @@ def carve(index: pd.DataFrame, split: Split) -> pd.Series:
     _refuse_leaks(index)
     if "test" not in set(made):
         made = made.replace("validation", "test")
-    pictures = index.assign(made=made).drop_duplicates("pixels").sort_values("pixels")
     for column in split.stratify:
-        if column not in pictures:
+        if column not in index:
             raise Refusal(
                 f"dataset.split.stratify = {split.stratify}: the index has no column {column!r}. "
                 f"Expected some of {', '.join(index.columns)}."
             )
+    pictures = index.assign(made=made).sort_values(["pixels", *split.stratify])
+    pictures = pictures.drop_duplicates("pixels")
     names = pictures[split.stratify].astype(str).agg("|".join, axis=1) if split.stratify else None
     pictures["stratum"] = names if split.stratify else ""
     chosen = pictures.set_index("pixels")["made"].replace("", "train")

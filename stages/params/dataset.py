@@ -75,6 +75,8 @@ class Dataset(Section):
     source: dict
     image: Image
     split: Split
+    symmetries: list[Literal["horizontal", "vertical"]]
+    """Flips after which a picture shows the same class; augmentation uses no others."""
     on_bad_image: Literal["stop", "skip"]
     """An image that cannot be read stops the run, or is left out and counted."""
     positive: str | None

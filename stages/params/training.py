@@ -31,7 +31,7 @@ class Training(Section):
 
 
 class Augmentation(Section):
-    """Random changes of a training image, drawn anew for each view of it."""
+    """Random changes of a training image. Flips are used where `dataset.symmetries` has them."""
 
     horizontal_flip: bool
     vertical_flip: bool

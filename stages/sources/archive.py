@@ -3,6 +3,7 @@
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +13,7 @@ SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 MOST_EXPANSION = 200
 """Times its own size that an archive may unpack to, once that is over 1 GB."""
 MOST_ENTRIES = 20_000_000
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 
 def is_archive(path: Path) -> bool:
@@ -43,7 +45,7 @@ def unpack(archive: Path, into: Path) -> None:
                         shutil.copyfileobj(source, file)
                 elif kind == "folder":
                     (into / name).mkdir(parents=True, exist_ok=True)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, RuntimeError) as error:
+    except DAMAGE as error:
         raise Refusal(f"{archive} cannot be unpacked: {error}") from None
 
 
@@ -58,6 +60,12 @@ def _tar(opened: tarfile.TarFile) -> Iterator[tuple]:
     for entry in opened:
         kind = "folder" if entry.isdir() else "file" if entry.isreg() else "special"
         yield entry.name, entry.size, kind, lambda e=entry: opened.extractfile(e)
+    # Python takes a damaged header for the end; a whole archive ends in zeros, and a .gz in a check
+    opened.fileobj.seek(opened.offset)
+    if opened.fileobj.read(512) != bytes(512):
+        raise tarfile.ReadError("it is damaged or cut short")
+    while opened.fileobj.read(1 << 20):
+        pass
 
 
 def _judge(archive: Path, entries: list[tuple], into: Path) -> None:

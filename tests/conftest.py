@@ -1,0 +1,93 @@
+"""What tests share: a store of their own, small pictures, and conf/ composed once."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store(tmp_path_factory):
+    """A store that no other run has a part in, and none of the user's settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("store")
+        patch.setenv("THAW_STORE", str(folder))
+        for name in ("THAW_MIRROR", "DVC_ROOT", "DVC_EXP_NAME"):
+            patch.delenv(name, raising=False)
+        yield folder
+
+
+@pytest.fixture
+def compose(monkeypatch):
+    """stages.conf.compose, in the repository's root."""
+    monkeypatch.chdir(ROOT)
+    from stages.conf import compose
+
+    return compose
+
+
+@pytest.fixture(scope="session")
+def composed(store):
+    """What conf/ composes to by default. Copy it before you change it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        from stages.conf import compose
+
+        return compose()
+
+
+@pytest.fixture
+def afresh():
+    """A function after which Keras names and seeds as a new process would."""
+    from stages.engine import keras, repeatable
+
+    def start(seed: int = 0) -> None:
+        keras.utils.clear_session()
+        repeatable(seed)
+
+    return start
+
+
+@pytest.fixture
+def picture():
+    """A function that draws a picture, another one for each number: (height, width, 3) uint8."""
+
+    def draw(number: int = 0, height: int = 24, width: int = 32) -> np.ndarray:
+        small = np.random.default_rng(number).integers(0, 256, (3, 4, 3), dtype="uint8")
+        return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+
+    return draw
+
+
+@pytest.fixture
+def encoded():
+    """A function from pixels or a Pillow image to a file's bytes."""
+
+    def encode(picture, kind: str = "PNG", **options) -> bytes:
+        if isinstance(picture, np.ndarray):
+            picture = Image.fromarray(picture)
+        file = io.BytesIO()
+        picture.save(file, kind, **options)
+        return file.getvalue()
+
+    return encode
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """Every file below `folder` by its relative path."""
+    return {
+        str(Path(here, name).relative_to(folder)): Path(here, name).read_bytes()
+        for here, _, names in os.walk(folder)
+        for name in names
+    }
+
+
+@pytest.fixture
+def content():
+    """files_in: a folder's files and their bytes."""
+    return files_in

@@ -1,0 +1,157 @@
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.images.decode import BadImage, decode, identity
+
+SIZE = 16
+
+
+def rgb(content: bytes) -> np.ndarray:
+    return decode(content, SIZE, "bicubic", "rgb")
+
+
+def resized(pixels: np.ndarray) -> np.ndarray:
+    image = Image.fromarray(pixels).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    return np.asarray(image).reshape(SIZE, SIZE, -1)
+
+
+def png16(pixels: np.ndarray) -> bytes:
+    """A PNG with 16 bits a channel, which Pillow reads but does not write in colour."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        whole = kind + data
+        return struct.pack(">I", len(data)) + whole + struct.pack(">I", zlib.crc32(whole))
+
+    height, width = pixels.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, 2 if pixels.ndim == 3 else 0, 0, 0, 0)
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(lines))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("PNG", {}), ("BMP", {}), ("WEBP", {"lossless": True}), ("TIFF", {})],
+)
+def test_lossless_formats_give_the_same_pixels(picture, encoded, kind, options):
+    pixels = picture()
+    assert np.array_equal(rgb(encoded(pixels, kind, **options)), resized(pixels))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "GIF", "WEBP"])
+def test_lossy_formats_give_nearly_the_same_pixels(picture, encoded, kind):
+    pixels = picture()
+    difference = rgb(encoded(pixels, kind)).astype(int) - resized(pixels)
+    assert np.abs(difference).mean() < 8
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF"])
+def test_first_frame_of_an_animation_counts(encoded, kind):
+    red, blue = (Image.new("RGB", (20, 20), colour) for colour in ("red", "blue"))
+    content = encoded(red, kind, save_all=True, append_images=[blue])
+    assert np.abs(rgb(content).astype(int) - [255, 0, 0]).max() < 10
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "CMYK", "LA", "RGBA"])
+def test_every_colour_mode_is_read_as_rgb_and_as_grey(picture, encoded, mode):
+    image = Image.fromarray(picture()).convert(mode)
+    content = encoded(image, "TIFF" if mode == "CMYK" else "PNG")
+    assert np.array_equal(rgb(content), resized(np.asarray(image.convert("RGB"))))
+    grey = decode(content, SIZE, "bicubic", "grey")
+    assert grey.shape == (SIZE, SIZE, 1) and grey.dtype == "uint8"
+    if mode != "P":  # a palette's greys depend on the way to them
+        assert (
+            np.abs(grey[..., 0].astype(int) - resized(np.asarray(image.convert("L")))[..., 0]).max()
+            <= 1
+        )
+
+
+def test_cmyk_jpeg_keeps_its_colours(encoded):
+    red = rgb(encoded(Image.new("RGB", (20, 20), "red").convert("CMYK"), "JPEG"))
+    assert np.abs(red.astype(int) - [255, 0, 0]).max() < 10
+
+
+def test_transparency_lies_on_white(encoded):
+    clear = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
+    assert (rgb(encoded(clear)) == 255).all()
+    palette = Image.new("P", (20, 20), 3)
+    assert (rgb(encoded(palette, "GIF", transparency=3)) == 255).all()
+    assert (rgb(encoded(Image.new("L", (20, 20), 7), transparency=7)) == 255).all()
+
+
+def test_sixteen_bits_become_their_upper_eight(encoded):
+    values = np.full((20, 20), 0x80FF, "uint16")
+    assert (decode(png16(values), SIZE, "bicubic", "grey") == 0x80).all()
+    assert (rgb(png16(values)) == 0x80).all()
+    assert (
+        rgb(png16(np.stack([values, values >> 1, values >> 2], -1))) == [0x80, 0x40, 0x20]
+    ).all()
+    assert (rgb(encoded(Image.fromarray(values), "TIFF")) == 0x80).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_stand_as_their_exif_orientation_says(picture, encoded, orientation):
+    upright = Image.fromarray(picture())
+    undo = {  # what turns the upright picture into what such a camera stores
+        2: [Image.Transpose.FLIP_LEFT_RIGHT],
+        3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_90],
+        7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_270],
+    }
+    stored = upright
+    for turn in undo.get(orientation, []):
+        stored = stored.transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert np.array_equal(rgb(encoded(stored, exif=exif)), resized(np.asarray(upright)))
+
+
+def test_corrupt_exif_does_no_harm(picture, encoded):
+    content = encoded(picture(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert rgb(content).shape == (SIZE, SIZE, 3)
+
+
+def test_zero_bytes_are_a_bad_image():
+    with pytest.raises(BadImage, match="zero bytes"):
+        rgb(b"")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_truncated_files_are_bad_images(encoded, kind, share):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype="uint8")
+    content = encoded(noise, kind)
+    with pytest.raises(BadImage, match="."):
+        rgb(content[: int(len(content) * share)])
+
+
+def test_text_named_as_a_picture_is_a_bad_image():
+    with pytest.raises(BadImage, match="no image that Pillow can read"):
+        rgb(b"<html>404 not found</html>")
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(picture, encoded):
+    content = bytearray(encoded(picture()))
+    content[16:24] = struct.pack(">II", 60_000, 60_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    with pytest.raises(BadImage, match="60000 x 60000 pixels, too large"):
+        rgb(bytes(content))
+
+
+def test_identity_is_of_the_pixels_and_not_of_the_file(picture, encoded):
+    pixels = picture()
+    same = {identity(rgb(encoded(pixels, kind))) for kind in ("PNG", "BMP", "TIFF")}
+    assert len(same) == 1
+    assert identity(rgb(encoded(picture(1)))) not in same
+    assert identity(pixels) != identity(pixels.reshape(32, 24, 3))

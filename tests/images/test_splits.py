@@ -1,0 +1,127 @@
+import pandas as pd
+import pytest
+
+from stages.command import Refusal
+from stages.images.splits import carve
+from stages.params.dataset import Split
+
+SPLIT = Split(test=0.25, validation=0.2, stratify=["label"], seed=0)
+
+
+def index(count: int = 200, split: str = "", share: float = 0.3) -> pd.DataFrame:
+    """Pictures of two classes, `share` of them dogs."""
+    dogs = int(count * share)
+    return pd.DataFrame(
+        {
+            "path": [f"{n:04}.jpg" for n in range(count)],
+            "pixels": [f"{n * 7919 % 10007:064x}" for n in range(count)],
+            "label": ["dog"] * dogs + ["cat"] * (count - dogs),
+            "split": split,
+        }
+    )
+
+
+def changed(**values) -> Split:
+    return Split(**{**SPLIT.model_dump(), **values})
+
+
+def test_carved_splits_have_the_size_and_the_mixture_that_was_asked_for():
+    table = index()
+    table["made"] = carve(table, SPLIT)
+    assert table["made"].value_counts().to_dict() == {"train": 120, "test": 50, "validation": 30}
+    dogs = table[table["label"] == "dog"].groupby("made").size().to_dict()
+    assert dogs == {"train": 36, "test": 15, "validation": 9}
+
+
+def test_mixture_of_several_columns_is_kept():
+    table = index()
+    table["group"] = ["mono", "poly"] * 100
+    made = carve(table, changed(stratify=["label", "group"]))
+    counts = table.assign(made=made).groupby(["made", "label", "group"]).size().unstack()
+    assert (counts["mono"] - counts["poly"]).abs().max() <= 1
+
+
+def test_another_seed_carves_another_split_and_the_same_seed_the_same():
+    table = index()
+    assert carve(table, SPLIT).equals(carve(table, SPLIT))
+    assert not carve(table, SPLIT).equals(carve(table, changed(seed=1)))
+
+
+def test_names_and_order_of_files_have_no_effect():
+    table = index()
+    table.loc[10, "pixels"] = table.loc[150, "pixels"]  # one picture, under two labels
+    renamed = table.assign(path=[f"{999 - n}.png" for n in range(200)])
+    renamed = renamed[::-1]
+    before, after = carve(table, SPLIT), carve(renamed, SPLIT)
+    assert after.sort_index().equals(before)
+
+
+def test_equal_pictures_stay_in_one_split():
+    table = index()
+    table["pixels"] = [f"{n % 50:064x}" for n in range(200)]
+    splits = table.assign(made=carve(table, SPLIT)).groupby("pixels")["made"].nunique()
+    assert (splits == 1).all()
+
+
+def test_splits_that_the_source_made_stay():
+    table = index()
+    table["split"] = ["train", "test", "validation", "train"] * 50
+    assert carve(table, SPLIT).equals(table["split"])
+
+
+def test_of_train_and_validation_alone_validation_is_the_test_data():
+    table = index()
+    table["split"] = ["train", "train", "train", "validation"] * 50
+    made = carve(table, SPLIT)
+    assert (made[table["split"] == "validation"] == "test").all()
+    assert made[table["split"] == "train"].value_counts().to_dict() == {
+        "train": 120,
+        "validation": 30,
+    }
+
+
+def test_of_train_and_test_alone_validation_is_carved_from_train():
+    table = index()
+    table["split"] = ["train", "train", "train", "test"] * 50
+    made = carve(table, SPLIT)
+    assert (made[table["split"] == "test"] == "test").all()
+    assert (made == "validation").sum() == 30
+
+
+def test_without_a_validation_share_there_is_none():
+    assert set(carve(index(), changed(validation=0.0))) == {"train", "test"}
+
+
+def test_without_a_test_share_there_is_a_refusal():
+    with pytest.raises(Refusal, match=r"dataset.split.test = 0: expected more"):
+        carve(index(), changed(test=0.0))
+
+
+def test_a_picture_in_two_splits_of_the_users_is_refused_and_every_one_is_named():
+    table = index()
+    table["split"] = ["train", "train", "test", "validation"] * 50
+    table.loc[[2, 6], "pixels"] = table.loc[[0, 5], "pixels"].to_list()
+    table.loc[4, "pixels"] = table.loc[1, "pixels"]  # twice in train, which does no harm
+    with pytest.raises(Refusal) as refusal:
+        carve(table, SPLIT)
+    assert "2 pictures are in two splits" in str(refusal.value)
+    assert "0000.jpg = 0002.jpg" in str(refusal.value)
+    assert "0005.jpg = 0006.jpg" in str(refusal.value)
+    assert "0001.jpg" not in str(refusal.value)
+
+
+def test_a_class_too_small_to_split_is_refused_and_named():
+    table = index()
+    table.loc[0, "label"] = "axolotl"
+    with pytest.raises(Refusal, match="no test split of 0.25 can be carved.*'axolotl' 1"):
+        carve(table, SPLIT)
+
+
+def test_stratifying_by_an_unknown_column_is_refused_and_the_columns_are_named():
+    with pytest.raises(Refusal, match="no column 'breed'. Expected some of path, pixels, label"):
+        carve(index(), changed(stratify=["breed"]))
+
+
+def test_stratifying_by_nothing_carves_by_size_alone():
+    made = carve(index(), changed(stratify=[]))
+    assert made.value_counts().to_dict() == {"train": 120, "test": 50, "validation": 30}

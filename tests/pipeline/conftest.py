@@ -1,0 +1,101 @@
+"""The project as a user has it: its own folder, its own git, its own cache, driven by dvc."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+class Project:
+    """A copy of this repository's files in a folder of its own, under git."""
+
+    def __init__(self, folder: Path, store: Path):
+        self.folder = folder
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "THAW_"))},
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "THAW_STORE": str(store),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+        }
+        listed = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard", at=ROOT)
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file() and not name.startswith("results/"):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, folder / name)
+        (folder / "dvc.lock").unlink(missing_ok=True)
+        self._git("init", "--quiet", "--initial-branch=main")
+        self._git("config", "user.name", "tester")
+        self._git("config", "user.email", "tester@localhost")
+        self.commit("start")
+
+    def _git(self, *arguments: str, at: Path | None = None) -> str:
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=at or self.folder,
+            env=self.environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    def commit(self, message: str) -> None:
+        self._git("add", "--all")
+        self._git("commit", "--quiet", "--allow-empty", "--message", message)
+
+    def dvc(self, *arguments: str, fails: bool = False) -> str:
+        """What `dvc ARGUMENTS` says; asserts that it succeeds, or that it fails."""
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        said = done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, said
+        return said
+
+    @staticmethod
+    def ran(said: str) -> list[str]:
+        """The stages that a run executed, in order."""
+        return [
+            line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")
+        ]
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def project(tmp_path, store) -> Project:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return Project(folder, store)
+
+
+def draw(folder: Path, counts: dict[str, int], seed: int = 0) -> Path:
+    """Pictures that a small network can tell apart: noise with a bright disc or square."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:40, :48]
+    for label, count in counts.items():
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            pixels = random.integers(0, 120, (40, 48, 3))
+            cy, cx = random.integers(12, 28, 2)
+            inside = (
+                (y - cy) ** 2 + (x - cx) ** 2 < 80
+                if label == "disc"
+                else np.maximum(abs(y - cy), abs(x - cx)) < 4
+            )
+            pixels[inside] += 130
+            Image.fromarray(pixels.astype("uint8")).save(folder / label / f"{seed}-{number}.png")
+    return folder

@@ -1,0 +1,124 @@
+"""A parameter reruns the stages that use it and what hangs on them, and no other.
+
+The table is minimal_reruns.yaml. Nothing is trained here: outputs are placeholders that
+`dvc commit` records, and DVC says what a changed parameter would run.
+"""
+
+import fnmatch
+from pathlib import Path
+
+import networkx
+import pytest
+import yaml
+from dvc.repo import Repo
+
+from stages.params.composition import compose
+
+TABLE = yaml.safe_load(Path(__file__).with_name("minimal_reruns.yaml").read_text())
+OTHER = {
+    # names, where another value must be one that dvc.yaml can resolve
+    "backbones": None,
+    "subnets.fc256.features": "second",
+    "subnets.gap256.features": "second",
+    "subnets.logistic.features": "second",
+    "finetunes.finetuned.features": "second",
+    "finetunes.finetuned.subnet": "fc256",
+    "networks.small_cnn.family": "output",
+    "dataset.source.kind": "archive",
+    "dataset.source.inventory": "README.md",
+    "dataset.source.scan": [],
+}
+
+
+def leaves(values: dict, prefix: str = "") -> dict:
+    found = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found |= leaves(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def changed(key: str, value):
+    if key in OTHER:
+        return OTHER[key]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, list):
+        return [*value, 1]
+    return f"{value}2"
+
+
+def put(values: dict, key: str, value) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values[section]
+    values[last] = value
+
+
+@pytest.fixture
+def settled(project, monkeypatch):
+    """The project with every stage of a wide composition recorded as done."""
+    source = project.folder / "photos"
+    source.mkdir()
+    (source / "one").write_text("one")
+    overrides = [
+        "dataset=folder",
+        "dataset.source.path=photos",
+        "+backbone@backbones.second=vgg16",
+        "+network@networks.small_cnn=small_cnn",
+    ]
+    values = compose(*overrides)
+    (project.folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    (project.folder / "README.md").touch()
+    monkeypatch.chdir(project.folder)
+    with Repo() as repo:
+        for stage in repo.index.stages:
+            for out in stage.outs:
+                path = Path(out.fs_path)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(str(out))
+    project.dvc("commit", "--force", "--quiet")
+    return project, values
+
+
+def reached() -> set[str]:
+    """The stages that DVC reports as changed, and their descendants in its graph."""
+    with Repo() as repo:
+        direct = {
+            name
+            for name, reasons in repo.status().items()
+            if not name.startswith("scan") or reasons != ["always changed"]
+        }
+        graph = repo.index.graph.reverse()
+        stages = {stage.addressing: stage for stage in graph.nodes}
+        every = set(direct)
+        for name in direct:
+            every |= {stage.addressing for stage in networkx.descendants(graph, stages[name])}
+        return every
+
+
+def test_every_leaf_reaches_the_stages_in_the_table(settled):
+    project, values = settled
+    assert reached() == set()
+    file = project.folder / "params.yaml"
+    wrong = {}
+    for key, value in leaves(values).items():
+        edited = yaml.safe_load(yaml.safe_dump(values))
+        put(edited, key, changed(key, value))
+        file.write_text(yaml.safe_dump(edited, sort_keys=False))
+        pattern = next((p for p in TABLE if fnmatch.fnmatchcase(key, p)), None)
+        got = reached()
+        assert got, f"{key} reaches no stage"
+        if pattern is None or got != set(TABLE[pattern]):
+            wrong[key] = sorted(got)
+    assert not wrong
+
+
+def test_no_split_parameter_reaches_the_features():
+    for key, stages in TABLE.items():
+        if key.startswith("dataset.split"):
+            assert not any(stage.startswith("features") for stage in stages)

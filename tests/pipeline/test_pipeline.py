@@ -1,0 +1,177 @@
+"""The real pipeline on small generated pictures, driven as a user drives it."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from tests.pipeline.conftest import Project, draw
+
+SMALL = [
+    "dataset=folder",
+    "dataset.source.path=photos",
+    "dataset.image.size=32",
+    "backbones.vgg16.weights=random",
+    "subnets.fc256.epochs=3",
+    "subnets.gap256.epochs=3",
+    "finetunes.finetuned.epochs=2",
+    "evaluate.bootstrap=100",
+]
+"""VGG16 with random weights at its smallest size: every stage is real, and quick."""
+PIXELS = ["experiment=pixels_only", "dataset.image.size=32", "networks.small_cnn.epochs=2"]
+
+
+def overrides(*chosen: str) -> list[str]:
+    return [argument for override in chosen for argument in ("-S", override)]
+
+
+def metrics(project: Project, name: str) -> dict:
+    return json.loads((project.folder / f"results/metrics/{name}.json").read_text())
+
+
+def test_the_default_walk_and_what_a_change_reruns(project):
+    draw(project.folder / "photos", {"disc": 40, "square": 30})
+    ran = project.ran(project.dvc("exp", "run", *overrides(*SMALL)))
+    assert {stage.split("@")[0] for stage in ran} == {
+        "conf", "scan", "download", "preprocess", "split", "weights", "features",
+        "train_subnet", "evaluate_subnet", "finetune", "evaluate_finetuned",
+    }  # fmt: skip
+    for name in ("fc256", "gap256", "logistic", "finetuned"):
+        found = metrics(project, name)
+        assert set(found) == {
+            "accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "ece",
+            "epoch", "skipped",
+        }  # fmt: skip
+        assert 0 <= found["accuracy"] <= 1
+        plots = project.folder / "results/plots" / name
+        assert (plots / "images.png").stat().st_size > 10_000
+    details = json.loads((project.folder / "results/details/finetuned.json").read_text())
+    assert details["counts"] == {"train": 44, "validation": 12, "test": 14}
+    assert details["training"]["start"]["loss"] > 0
+    shown = project.dvc("metrics", "show")
+    assert all(name in shown for name in ("accuracy", "roc_auc", "ece", "finetuned"))
+    project.dvc("plots", "show", "--out", "shown")
+
+    project.commit("first")
+    said = project.dvc("repro")
+    assert project.ran(said) == ["scan@folder"], "the user's folder alone is looked at"
+
+    said = project.dvc("exp", "run", *overrides(*SMALL, "subnets.fc256.dropout=0.3"))
+    assert [s for s in project.ran(said) if not s.startswith("scan")] == [
+        "train_subnet@fc256",
+        "evaluate_subnet@fc256",
+    ]
+    assert "fc256" in project.dvc("metrics", "diff")
+
+    # 3 pictures more, one renamed: these are decoded and run through VGG16, no others
+    draw(project.folder / "photos", {"disc": 2, "square": 1}, seed=1)
+    photos = project.folder / "photos" / "disc"
+    (photos / "0-0.png").rename(photos / "renamed.png")
+    said = project.dvc("repro", "features@vgg16")
+    assert said.count("3 of 73 images are new") == 2
+
+    # the folder is gone, as in a colleague's clone: what is recorded still stands
+    shutil.move(project.folder / "photos", project.folder / "elsewhere")
+    said = project.dvc("repro", "features@vgg16")
+    assert project.ran(said) == ["scan@folder"]
+    assert "is not on this machine" in said
+
+
+def test_presets_without_and_with_two_backbones_and_a_network_of_ones_own(project):
+    draw(project.folder / "photos", {"disc": 20, "ring": 20, "square": 20})
+    here = project.folder
+    before = (here / "dvc.yaml").read_text()
+    source = (here / "stages/networks/small_cnn.py").read_text()
+    (here / "stages/networks/tiny_cnn.py").write_text(source.replace("small_cnn", "tiny_cnn"))
+    conf = (here / "conf/network/small_cnn.yaml").read_text().replace("small_cnn", "tiny_cnn")
+    (here / "conf/network/tiny_cnn.yaml").write_text(conf.replace("[32, 32, 64]", "[8]"))
+    project.commit("a network of my own")
+    chosen = [*SMALL[:3], *PIXELS[:2], "evaluate.bootstrap=100"]
+    mine = ["+network@networks.mine=tiny_cnn", "networks.mine.epochs=2"]
+    said = project.dvc("exp", "run", *overrides(*chosen, *mine, "networks.small_cnn.epochs=2"))
+    assert {s for s in project.ran(said) if "@" in s} == {
+        "scan@folder", "train_network@small_cnn", "train_network@mine",
+        "evaluate_network@small_cnn", "evaluate_network@mine",
+    }  # fmt: skip
+    assert metrics(project, "mine")["accuracy"] > 0
+
+    two = ["experiment=preprocessings", *SMALL[:4], "evaluate.bootstrap=100"]
+    two += ["backbones.vgg16_rescaled.weights=random", "subnets.fc256.epochs=1"]
+    two += ["subnets.fc256_rescaled.epochs=1"]
+    said = project.dvc("exp", "run", *overrides(*two))
+    assert {"features@vgg16", "features@vgg16_rescaled"} <= set(project.ran(said))
+    assert (here / "dvc.yaml").read_text() == before
+    assert metrics(project, "fc256") != metrics(project, "fc256_rescaled")
+    # what is no longer composed is gone, from DVC's tables and from the disk
+    assert "mine" not in project.dvc("metrics", "show")
+    assert not (here / "results/metrics/mine.json").exists()
+    assert not (here / "results/plots/mine").exists()
+
+
+def test_stale_parameters_stop_and_overrides_are_not_lost_silently(project):
+    said = project.dvc("repro", "conf")
+    assert project.ran(said) == ["conf"]
+    file = project.folder / "conf/subnet/fc256.yaml"
+    file.write_text(file.read_text().replace("dropout: 0.5", "dropout: 0.4"))
+    said = project.dvc("repro", "conf", fails=True)
+    assert "subnets.fc256.dropout is 0.5 there and 0.4 in conf/" in said
+    assert "Traceback" not in said
+    assert "dvc exp run" in said
+
+    project.dvc("exp", "run", "conf")
+    kept = yaml.safe_load((project.folder / "params.yaml").read_text())
+    assert kept["subnets"]["fc256"]["dropout"] == 0.4
+
+    project.dvc("exp", "run", "conf", "-S", "subnets.gap256.dropout=0.25")
+    said = project.dvc("repro", "conf")
+    assert project.ran(said) == []
+    kept = yaml.safe_load((project.folder / "params.yaml").read_text())
+    assert kept["subnets"]["gap256"]["dropout"] == 0.25, "kept by dvc repro"
+    said = project.dvc("exp", "run", "conf", "-S", "seed=1")
+    assert "subnets.gap256.dropout" in said, "the next composition says what it takes back"
+    assert "0.25" in said
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("subnets.fc256.dropuot=0.3", "dropuot"),
+        ("+subnets.fc256.dropuot=0.3", "Did you mean dropout?"),
+        ("subnets.fc256.dropout=much", "subnets.fc256.dropout = 'much': "),
+        ("finetunes.finetuned.subnet=gap265", "Did you mean gap256?"),
+        ("+network@networks.fc256=small_cnn", "have one name"),
+        ("dataset=folder", "dataset.source.path has no default"),
+    ],
+)
+def test_a_wrong_parameter_stops_before_anything_is_written(project, override, expected):
+    before = (project.folder / "params.yaml").read_bytes()
+    said = project.dvc("exp", "run", "-S", override, fails=True)
+    assert expected in said
+    assert "Traceback" not in said
+    assert "Running stage" not in said
+    assert (project.folder / "params.yaml").read_bytes() == before
+
+
+def test_bad_images_stop_the_run_with_their_names_or_are_counted(project):
+    photos = draw(project.folder / "photos", {"disc": 20, "square": 20})
+    (photos / "disc" / "empty.jpg").touch()
+    whole = (photos / "square" / "0-1.png").read_bytes()
+    (photos / "square" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    chosen = overrides(*SMALL[:3])
+    said = project.dvc("exp", "run", "split", *chosen, fails=True)
+    assert "2 of 42 images cannot be read" in said
+    assert "images/disc/empty.jpg: zero bytes" in said
+    assert "images/square/cut.png" in said
+    assert not (project.folder / "data/images").exists()
+    project.dvc("exp", "run", "split", *chosen, "-S", "dataset.on_bad_image=skip")
+    split = (project.folder / "data/split.csv").read_text()
+    assert split.count(",skipped") == 2
+
+
+def test_queued_grid(project):
+    project.dvc("repro", "conf")
+    project.commit("settled")
+    grid = "evaluate.ece_bins=10,15"
+    said = project.dvc("exp", "run", "--queue", "-S", grid)
+    assert said.count("Queued experiment") == 2
