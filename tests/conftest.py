@@ -24,9 +24,9 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def compose(monkeypatch):
-    """stages.conf.compose, in the repository's root."""
+    """stages.params.composition.compose, in the repository's root."""
     monkeypatch.chdir(ROOT)
-    from stages.conf import compose
+    from stages.params.composition import compose
 
     return compose
 
@@ -36,7 +36,7 @@ def composed(store):
     """What conf/ composes to by default. Copy it before you change it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        from stages.conf import compose
+        from stages.params.composition import compose
 
         return compose()
 

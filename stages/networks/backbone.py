@@ -67,6 +67,9 @@ def load_backbone(name: str, size: int, weights: str | Path, precision: str) -> 
         if [v.path for v in model.weights] != held.files:
             raise Refusal(f"{weights} does not hold the weights of {name}.")
         model.set_weights([held[path] for path in held.files])
+    for layer in model.layers:
+        if hasattr(layer, "finalize_state"):  # Normalization computes with a copy of its weights
+            layer.finalize_state()
     return model
 
 

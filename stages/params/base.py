@@ -83,7 +83,7 @@ def _line(section: type[Section], item: dict, keys: tuple[str, ...]) -> str:
         fields = inner.model_fields
         return (
             f"{key} is no parameter.{nearest(where[-1], fields)} "
-            f"{'.'.join(where[:-1])} takes: {', '.join(fields)}."
+            f"{'.'.join(where[:-1]) or 'params.yaml'} takes: {', '.join(fields)}."
         )
     if item["type"] == "missing":
         return f"{key} is missing."

@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+
+from stages.command import Refusal
+from stages.engine import keras
+from stages.networks.backbone import (
+    Preprocessing,
+    application,
+    cuts,
+    digest,
+    halves,
+    load_backbone,
+    preprocess,
+    tensors,
+)
+
+SHIPPED = {  # parameters without the top, and channels of the features
+    "VGG16": (14_714_688, 512),
+    "VGG19": (20_024_384, 512),
+    "ResNet50": (23_587_712, 2048),
+    "MobileNetV2": (2_257_984, 1280),
+    "EfficientNetB0": (4_049_571, 1280),
+}
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def built():
+    """Each backbone, with random weights, built once."""
+    held: dict[str, keras.Model] = {}
+
+    def build(name: str) -> keras.Model:
+        if name not in held:
+            keras.utils.set_random_seed(0)
+            held[name] = application(name, SIZE)
+        return held[name]
+
+    return build
+
+
+def pixels(channels: int = 3) -> np.ndarray:
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (2, SIZE, SIZE, channels), dtype="uint8")
+
+
+def test_every_shipped_backbone_has_a_yaml_file_and_the_other_way_round(compose):
+    options = {name.lower(): name for name in SHIPPED}
+    for option in ("vgg16", "vgg19", "resnet50", "mobilenet_v2", "efficientnet_b0"):
+        composed = compose(f"+backbone@backbones.mine={option}", "experiment=pixels_only")
+        assert composed["backbones"]["mine"]["application"] == options.pop(option.replace("_", ""))
+    assert not options
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_backbone_gives_finite_features_of_its_shape(built, name):
+    """With random weights, since those of ImageNet cannot be had everywhere."""
+    parameters, channels = SHIPPED[name]
+    model = built(name)
+    features = np.asarray(model(Preprocessing(name, "own")(pixels()), training=False))
+    assert model.count_params() == parameters
+    assert features.shape == (2, 2, 2, channels) and np.isfinite(features).all()
+    assert not np.array_equal(features[0], features[1])
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_own_preprocessing_is_keras_applications_own(name):
+    module = {
+        "VGG16": keras.applications.vgg16,
+        "VGG19": keras.applications.vgg19,
+        "ResNet50": keras.applications.resnet50,
+        "MobileNetV2": keras.applications.mobilenet_v2,
+        "EfficientNetB0": keras.applications.efficientnet,
+    }[name]
+    given = np.asarray(Preprocessing(name, "own")(pixels()))
+    expected = module.preprocess_input(pixels().astype("float32"))
+    np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
+    inside = keras.Input((SIZE, SIZE, 3), dtype="uint8")  # and within a model
+    model = keras.Model(inside, Preprocessing(name, "own")(inside))
+    np.testing.assert_array_equal(model(pixels()), given)
+
+
+def test_own_preprocessing_of_vgg_is_bgr_less_the_means_of_imagenet():
+    given = np.asarray(preprocess("VGG16", np.array([[[[10.0, 20.0, 30.0]]]], "float32")))
+    np.testing.assert_allclose(given, [[[[30 - 103.939, 20 - 116.779, 10 - 123.68]]]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_rescale_is_the_same_for_every_backbone(name):
+    given = np.asarray(Preprocessing(name, "rescale")(pixels()))
+    np.testing.assert_array_equal(given, pixels().astype("float32") / np.float32(255))
+
+
+def test_a_grey_picture_is_read_as_three_equal_channels():
+    grey = pixels(1)
+    for scheme in ("own", "rescale"):
+        layer = Preprocessing("VGG16", scheme)
+        np.testing.assert_array_equal(layer(grey), layer(np.repeat(grey, 3, axis=-1)))
+        assert layer.compute_output_shape((None, SIZE, SIZE, 1)) == (None, SIZE, SIZE, 3)
+
+
+def test_preprocessing_is_in_float32_whatever_the_network_computes_in():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        assert Preprocessing("VGG16", "own")(pixels()).dtype == "float32"
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("VGG16", "block5_conv1"),
+        ("VGG16", "block1_conv1"),
+        ("VGG16", "block5_pool"),
+        ("ResNet50", "conv5_block1_1_conv"),
+        ("ResNet50", "conv2_block1_1_bn"),
+        ("MobileNetV2", "Conv_1"),
+        (None, None),
+    ],
+)
+def test_lower_and_upper_half_together_are_the_whole(built, name, start):
+    name = name or "VGG16"
+    if start == "conv2_block1_1_bn":  # its block's shortcut goes round it
+        with pytest.raises(Refusal, match="thaw_from = 'conv2_block1_1_bn': expected one of"):
+            halves(built(name), start)
+        return
+    model, x = built(name), Preprocessing(name, "own")(pixels())
+    lower, upper = halves(model, start)
+    np.testing.assert_allclose(upper(lower(x)), model(x), rtol=1e-4, atol=1e-5)
+    held = {id(v) for half in (lower, upper) for v in half.variables}
+    assert held == {id(v) for v in model.variables}  # shared, not copied
+    if start:
+        first = [layer.name for layer in upper.layers if layer.weights or "pool" in layer.name][0]
+        assert first == start and start not in [layer.name for layer in lower.layers]
+
+
+def test_every_cut_of_vgg16_is_a_layer_in_order(built):
+    assert cuts(built("VGG16")) == [layer.name for layer in built("VGG16").layers[1:]]
+
+
+def test_resnet50_can_be_cut_between_its_blocks_and_not_within(built):
+    possible = cuts(built("ResNet50"))
+    assert {"conv1_conv", "conv5_block1_1_conv", "conv5_block3_out"} <= set(possible)
+    assert not {"conv5_block1_2_conv", "conv5_block1_add", "conv5_block1_0_conv"} & set(possible)
+
+
+def test_stored_weights_come_back_and_those_of_another_network_are_refused(built, tmp_path):
+    held = tensors(built("MobileNetV2"))
+    np.savez(tmp_path / "w.npz", **held)
+    for precision in ("float32", "bfloat16"):
+        keras.utils.clear_session()
+        loaded = load_backbone("MobileNetV2", SIZE, tmp_path / "w.npz", precision)
+        assert digest(tensors(loaded)) == digest(held)
+        assert loaded.get_layer("Conv_1").compute_dtype == precision
+    assert keras.config.dtype_policy().name == "float32"
+    with pytest.raises(Refusal, match="w.npz does not hold the weights of VGG16"):
+        load_backbone("VGG16", SIZE, tmp_path / "w.npz", "float32")
+
+
+def test_digest_tells_names_shapes_and_values_apart():
+    base = {"a": np.ones((2, 3), "float32")}
+    others = [
+        {"b": base["a"]},
+        {"a": base["a"].reshape(3, 2)},
+        {"a": base["a"] * 2},
+        {**base, "b": base["a"]},
+    ]
+    assert digest(dict(base)) == digest(base)
+    assert len({digest(held) for held in [base, *others]}) == 5
+
+
+def test_what_keras_does_not_have_or_cannot_build_is_refused():
+    with pytest.raises(Refusal, match="'VGG61' is no network of keras.applications. .* VGG16"):
+        application("VGG61", SIZE)
+    with pytest.raises(Refusal, match="dataset.image.size = 16: VGG16 cannot take it"):
+        application("VGG16", 16)

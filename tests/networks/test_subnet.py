@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from stages.engine import keras
+from stages.networks.backbone import application
+from stages.networks.small_cnn import build as build_small_cnn
+from stages.networks.subnet import build
+from stages.params.network import network
+from stages.params.subnet import subnet
+
+FEATURES = (4, 4, 512)
+"""Of VGG16 at 150 pixels."""
+
+
+@pytest.fixture
+def shipped(compose):
+    """A function that builds a subnet of conf/subnet/, some values changed, for some classes."""
+
+    def make(option: str, *overrides: str, classes: int = 2) -> keras.Model:
+        composed = compose(f"+subnet@subnets.mine={option}", *overrides)
+        return build(subnet(composed["subnets"]["mine"], "mine"), FEATURES, classes)
+
+    return make
+
+
+def layers(model: keras.Model) -> list[str]:
+    return [
+        f"{type(layer).__name__} {getattr(layer, 'units', getattr(layer, 'rate', ''))}".strip()
+        for layer in model.layers[1:]
+    ]
+
+
+def test_fc256_is_as_published(shipped):
+    model = shipped("fc256")
+    assert model.count_params() == 2_097_665
+    assert layers(model) == ["Flatten", "Dense 256", "Dropout 0.5", "Dense 1"]
+    assert [layer.activation.__name__ for layer in model.layers if hasattr(layer, "units")] == [
+        "relu",
+        "sigmoid",
+    ]
+
+
+def test_fc512x2_is_as_published(shipped):
+    assert layers(shipped("fc512x2")) == [
+        "Flatten",
+        "Dense 512",
+        "Dropout 0.3",
+        "Dense 512",
+        "Dropout 0.3",
+        "Dense 1",
+    ]
+
+
+def test_gap1024_on_vgg16_is_as_published(shipped):
+    model = shipped("gap1024")
+    assert model.count_params() + application("VGG16", 150).count_params() == 15_242_050
+    assert layers(model) == ["GlobalAveragePooling2D", "Dense 1024", "Dense 2"]
+    assert model.layers[-1].activation.__name__ == "softmax"
+
+
+def test_gap256_is_where_fine_tuning_starts(shipped):
+    model = shipped("gap256")
+    assert layers(model) == ["GlobalAveragePooling2D", "Dense 256", "Dropout 0.5", "Dense 1"]
+
+
+@pytest.mark.parametrize("option", ["fc256", "gap1024"])
+def test_more_classes_have_a_softmax_unit_each(shipped, option):
+    model = shipped(option, classes=5)
+    assert model.output_shape == (None, 5)
+    assert model.layers[-1].activation.__name__ == "softmax"
+
+
+def test_every_parameter_reaches_the_network(shipped):
+    model = shipped(
+        "fc256",
+        "subnets.mine.units=[8,4]",
+        "subnets.mine.dropout=0",
+        "subnets.mine.activation=gelu",
+        "subnets.mine.pooling=average",
+        "subnets.mine.l1=0.25",
+        "subnets.mine.l2=0.5",
+    )
+    assert layers(model) == ["GlobalAveragePooling2D", "Dense 8", "Dense 4", "Dense 1"]
+    assert model.get_layer("hidden1").activation.__name__ == "gelu"
+    kernels = [model.get_layer(f"hidden{n}").kernel for n in (1, 2)]
+    penalty = sum(
+        0.25 * np.abs(k).sum() + 0.5 * np.square(k).sum() for k in map(np.asarray, kernels)
+    )
+    model(np.zeros((1, *FEATURES), "float32"))
+    assert sum(map(float, model.losses)) == pytest.approx(penalty, rel=1e-5)
+
+
+def test_no_penalty_is_none_at_all(shipped):
+    model = shipped("fc256")
+    model(np.zeros((1, *FEATURES), "float32"))
+    assert model.losses == []
+
+
+def test_small_cnn_is_as_published(compose):
+    composed = compose("+network@networks.mine=small_cnn")
+    parameters = network(composed["networks"]["mine"], "mine")
+    model = build_small_cnn(parameters, (150, 150, 3), 2)
+    assert model.count_params() == 1_212_513
+    assert model.output_shape == (None, 1)
+    assert build_small_cnn(parameters, (32, 32, 1), 10).output_shape == (None, 10)

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from stages.params.composition import differences, shown
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "preset", sorted(p.stem for p in (ROOT / "conf/experiment").glob("*.yaml"))
+)
+def test_every_preset_composes_and_is_accepted(composed, compose, preset):
+    assert compose(f"experiment={preset}")["scheme"] == composed["scheme"]
+
+
+def test_models_can_be_added_changed_and_left_out(composed, compose):
+    made = compose(
+        "+subnet@subnets.mine=fc256",
+        "subnets.mine.units=[64]",
+        "+network@networks.pixels=small_cnn",
+        "~subnet@subnets.logistic",
+        "~finetune@finetunes.finetuned",
+    )
+    assert list(made["subnets"]) == ["fc256", "gap256", "mine"]
+    assert made["subnets"]["mine"] == {**composed["subnets"]["fc256"], "units": [64]}
+    assert list(made["networks"]) == ["pixels"] and made["finetunes"] == {}
+
+
+REFUSED = {
+    "a new key that is none": (
+        ["+subnets.fc256.dropuot=0.3"],
+        "subnets.fc256.dropuot is no parameter. Did you mean dropout? subnets.fc256 takes: ",
+    ),
+    "a wrong value": (
+        ["subnets.fc256.dropout=1.5"],
+        "subnets.fc256.dropout = 1.5: input should be less than 1.",
+    ),
+    "a subnet that is not composed": (
+        ["finetunes.finetuned.subnet=gap265"],
+        "finetunes.finetuned.subnet = 'gap265': expected one of the composed subnets (fc256, "
+        "gap256, logistic). Did you mean gap256?",
+    ),
+    "a subnet that was left out": (
+        ["~subnet@subnets.gap256"],
+        "finetunes.finetuned.subnet = 'gap256': expected one of the composed subnets (fc256, "
+        "logistic).",
+    ),
+    "two models of one name": (
+        ["+network@networks.fc256=small_cnn"],
+        "networks.fc256 and subnets.fc256 have one name",
+    ),
+    "a value that has to be given": (
+        ["dataset=folder"],
+        "dataset.source.path has no default: give it with -S dataset.source.path=VALUE.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_used_ends_the_process_with_one_line(composed, compose, case):
+    overrides, message = REFUSED[case]
+    with pytest.raises(SystemExit) as end:
+        compose(*overrides)
+    said = str(end.value.code)
+    assert said.startswith(f"thaw: {message}") and "\n" not in said
+
+
+def test_differences_are_the_leaves_that_differ_and_those_that_one_side_lacks():
+    kept = {"seed": 0, "a": {"x": 1, "y": [1, 2]}, "old": {"z": 1}}
+    now = {"seed": 0, "a": {"x": 2, "y": [1, 2], "w": None}, "new": 3}
+    assert differences(kept, now) == [
+        ("a.x", 1, 2),
+        ("old", {"z": 1}, None),
+        ("new", None, 3),
+    ]
+    assert differences(now, now) == []
+
+
+def test_values_are_shown_as_the_command_line_takes_them():
+    assert [shown(v) for v in (None, [64, 32], 0.5, {"a": 1})] == [
+        "null",
+        "[64,32]",
+        "0.5",
+        "a section",
+    ]
