@@ -6,6 +6,7 @@ UV     := uv==0.13.9
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready-$(EXTRA)
+OWN_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test setup lint lock clean
@@ -21,13 +22,14 @@ lint: setup
 
 setup: $(READY) identity
 
+# compiled here, since not every machine lets Python do so, and TensorFlow uncompiled starts in 10 s
 $(READY): requirements-$(EXTRA).lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Thaw needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$($(PYTHON) -V 2>&1): make PYTHON=python3.11 ..." >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
+	PATH="$(OWN_PATH)" $(PYTHON) -m venv --clear $(VENV)
 	python -m pip install --quiet --disable-pip-version-check $(UV)
 	@index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$(python -m pip config get global.index-url 2>/dev/null)}}; \
-	  $${index:+env UV_DEFAULT_INDEX="$$index"} uv pip sync --quiet --python $(BIN)/python --require-hashes $<
+	  $${index:+env UV_DEFAULT_INDEX="$$index"} uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode $<
 	@touch $@
 
 # `dvc exp run` commits what it did and needs a name to do so; a user's own name is left alone.

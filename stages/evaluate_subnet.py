@@ -21,7 +21,7 @@ def main(name: str) -> None:
         if (folder / "model.npz").exists():
             from stages.networks import logistic
 
-            pooled = logistic.pooled(features.rows[places])
+            pooled = logistic.pooled(features.rows, places)
             return logistic.predict(logistic.load(folder / "model.npz"), pooled)
         from stages.networks.predict import predict
 

@@ -17,7 +17,7 @@ from stages.params.base import read
 from stages.params.dataset import source
 from stages.sources.folder import Parameters, files, find
 from stages.sources.mirror import sha256
-from stages.store import root
+from stages.store import dvc_cache, root
 
 
 def main(name: str) -> None:
@@ -75,7 +75,7 @@ def _recorded(name: str, parameters: Parameters) -> bytes | None:
     if not stage or stage["params"]["params.yaml"]["dataset.source"]["path"] != parameters.path:
         return None
     md5 = stage["outs"][0]["md5"]
-    cached = root().parent / "files" / "md5" / md5[:2] / md5[2:]
+    cached = dvc_cache() / "files" / "md5" / md5[:2] / md5[2:]
     return cached.read_bytes() if cached.exists() else None
 
 

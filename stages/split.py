@@ -14,13 +14,14 @@ def main() -> None:
     """Write data/split.csv: a row for each image that could be read, in the order of its pixels'
     identity, and one with split `skipped` for each that could not."""
     split = load(Split, "dataset", "split")
-    index = pd.read_csv("data/index.csv", keep_default_na=False)
+    index = pd.read_csv("data/index.csv", dtype=str, keep_default_na=False)
     readable = index[index["problem"] == ""].copy()
     readable["split"] = carve(readable, split)
     skipped = index[index["problem"] != ""].assign(split="skipped")
     rows = pd.concat([readable, skipped])
     order = classes(set(readable["label"]), read("dataset", "positive"))
-    rows["class"] = rows["label"].map({label: number for number, label in enumerate(order)})
+    numbers = {label: number for number, label in enumerate(order)}
+    rows["class"] = rows["label"].map(numbers).astype("Int64")  # none where all were skipped
     rows = rows.sort_values(["pixels", "label", "sha256"])
     with whole("data/split.csv") as part:
         rows[COLUMNS].to_csv(part, index=False, lineterminator="\n")

@@ -22,11 +22,8 @@ from pathlib import Path
 import numpy as np
 
 
-def root() -> Path:
-    """The store's folder: `THAW_STORE`, or `thaw` in DVC's cache, which queued experiments and
-    clones with a shared cache have in common."""
-    if chosen := os.environ.get("THAW_STORE"):
-        return Path(chosen)
+def dvc_cache() -> Path:
+    """DVC's cache folder, as DVC's own configuration says."""
     repository = Path(os.environ.get("DVC_ROOT", "."))
     cache = repository / ".dvc" / "cache"
     for name in ("config", "config.local"):  # the second wins, as with DVC
@@ -34,7 +31,14 @@ def root() -> Path:
         config.read(repository / ".dvc" / name)
         if config.has_option("cache", "dir"):
             cache = repository / ".dvc" / config.get("cache", "dir").strip("\"'")
-    return cache / "thaw"
+    return cache
+
+
+def root() -> Path:
+    """The store's folder: `THAW_STORE`, or `thaw` in DVC's cache, which queued experiments and
+    clones with a shared cache have in common."""
+    chosen = os.environ.get("THAW_STORE")
+    return Path(chosen) if chosen else dvc_cache() / "thaw"
 
 
 def digest(recipe: dict) -> str:

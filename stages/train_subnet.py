@@ -63,7 +63,7 @@ def _logistic(
 
     def some(split: str):
         chosen = rows.of(split)
-        return chosen, logistic.pooled(features.rows[features.rows_of(chosen["pixels"])])
+        return chosen, logistic.pooled(features.rows, features.rows_of(chosen["pixels"]))
 
     train, inputs = some("train")
     weight = weights(train, parameters.class_weight, parameters.confidence_weight)

@@ -47,7 +47,7 @@ def afresh():
     from stages.engine import keras, repeatable
 
     def start(seed: int = 0) -> None:
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
         repeatable(seed)
 
     return start

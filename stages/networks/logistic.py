@@ -9,10 +9,17 @@ from sklearn.preprocessing import StandardScaler
 
 from stages.command import whole
 
+AT_ONCE = 256
 
-def pooled(features: np.ndarray) -> np.ndarray:
-    """Features (n, height, width, channels) averaged over the map: (n, channels), float64."""
-    return features.reshape(len(features), -1, features.shape[-1]).mean(axis=1, dtype="float64")
+
+def pooled(features: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Some rows of features (N, height, width, channels), averaged over the map: (n, channels),
+    float64. They are read a few at a time, so `features` may be memory-mapped and large."""
+    starts = range(0, len(places), AT_ONCE)
+    return np.concatenate(
+        [features[places[n : n + AT_ONCE]].mean(axis=(1, 2), dtype="float64") for n in starts]
+        or [np.empty((0, features.shape[-1]))]
+    )
 
 
 def fit(

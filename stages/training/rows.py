@@ -17,8 +17,13 @@ class Rows:
 
     def __init__(self, path: str | Path = "data/split.csv"):
         self._digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        table = pd.read_csv(path, dtype={"label": str, "group": str, "pixels": str})
-        self.table = table[table["split"] != "skipped"]
+        table = pd.read_csv(
+            path,
+            dtype={"label": str, "group": str, "pixels": str},
+            keep_default_na=False,  # a class may be called None
+            na_values={name: [""] for name in ("class", "group", "confidence")},
+        )
+        self.table = table[table["split"] != "skipped"].astype({"class": "int64"})
         self.skipped = len(table) - len(self.table)
         numbered = self.table[["class", "label"]].drop_duplicates().sort_values("class")
         self.classes = numbered["label"].tolist()

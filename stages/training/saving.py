@@ -1,6 +1,7 @@
 """Models as files that are the same bytes for the same weights."""
 
 import json
+import re
 import tempfile
 import zipfile
 from pathlib import Path
@@ -13,7 +14,8 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def save_model(model: keras.Model, path: str | Path) -> None:
-    """Write `model`, not compiled, in Keras's own format, without the times that Keras puts in it.
+    """Write `model`, not compiled, in Keras's own format, without the times and the places in
+    memory that Keras puts in it.
 
     `keras.saving.load_model(path, compile=False)` reads it, once the module that defines its
     layers is imported.
@@ -31,4 +33,16 @@ def save_model(model: keras.Model, path: str | Path) -> None:
                 if entry == "metadata.json":
                     kept = {k: v for k, v in json.loads(content).items() if k != "date_saved"}
                     content = json.dumps(kept, sort_keys=True).encode()
+                if entry == "config.json":
+                    content = _renumbered(content)
                 after.writestr(zipfile.ZipInfo(entry, EPOCH), content)
+
+
+def _renumbered(config: bytes) -> bytes:
+    """`config` with what layers share numbered from 1: Keras takes its address, new in each run."""
+    numbers: dict[bytes, int] = {}
+    return re.sub(
+        rb'(?<="shared_object_id": )\d+',
+        lambda found: b"%d" % numbers.setdefault(found[0], len(numbers) + 1),
+        config,
+    )

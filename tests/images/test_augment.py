@@ -1,6 +1,6 @@
 import numpy as np
 
-from stages.images.augment import flips, layers, viewer
+from stages.images.augment import distinct_views, fitting, flips, layers, viewer
 from stages.params.training import Augmentation
 
 KEYS = [f"{number:064x}" for number in (2**250, 2**251 + 5)]
@@ -26,6 +26,22 @@ def test_flips_that_are_not_allowed_do_not_happen():
     assert flips(augmentation()) == [(False, False)]
     assert flips(augmentation(horizontal=True)) == [(False, False), (False, True)]
     assert flips(augmentation(vertical=True)) == [(False, False), (True, False)]
+
+
+def test_flips_are_only_those_that_the_data_set_allows():
+    both = augmentation(True, True, 0.2, 0.1)
+    assert fitting(both, ["horizontal", "vertical"]) == both
+    assert fitting(both, ["horizontal"]) == augmentation(True, False, 0.2, 0.1)
+    assert fitting(both, []) == augmentation(False, False, 0.2, 0.1)
+    assert fitting(augmentation(), ["horizontal", "vertical"]) == augmentation()
+
+
+def test_no_view_is_made_twice():
+    assert distinct_views(augmentation(True, True), 8) == 4
+    assert distinct_views(augmentation(True), 4) == 2
+    assert distinct_views(augmentation(), 4) == 1
+    assert distinct_views(augmentation(True, True), 3) == 3
+    assert distinct_views(augmentation(zoom=0.1), 8) == 8
 
 
 def test_a_view_is_the_same_in_whatever_order_views_are_made(picture):

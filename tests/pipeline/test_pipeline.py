@@ -136,7 +136,7 @@ def test_stale_parameters_stop_and_overrides_are_not_lost_silently(project):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("subnets.fc256.dropuot=0.3", "dropuot"),
+        ("subnets.fc256.dropuot=0.3", "is no parameter. Did you mean dropout?"),
         ("+subnets.fc256.dropuot=0.3", "Did you mean dropout?"),
         ("subnets.fc256.dropout=much", "subnets.fc256.dropout = 'much': "),
         ("finetunes.finetuned.subnet=gap265", "Did you mean gap256?"),

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.plugins import Plugins  # noqa: F401  (what marks this file as a plugin's)
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,8 +22,7 @@ MOST = 12
 
 def scheme(*, _root_: DictConfig) -> int:
     """The version of the parameter scheme, once everything composed has passed its check."""
-    if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))  # DVC's process knows nothing of this repository
+    _importable()
     from stages.command import Refusal
     from stages.params.base import nearest
     from stages.params.whole import SCHEME, check_whole
@@ -50,6 +50,12 @@ def scheme(*, _root_: DictConfig) -> int:
     return SCHEME
 
 
+def _importable() -> None:
+    """DVC's process knows nothing of this repository."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+
+
 def _tell(values: dict) -> None:
     from stages.params.composition import differences, shown
 
@@ -64,4 +70,38 @@ def _tell(values: dict) -> None:
         print(f"  ... and {len(lines) - MOST} more")
 
 
+def _named(apply):
+    """Hydra's own step that applies `-S KEY=VALUE`, but an unknown key ends in our one line: with
+    the nearest key instead of the advice to add it."""
+
+    def applied(overrides, cfg) -> None:
+        for override in overrides:
+            key = override.key_or_group
+            if override.is_add() or override.is_force_add() or override.is_delete():
+                continue
+            parent, above = cfg, []
+            for part in key.split("."):
+                if not isinstance(parent, DictConfig):
+                    break
+                if part not in parent:
+                    _importable()
+                    from stages.params.base import nearest
+
+                    sys.exit(
+                        f"thaw: {override.input_line}: {key} is no parameter."
+                        f"{nearest(part, parent)} {'.'.join(above) or 'params.yaml'} takes: "
+                        f"{', '.join(str(name) for name in parent if name != 'hydra')}."
+                    )
+                parent = parent._get_node(part)
+                above.append(part)
+        apply(overrides, cfg)
+
+    return staticmethod(applied)
+
+
+if not hasattr(ConfigLoaderImpl, "thaw"):  # once, though Hydra and we import this file
+    ConfigLoaderImpl.thaw = True
+    ConfigLoaderImpl._apply_overrides_to_config = _named(
+        ConfigLoaderImpl._apply_overrides_to_config
+    )
 OmegaConf.register_new_resolver("thaw.scheme", scheme, replace=True)

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from stages.results.measures import (
+    calibration,
+    calibration_error,
+    confusion,
+    intervals,
+    measure,
+    per_class,
+)
+
+
+def guesses(classes: int, count: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and probabilities that are better than chance."""
+    random = np.random.default_rng(classes)
+    true = random.integers(classes, size=count)
+    scores = random.normal(0, 1, (count, classes)) + 1.5 * np.eye(classes)[true]
+    odds = np.exp(scores)
+    return true, odds / odds.sum(axis=1, keepdims=True)
+
+
+def test_two_classes_are_measured_as_by_scikit_learn_on_the_second():
+    true, probabilities = guesses(2)
+    predicted, positive = probabilities[:, 1] > 0.5, probabilities[:, 1]
+    assert measure(true, probabilities, 15) == pytest.approx(
+        {
+            "accuracy": metrics.accuracy_score(true, predicted),
+            "precision": metrics.precision_score(true, predicted),
+            "recall": metrics.recall_score(true, predicted),
+            "f1": metrics.f1_score(true, predicted),
+            "roc_auc": metrics.roc_auc_score(true, positive),
+            "log_loss": metrics.log_loss(true, positive),
+            "ece": calibration_error(true, probabilities, 15),
+        }
+    )
+
+
+def test_more_classes_are_measured_as_by_scikit_learn_on_average():
+    true, probabilities = guesses(4)
+    predicted = probabilities.argmax(axis=1)
+    given = measure(true, probabilities, 15)
+    one_against_rest = [metrics.roc_auc_score(true == k, probabilities[:, k]) for k in range(4)]
+    assert given["roc_auc"] == pytest.approx(np.mean(one_against_rest))
+    for name in ("precision", "recall", "f1"):
+        score = getattr(metrics, f"{name}_score")
+        assert given[name] == pytest.approx(score(true, predicted, average="macro"))
+    own = probabilities[np.arange(len(true)), true]
+    assert given["log_loss"] == pytest.approx(-np.log(own).mean())
+
+
+def test_where_a_class_is_absent_only_roc_auc_is_undefined():
+    true, probabilities = guesses(3)
+    some = true != 1
+    given = measure(true[some], probabilities[some], 15)
+    assert given["roc_auc"] is None
+    assert all(np.isfinite(value) for name, value in given.items() if name != "roc_auc")
+    certain = measure(np.array([0, 0]), np.array([[1.0, 0.0], [1.0, 0.0]]), 15)
+    assert (certain["accuracy"], certain["recall"], certain["ece"]) == (1, 0, 0)
+
+
+def test_calibration_error_by_hand():
+    """Four bins; what is named with 0.6, 0.7 is right once of two, with 0.9, 1.0 twice of two."""
+    positive = np.array([0.4, 0.7, 0.9, 1.0])
+    probabilities = np.stack([1 - positive, positive], axis=1)
+    true = np.array([0, 0, 1, 1])
+    groups = calibration(true, probabilities, 4)
+    assert [group["count"] for group in groups] == [2, 2]
+    assert [group["accuracy"] for group in groups] == [0.5, 1.0]
+    assert [group["confidence"] for group in groups] == pytest.approx([0.65, 0.95])
+    assert calibration_error(true, probabilities, 4) == pytest.approx(0.5 * 0.15 + 0.5 * 0.05)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_intervals_hold_the_estimate_and_are_the_same_each_time(classes):
+    true, probabilities = guesses(classes)
+    estimate = measure(true, probabilities, 15)
+    found = intervals(true, probabilities, 15, 100)
+    assert found.keys() == estimate.keys()
+    for name in estimate.keys() - {"ece"}:
+        low, high = found[name]
+        assert low < estimate[name] < high
+    low, high = found["ece"]  # resampling adds noise, which this error counts
+    assert low < high and estimate["ece"] < high
+    assert intervals(true, probabilities, 15, 100) == found
+
+
+def test_the_interval_of_an_accuracy_is_that_of_a_share():
+    true = np.zeros(400, int)
+    probabilities = np.where(np.arange(400)[:, None] < 320, [0.9, 0.1], [0.1, 0.9])
+    low, high = intervals(true, probabilities, 15, 400)["accuracy"]
+    error = 1.96 * np.sqrt(0.8 * 0.2 / 400)
+    assert (low, high) == pytest.approx((0.8 - error, 0.8 + error), abs=0.01)
+
+
+def test_each_class_has_its_own_figures_and_the_confusion_its_counts():
+    true = np.array([0, 0, 0, 1, 1, 2])
+    probabilities = np.eye(3)[[0, 0, 1, 1, 1, 0]]
+    assert confusion(true, probabilities) == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
+    given = per_class(true, probabilities, ["ant", "bee", "cat"])
+    assert given["ant"] == pytest.approx(
+        {"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "count": 3}
+    )
+    assert given["bee"] == pytest.approx({"precision": 2 / 3, "recall": 1, "f1": 0.8, "count": 2})
+    assert given["cat"] == {"precision": 0, "recall": 0, "f1": 0, "count": 1}
