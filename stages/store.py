@@ -24,7 +24,9 @@ import numpy as np
 
 def dvc_cache() -> Path:
     """DVC's cache folder, as DVC's own configuration says."""
-    repository = Path(os.environ.get("DVC_ROOT", "."))
+    here = Path.cwd()
+    above = (folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir())
+    repository = Path(os.environ.get("DVC_ROOT") or next(above, here))
     cache = repository / ".dvc" / "cache"
     for name in ("config", "config.local"):  # the second wins, as with DVC
         config = configparser.ConfigParser(interpolation=None, strict=False)

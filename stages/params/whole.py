@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -105,6 +106,7 @@ def layers(application: str, size: int, key: str) -> list[str]:
     if not remembered.exists():
         answer = subprocess.run(
             [sys.executable, "-m", "stages.networks.describe", application, str(size)],
+            cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
         )

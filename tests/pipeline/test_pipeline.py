@@ -71,6 +71,13 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     said = project.dvc("repro", "features@vgg16")
     assert said.count("3 of 73 images are new") == 2
 
+    # the subnet alone, through the whole network, over newly drawn augmentations
+    through = [f"finetunes.finetuned.{choice}" for choice in ("through=network", "thaw_from=null")]
+    through += [f"finetunes.finetuned.augmentation.{change}=0.2" for change in ("shear", "zoom")]
+    project.dvc("exp", "run", "evaluate_finetuned@finetuned", *overrides(*SMALL, *through))
+    details = json.loads((project.folder / "results/details/finetuned.json").read_text())
+    assert details["training"]["trained"] == 512 * 256 + 256 + 256 + 1
+
     # the folder is gone, as in a colleague's clone: what is recorded still stands
     shutil.move(project.folder / "photos", project.folder / "elsewhere")
     said = project.dvc("repro", "features@vgg16")
@@ -88,7 +95,9 @@ def test_presets_without_and_with_two_backbones_and_a_network_of_ones_own(projec
     (here / "conf/network/tiny_cnn.yaml").write_text(conf.replace("[32, 32, 64]", "[8]"))
     project.commit("a network of my own")
     chosen = [*SMALL[:3], *PIXELS[:2], "evaluate.bootstrap=100"]
-    mine = ["+network@networks.mine=tiny_cnn", "networks.mine.epochs=2"]
+    # some published recipes train without validation and keep the last epoch
+    chosen += ["dataset.split.validation=0", "networks.small_cnn.keep=last"]
+    mine = ["+network@networks.mine=tiny_cnn", "networks.mine.epochs=2", "networks.mine.keep=last"]
     said = project.dvc("exp", "run", *overrides(*chosen, *mine, "networks.small_cnn.epochs=2"))
     assert {s for s in project.ran(said) if "@" in s} == {
         "scan@folder", "train_network@small_cnn", "train_network@mine",
@@ -110,8 +119,6 @@ def test_presets_without_and_with_two_backbones_and_a_network_of_ones_own(projec
 
 
 def test_stale_parameters_stop_and_overrides_are_not_lost_silently(project):
-    said = project.dvc("repro", "conf")
-    assert project.ran(said) == ["conf"]
     file = project.folder / "conf/subnet/fc256.yaml"
     file.write_text(file.read_text().replace("dropout: 0.5", "dropout: 0.4"))
     said = project.dvc("repro", "conf", fails=True)
@@ -137,11 +144,7 @@ def test_stale_parameters_stop_and_overrides_are_not_lost_silently(project):
     ("override", "expected"),
     [
         ("subnets.fc256.dropuot=0.3", "is no parameter. Did you mean dropout?"),
-        ("+subnets.fc256.dropuot=0.3", "Did you mean dropout?"),
-        ("subnets.fc256.dropout=much", "subnets.fc256.dropout = 'much': "),
         ("finetunes.finetuned.subnet=gap265", "Did you mean gap256?"),
-        ("+network@networks.fc256=small_cnn", "have one name"),
-        ("dataset=folder", "dataset.source.path has no default"),
     ],
 )
 def test_a_wrong_parameter_stops_before_anything_is_written(project, override, expected):
