@@ -83,7 +83,7 @@ def _named(apply):
             for part in key.split("."):
                 if not isinstance(parent, DictConfig):
                     break
-                if part not in parent:
+                if part not in list(parent):  # `in` alone is False for a value still missing
                     _importable()
                     from stages.params.base import nearest
 
