@@ -38,11 +38,11 @@ identity:
 	@git config user.name >/dev/null || git config --local user.name thaw
 	@git config user.email >/dev/null || git config --local user.email thaw@localhost
 
-lock: requirements-cpu.lock requirements-gpu.lock
-
-requirements-%.lock: pyproject.toml
-	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
-	  --extra $* --extra dev --output-file $@ pyproject.toml
+lock:
+	for extra in cpu gpu; do \
+	  uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+	    --extra $$extra --extra dev --output-file requirements-$$extra.lock pyproject.toml || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV)

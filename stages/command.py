@@ -45,13 +45,16 @@ if _spec is not None and _spec.name.startswith("stages."):
 
 
 @contextlib.contextmanager
-def whole(path: str | Path):
+def whole(path: str | Path, shared: bool = False):
     """Give a path to write a file or a folder to, and move it to `path` once all went well.
 
     What is written is on disk before it gets its name; after a failure nothing is left.
+
+    Args:
+        shared: other processes may write the same path at the same time, as in the store.
     """
     path = Path(path)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part" if shared else f"{path.name}.part")
     remove(part)
     part.parent.mkdir(parents=True, exist_ok=True)
     try:

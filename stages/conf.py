@@ -4,13 +4,13 @@
 as it stands, and would quietly train on what conf/ said before (treeverse/dvc#10750).
 """
 
-import os
 from pathlib import Path
 
 import yaml
 
 from stages.command import Refusal, run, whole
-from stages.params.composition import compose, differences, shown
+from stages.params.composition import compose, conf_digest, differences, shown
+from stages.params.whole import SCHEME
 
 MOST = 12
 """Keys that are named."""
@@ -21,11 +21,14 @@ def main() -> None:
     """Write data/conf.txt, always the same, or stop.
 
     Raises:
-        Refusal: outside of `dvc exp run` the two differ; names the keys and what to run.
+        Refusal: params.yaml was composed from another conf/, and a value differs; names the keys
+            and what to run. Overrides by `-S` on top of this conf/ are the user's own.
     """
-    if "DVC_EXP_NAME" not in os.environ:
-        kept = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-        if differing := differences(kept, compose()):
+    kept = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    if kept.get("scheme") != f"{SCHEME}-{conf_digest()}":
+        composed = compose()
+        composed["scheme"] = kept.get("scheme")
+        if differing := differences(kept, composed):
             keys = "; ".join(
                 f"{key} is {shown(have)} there and {shown(now)} in conf/"
                 for key, have, now in differing[:MOST]

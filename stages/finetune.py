@@ -69,7 +69,9 @@ def main(name: str) -> None:
     with whole(f"models/{name}") as folder:
         folder.mkdir()
         record = fit(model, data, held_out, parameters, recipe, folder, from_trained=True)
-        save_model(_served(frozen, end, parameters), folder / "model.keras")
+        served = _served(frozen, end, parameters)
+        record.parameters = served.count_params()
+        save_model(served, folder / "model.keras")
         (folder / "record.json").write_text(record.json())
     if record.kept == 0:
         print("no epoch had a lower validation loss than the start: the start is kept")

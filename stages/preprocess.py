@@ -48,7 +48,7 @@ def main() -> None:
         raise Refusal(
             f"{len(bad)} of {len(rows)} images cannot be read. Mend or remove them, or leave them "
             f"out with -S dataset.on_bad_image=skip:\n"
-            + naming([f"{row['path']}: {row['problem']}" for row in bad])
+            + naming([f"{row['path'].removeprefix('images/')}: {row['problem']}" for row in bad])
         )
     file_of = {row["pixels"]: row["sha256"] for row in rows if not row["problem"]}
     if not file_of:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from stages.command import Refusal, run, whole
+from stages.command import Refusal, naming, run, whole
 from stages.params.base import read
 from stages.params.dataset import source
 from stages.sources.folder import Parameters, files, find
@@ -37,12 +37,26 @@ def main(name: str) -> None:
         return
     listed = files(path) if path.is_dir() else [""]
     seen = _Seen(path)
-    with whole(parameters.inventory) as part, open(part, "w", newline="") as file:
+    rows, bad = [], []
+    for relative in listed:
+        target = path / relative if relative else path
+        name = relative or path.name
+        try:
+            name.encode()
+            rows.append([name, target.stat().st_size, seen.sha256(target)])
+        except UnicodeEncodeError:
+            bad.append(f"{name!r}: its name is not UTF-8")
+        except OSError as error:
+            bad.append(f"{name}: {error.strerror}")
+    if bad:
+        raise Refusal(
+            f"{len(bad)} files of {parameters.path} cannot be read. Mend or remove them:\n"
+            + naming(bad)
+        )
+    with whole(parameters.inventory) as part, open(part, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["path", "bytes", "sha256"])
-        for relative in listed:
-            target = path / relative if relative else path
-            table.writerow([relative or path.name, target.stat().st_size, seen.sha256(target)])
+        table.writerows(rows)
     seen.keep()
 
 
@@ -65,7 +79,7 @@ class _Seen:
 
     def keep(self) -> None:
         if self.now != self.before:
-            with whole(self.file) as part:
+            with whole(self.file, shared=True) as part:
                 part.write_text(json.dumps(self.now))
 
 

@@ -14,12 +14,16 @@ store, delete its folder.
 """
 
 import configparser
+import functools
 import hashlib
 import json
 import os
 from pathlib import Path
 
 import numpy as np
+
+MOST_OPEN = 256
+"""Shards."""
 
 
 def dvc_cache() -> Path:
@@ -61,7 +65,8 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         _write(self.folder / "recipe.json", json.dumps(recipe, indent=2, sort_keys=True).encode())
         self._places: dict[str, tuple[str, int]] = {}
-        self._shards: dict[str, np.ndarray] = {}
+        # each holds a file open, and a process may hold a thousand
+        self._shard = functools.lru_cache(MOST_OPEN)(self._open)
         for keys in sorted(self.folder.glob("*.keys")):
             self._know(keys.stem, keys.read_text().split())
 
@@ -90,9 +95,10 @@ class Store:
             KeyError: it is not here.
         """
         shard, row = self._places[key]
-        if shard not in self._shards:
-            self._shards[shard] = np.load(self.folder / f"{shard}.npy", mmap_mode="r")
-        return self._shards[shard][row]
+        return self._shard(shard)[row]
+
+    def _open(self, shard: str) -> np.ndarray:
+        return np.load(self.folder / f"{shard}.npy", mmap_mode="r")
 
 
 def _write(path: Path, content) -> None:

@@ -1,6 +1,6 @@
 """Stage train_network@N: a full network trained on pixels."""
 
-from stages.command import run, whole
+from stages.command import Refusal, run, whole
 from stages.engine import keras, repeatable
 from stages.images.arrays import Arrays
 from stages.images.augment import fitting, layers
@@ -22,7 +22,13 @@ def main(name: str) -> None:
     rows, images = Rows(), Arrays("data/images")
     repeatable(seed)
     shape = images.rows.shape[1:]
-    built = family(parameters.family).build(parameters, shape, len(rows.classes))
+    try:
+        built = family(parameters.family).build(parameters, shape, len(rows.classes))
+    except ValueError as error:
+        raise Refusal(
+            f"networks.{name} cannot be built for images of {shape[0]} pixels "
+            f"(dataset.image.size): {str(error).splitlines()[0]}"
+        ) from None
     pixels = keras.Input(shape, dtype="uint8", name="pixels")
     scaled = keras.layers.Rescaling(1 / 255)(pixels)
     augmented = scaled

@@ -70,7 +70,8 @@ def _refuse_leaks(index: pd.DataFrame) -> None:
     splits = made.groupby("pixels")["split"].nunique()
     leaks = made[made["pixels"].isin(splits[splits > 1].index)].sort_values(["pixels", "path"])
     if len(leaks):
-        groups = [" = ".join(paths) for _, paths in leaks.groupby("pixels")["path"]]
+        theirs = leaks["path"].str.removeprefix("images/")
+        groups = [" = ".join(paths) for _, paths in theirs.groupby(leaks["pixels"])]
         raise Refusal(
             f"{len(groups)} pictures are in two splits, so test results would flatter. Remove one "
             f"of each:\n{naming(groups)}"

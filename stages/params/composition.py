@@ -1,6 +1,11 @@
 """What conf/ composes to, and how that differs from params.yaml."""
 
+import hashlib
 import os
+import shlex
+from pathlib import Path
+
+from stages.command import remove
 
 
 def compose(*overrides: str) -> dict:
@@ -12,6 +17,15 @@ def compose(*overrides: str) -> dict:
 
     with initialize_config_dir(os.path.abspath("conf"), version_base=None):
         return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+
+
+def conf_digest(folder: str | Path = "conf") -> str:
+    """Of every file of conf/, names and content: what a params.yaml was composed from."""
+    seen = hashlib.sha256()
+    for path in sorted(Path(folder).rglob("*.yaml")):
+        content = path.read_bytes()
+        seen.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode() + content)
+    return seen.hexdigest()[:12]
 
 
 def differences(kept: dict, composed: dict, prefix: str = "") -> list[tuple]:
@@ -27,7 +41,20 @@ def differences(kept: dict, composed: dict, prefix: str = "") -> list[tuple]:
 
 
 def shown(value) -> str:
-    """A value as `-S KEY=` takes it."""
+    """A value as `-S KEY=` takes it in a shell."""
     if value is None:
         return "null"
-    return "a section" if isinstance(value, dict) else str(value).replace(" ", "")
+    return "a section" if isinstance(value, dict) else shlex.quote(str(value).replace(", ", ","))
+
+
+def sweep(values: dict, folder: str | Path = "results") -> None:
+    """Remove the results of models that are no longer composed; DVC forgets them where they lie.
+
+    Args:
+        values: all parameters.
+        folder: of the results.
+    """
+    composed = {*values["subnets"], *values["networks"], *values["finetunes"]}
+    for path in Path(folder).glob("*/*"):
+        if path.name.removesuffix(".json") not in composed:
+            remove(path)

@@ -27,7 +27,7 @@ SCHEME = 1
 class Whole(Section):
     """The top level of params.yaml."""
 
-    scheme: int
+    scheme: str
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     backbones: dict
     subnets: dict

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from stages.command import Refusal, remove, whole
+from stages.command import Refusal, whole
 from stages.images.arrays import Arrays
 from stages.params.base import load, read
 from stages.params.evaluate import Evaluate
@@ -71,16 +71,7 @@ def evaluate(name: str, predict) -> None:
             folder / "images.png",
             f"{name} on {dataset}: test accuracy {metrics['accuracy']:.1%}",
         )
-    _sweep()
     print(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in short.items()))
-
-
-def _sweep() -> None:
-    """Remove the results of models that are no longer composed; DVC forgets them where they lie."""
-    composed = {*read("subnets"), *read("networks"), *read("finetunes")}
-    for path in Path("results").glob("*/*"):
-        if path.name.removesuffix(".json") not in composed:
-            remove(path)
 
 
 def _write_json(path: Path, content: dict) -> None:

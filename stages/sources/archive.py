@@ -27,7 +27,7 @@ def unpack(archive: Path, into: Path) -> None:
     Raises:
         Refusal: it is damaged, or an entry would be written elsewhere, is a link or a device, or
             the whole is too large for the disk or out of all proportion. Entries are judged
-            before the first is written (in a .tar.gz, before each is).
+            before the first is written.
     """
     try:
         with (

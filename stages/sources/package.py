@@ -42,7 +42,7 @@ def fetch_package(name: str, version: str, digest: str) -> Path:
                 f"{name}=={version}), put it in a folder and set THAW_MIRROR to that folder."
             )
         (wheel,) = Path(folder).glob("*.whl")
-        with whole(kept) as part:
+        with whole(kept, shared=True) as part:
             shutil.copyfile(wheel, part)
     return kept
 

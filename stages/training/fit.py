@@ -193,7 +193,7 @@ class _Checkpoint:
         followed = {name: getattr(keeper, name) for name in self.FOLLOWED}
         arrays = {f"variable {n}": np.asarray(v) for n, v in enumerate(self._variables())}
         arrays |= {f"best {n}": values for n, values in enumerate(keeper.best_weights)}
-        with whole(self.folder / "state.npz") as part, open(part, "wb") as file:
+        with whole(self.folder / "state.npz", shared=True) as part, open(part, "wb") as file:
             np.savez(file, followed=json.dumps(followed), **arrays)
         self.saved = time.monotonic()
 

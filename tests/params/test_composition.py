@@ -78,9 +78,10 @@ def test_differences_are_the_leaves_that_differ_and_those_that_one_side_lacks():
 
 
 def test_values_are_shown_as_the_command_line_takes_them():
-    assert [shown(v) for v in (None, [64, 32], 0.5, {"a": 1})] == [
+    assert [shown(v) for v in (None, [64, 32], 0.5, {"a": 1}, "my cats")] == [
         "null",
-        "[64,32]",
+        "'[64,32]'",
         "0.5",
         "a section",
+        "'my cats'",
     ]

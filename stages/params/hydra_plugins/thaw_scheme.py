@@ -20,11 +20,13 @@ MOST = 12
 """Changed parameters that are listed."""
 
 
-def scheme(*, _root_: DictConfig) -> int:
-    """The version of the parameter scheme, once everything composed has passed its check."""
+def scheme(*, _root_: DictConfig) -> str:
+    """The version of the parameter scheme and the digest of conf/, once everything composed has
+    passed its check."""
     _importable()
     from stages.command import Refusal
     from stages.params.base import nearest
+    from stages.params.composition import conf_digest, sweep
     from stages.params.whole import SCHEME, check_whole
 
     try:
@@ -39,15 +41,16 @@ def scheme(*, _root_: DictConfig) -> int:
         rest = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "scheme"])
         if missing := sorted(OmegaConf.missing_keys(rest)):
             raise Refusal(f"{missing[0]} has no default: give it with -S {missing[0]}=VALUE.")
-        values = {"scheme": SCHEME, **OmegaConf.to_container(rest, resolve=True)}
+        value = f"{SCHEME}-{conf_digest(ROOT / 'conf')}"
+        values = {"scheme": value, **OmegaConf.to_container(rest, resolve=True)}
         check_whole(values)
     except (Refusal, OmegaConfBaseException) as refusal:
         sys.exit(f"thaw: {refusal}")
-    if __name__.startswith(
-        "hydra_plugins"
-    ):  # found by Hydra for DVC, which writes params.yaml next
+    if __name__.startswith("hydra_plugins"):  # found by Hydra for DVC
+        if not {"--queue", "--temp"} & set(sys.argv):  # those leave this work tree alone
+            sweep(values, ROOT / "results")
         _tell(values)
-    return SCHEME
+    return value
 
 
 def _importable() -> None:
