@@ -1,6 +1,8 @@
 """Stage finetune@F: a trained subnet on its backbone, whose end is thawed and trained with it."""
 
+import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,14 +13,18 @@ from stages.images.arrays import Arrays
 from stages.images.augment import distinct_views, fitting, flips, layers, viewer
 from stages.networks.frozen import Frozen
 from stages.networks.output import probabilities
+from stages.networks.subnet import build
 from stages.params.backbone import Backbone
-from stages.params.base import load, read
+from stages.params.base import check, load, read
+from stages.params.dataset import Image
 from stages.params.finetune import Finetune
+from stages.params.subnet import Dense
 from stages.store import root
 from stages.training.batches import batches
 from stages.training.fit import fit
 from stages.training.rows import Rows
 from stages.training.saving import save_model
+from stages.training.terms import Terms
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.02}
 """Largest difference of a probability between the subnet on its features and the same subnet on
@@ -49,6 +55,8 @@ def main(name: str) -> None:
     cached = parameters.through == "cache"
     cache.fill(train if cached else train[:0], pd.concat([validation, train[:64]]))
     _agree(subnet, end, cache, validation if len(validation) else train[:64], parameters, backbone)
+    if parameters.fresh:
+        subnet.set_weights(_drawn(parameters.subnet, subnet, seed))
 
     sigmoid = end.output_shape[-1] == 1
     if cached:
@@ -59,18 +67,24 @@ def main(name: str) -> None:
         model = _augmented(frozen, end, parameters)
         data = batches(train, _pixels(images, train), parameters, seed, sigmoid)
         held_out = batches(validation, _pixels(images, validation), parameters, None, sigmoid)
+    terms = Terms(parameters)
+    trainer = terms.trainer(model.inputs, terms.outputs(model))
     recipe = {
         "settings": {**parameters.model_dump(), "seed": seed},
         "backbone": backbone.model_dump(),
         "start": [str(values.sum(dtype="float64")) for values in end.get_weights()],
         "data": rows.digest(),
         "images": images.digest(),
+        "losses": terms.digest,
     }
     with whole(f"models/{name}") as folder:
         folder.mkdir()
-        record = fit(model, data, held_out, parameters, recipe, folder, from_trained=True)
+        start = not parameters.fresh
+        record = fit(model, trainer, data, held_out, parameters, recipe, folder, start)
         served = _served(frozen, end, parameters)
         record.parameters = served.count_params()
+        record.classes = rows.classes
+        record.image = load(Image, "dataset", "image").model_dump()
         save_model(served, folder / "model.keras")
         (folder / "record.json").write_text(record.json())
     if record.kept == 0:
@@ -162,6 +176,15 @@ def _agree(subnet, end, cache: _Views, rows, parameters: Finetune, backbone: Bac
             f"features by {worst:.3f}, expected {tolerance:g} at most. Features and subnet must "
             f"come from this backbone: dvc repro finetune@... makes them anew."
         )
+
+
+def _drawn(name: str, subnet: keras.Model, seed: int) -> list[np.ndarray]:
+    """The weights that subnet `name` started from."""
+    record = json.loads(Path(f"models/{name}/record.json").read_text())
+    settings = {key: value for key, value in record["settings"].items() if key != "seed"}
+    repeatable(seed)
+    shape, classes = subnet.input_shape[1:], len(record["classes"])
+    return build(check(Dense, settings), shape, classes).get_weights()
 
 
 def _augmented(frozen: Frozen, end: keras.Model, parameters: Finetune) -> keras.Model:

@@ -4,12 +4,14 @@ from stages.command import Refusal, run, whole
 from stages.engine import keras, repeatable
 from stages.images.arrays import Arrays
 from stages.images.augment import fitting, layers
-from stages.params.base import read
+from stages.params.base import load, read
+from stages.params.dataset import Image
 from stages.params.network import family, network
 from stages.training.batches import batches
 from stages.training.fit import fit
 from stages.training.rows import Rows
 from stages.training.saving import save_model
+from stages.training.terms import Terms
 
 
 def main(name: str) -> None:
@@ -34,7 +36,10 @@ def main(name: str) -> None:
     augmented = scaled
     for layer in layers(parameters.augmentation):
         augmented = layer(augmented)
-    model = keras.Model(pixels, built(augmented))
+    terms = Terms(parameters)
+    trainer = terms.trainer(pixels, keras.Model(built.inputs, terms.outputs(built))(augmented))
+    plain = keras.Model(built.inputs, built.outputs[0], name=built.name)  # no auxiliary classifier
+    model = keras.Model(pixels, plain(scaled))
 
     def some(split: str, seed: int | None):
         chosen = rows.of(split)
@@ -46,12 +51,15 @@ def main(name: str) -> None:
         "settings": {**parameters.model_dump(), "seed": seed},
         "data": rows.digest(),
         "images": images.digest(),
+        "losses": terms.digest,
     }
     with whole(f"models/{name}") as folder:
         folder.mkdir()
         train, validation = some("train", seed), some("validation", None)
-        record = fit(model, train, validation, parameters, recipe, folder)
-        save_model(keras.Model(pixels, built(scaled)), folder / "model.keras")
+        record = fit(model, trainer, train, validation, parameters, recipe, folder)
+        record.classes = rows.classes
+        record.image = load(Image, "dataset", "image").model_dump()
+        save_model(model, folder / "model.keras")
         (folder / "record.json").write_text(record.json())
 
 

@@ -7,7 +7,9 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from stages.command import run, whole
 from stages.images.arrays import Arrays
-from stages.params.base import read
+from stages.params.backbone import Backbone
+from stages.params.base import load, read
+from stages.params.dataset import Image
 from stages.params.subnet import Dense, Logistic, subnet
 from stages.training.record import Record
 from stages.training.rows import Rows, weights
@@ -21,6 +23,10 @@ def main(name: str) -> None:
         folder.mkdir()
         train = _logistic if isinstance(parameters, Logistic) else _dense
         record = train(parameters, rows, features, read("seed"), folder)
+        record.classes = rows.classes
+        record.image = load(Image, "dataset", "image").model_dump()
+        backbone = load(Backbone, "backbones", parameters.features)
+        record.backbone = {"name": parameters.features, **backbone.model_dump()}
         (folder / "record.json").write_text(record.json())
 
 
@@ -30,9 +36,12 @@ def _dense(parameters: Dense, rows: Rows, features: Arrays, seed: int, folder: P
     from stages.training.batches import batches
     from stages.training.fit import fit
     from stages.training.saving import save_model
+    from stages.training.terms import Terms
 
     repeatable(seed)
     model = build(parameters, features.rows.shape[1:], len(rows.classes))
+    terms = Terms(parameters)
+    trainer = terms.trainer(model.inputs, terms.outputs(model))
     sigmoid = model.output_shape[-1] == 1
 
     def some(split: str, seed: int | None):
@@ -50,8 +59,10 @@ def _dense(parameters: Dense, rows: Rows, features: Arrays, seed: int, folder: P
         "settings": {**parameters.model_dump(), "seed": seed},
         "data": rows.digest(),
         "features": features.digest(),
+        "losses": terms.digest,
     }
-    record = fit(model, some("train", seed), some("validation", None), parameters, recipe, folder)
+    train, validation = some("train", seed), some("validation", None)
+    record = fit(model, trainer, train, validation, parameters, recipe, folder)
     save_model(model, folder / "model.keras")
     return record
 

@@ -5,7 +5,7 @@ import numpy as np
 from stages.engine import keras
 
 
-def output(inputs, classes: int, kind: str = "auto"):
+def output(inputs, classes: int, kind: str = "auto", name: str = "output"):
     """The output layer on a tensor (batch, n), always computed in float32.
 
     Args:
@@ -16,8 +16,10 @@ def output(inputs, classes: int, kind: str = "auto"):
         (batch, 1), the second class's probability, or (batch, classes).
     """
     if classes == 2 and kind == "auto":
-        return keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="output")(inputs)
-    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="output")(inputs)
+        units, activation = 1, "sigmoid"
+    else:
+        units, activation = classes, "softmax"
+    return keras.layers.Dense(units, activation=activation, dtype="float32", name=name)(inputs)
 
 
 def probabilities(predicted: np.ndarray) -> np.ndarray:

@@ -10,6 +10,9 @@ from stages.params.training import Augmentation, Training
 class Finetune(Training):
     subnet: str
     """The trained subnet to start from."""
+    fresh: bool
+    """Take the subnet's layers but not what it learnt: its weights are drawn as for its own
+    training, with the same seed."""
     features: str
     """That subnet's backbone; conf/ fills it in."""
     thaw_from: str | None

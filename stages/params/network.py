@@ -1,10 +1,14 @@
 """`networks.NAME`: a full network trained on pixels."""
 
 import importlib
+from typing import Literal
 
 from stages.command import Refusal
 from stages.params.base import check, declaring, nearest
 from stages.params.training import Augmentation, Training
+
+Activation = Literal["none", "relu", "leaky_relu", "prelu", "elu"]
+"""What follows a layer's sums; stages/networks/activation.py."""
 
 
 class Network(Training):

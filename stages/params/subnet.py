@@ -6,9 +6,8 @@ from pydantic import Field
 
 from stages.command import Refusal
 from stages.params.base import Section, check, nearest
-from stages.params.training import Share, Training
+from stages.params.training import Positive, Share, Training
 
-Positive = Annotated[int, Field(ge=1)]
 Penalty = Annotated[float, Field(ge=0)]
 
 
@@ -37,6 +36,8 @@ class Logistic(Section):
     kind: Literal["logistic"]
     features: str
     """The backbone whose features it reads."""
+    loss_file: str
+    """dvc.yaml names it for every subnet; scikit-learn has its own loss."""
     C: Annotated[float, Field(gt=0)]
     """Inverse strength of the L2 penalty."""
     max_iter: Positive

@@ -9,12 +9,14 @@ from stages.params.base import load, read
 from stages.params.evaluate import Evaluate
 from stages.results.curves import write_curves
 from stages.results.gallery import gallery
-from stages.results.measures import confusion, intervals, measure, per_class
+from stages.results.measures import at_half, confusion, intervals, measure, per_class
+from stages.results.report import write_report
 from stages.training.rows import Rows
 
 
 def evaluate(name: str, predict) -> None:
-    """Write results/metrics/NAME.json, results/details/NAME.json and results/plots/NAME/.
+    """Write results/metrics/NAME.json, results/details/NAME.json, results/reports/NAME/ and
+    results/plots/NAME/.
 
     Args:
         predict: gives the class probabilities (n, classes) for the pixels' identities of n rows.
@@ -50,6 +52,7 @@ def evaluate(name: str, predict) -> None:
             group: {"count": len(part), **measure(true[part], probabilities[part], bins)}
             for group, part in test.groupby("group").indices.items()
         },
+        "at_half": at_half(true, probabilities),
         "confusion": confusion(true, probabilities),
         "training": {
             key: record[key] for key in ("kept", "epochs", "parameters", "trained", "start")
@@ -58,6 +61,9 @@ def evaluate(name: str, predict) -> None:
     }
     _write_json(Path(f"results/metrics/{name}.json"), short)
     _write_json(Path(f"results/details/{name}.json"), details)
+    with whole(f"results/reports/{name}") as folder:
+        folder.mkdir()
+        write_report(folder, true, probabilities, rows.classes)
     with whole(f"results/plots/{name}") as folder:
         folder.mkdir()
         write_curves(folder, true, probabilities, rows.classes, record, bins)

@@ -105,6 +105,16 @@ def per_class(true: np.ndarray, probabilities: np.ndarray, classes: list[str]) -
     }
 
 
+def at_half(true: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Precision and recall over all classes together, a class counting as predicted where its
+    probability is above a half: so an unsure image names no class. Keras's metrics of that name
+    are these for one-hot labels.
+    """
+    named = probabilities > 0.5
+    right = int(named[np.arange(len(true)), true].sum())
+    return {"precision": right / max(int(named.sum()), 1), "recall": right / len(true)}
+
+
 def confusion(true: np.ndarray, probabilities: np.ndarray) -> list[list[int]]:
     """Counts by true (rows) and predicted (columns) class."""
     labels = np.arange(probabilities.shape[1])

@@ -22,34 +22,32 @@ SECONDS_BETWEEN_CHECKPOINTS = 10
 
 
 def compile_model(model: keras.Model, training: Training, steps: int) -> None:
-    """Give `model` its optimizer, schedule and loss.
+    """Give `model`, which has its loss, an optimizer with its schedule.
 
     Args:
         steps: batches an epoch, which the schedule needs.
     """
-    rate = training.learning_rate
+    rate, every = training.learning_rate, steps * training.epochs
     if training.schedule == "cosine":
-        every = steps * training.epochs
         warm = every // 10
         rate = keras.optimizers.schedules.CosineDecay(
             0.0, max(every - warm, 1), warmup_target=rate, warmup_steps=warm
         )
+    elif training.schedule == "exponential":
+        rate = keras.optimizers.schedules.ExponentialDecay(rate, every, 0.01)
+    epsilon, decay = training.epsilon, training.weight_decay
     optimizer = {
-        "adam": lambda: keras.optimizers.Adam(rate),
-        "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=training.weight_decay),
-        "rmsprop": lambda: keras.optimizers.RMSprop(rate),
+        "adam": lambda: keras.optimizers.Adam(rate, epsilon=epsilon),
+        "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=decay, epsilon=epsilon),
+        "rmsprop": lambda: keras.optimizers.RMSprop(rate, epsilon=epsilon),
         "sgd": lambda: keras.optimizers.SGD(rate, momentum=training.momentum),
     }[training.optimizer]()
-    sigmoid = model.output_shape[-1] == 1
-    model.compile(
-        optimizer,
-        "binary_crossentropy" if sigmoid else "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+    model.compile(optimizer, metrics=["accuracy"])
 
 
 def fit(
     model: keras.Model,
+    trainer: keras.Model,
     train: Batches,
     validation: Batches | None,
     training: Training,
@@ -63,6 +61,8 @@ def fit(
     to the same weights: optimizer, schedule, order, dropout, patience and the best epoch included.
 
     Args:
+        trainer: shares the model's weights and has its loss, see stages/training/terms.py. It
+            takes the optimizer too, which would else be saved with the model.
         recipe: all that the training depends on; its digest names the checkpoints. Its entry
             `settings` are the parameters, for the record.
         folder: of the model; DVCLive writes its curves to live/ in it.
@@ -76,46 +76,49 @@ def fit(
             "keep = 'best': expected 'last', since there is no validation data to choose by "
             "(dataset.split.validation = 0)."
         )
-    served, model = model, keras.Model(model.inputs, model.outputs)
-    # `model` shares the weights and takes the optimizer, which would be saved with `served`
-    compile_model(model, training, len(train))
-    model.optimizer.build(model.trainable_variables)
-    checkpoint = _Checkpoint(model, recipe)
+    compile_model(trainer, training, len(train))
+    trainer.optimizer.build(trainer.trainable_variables)
+    checkpoint = _Checkpoint(trainer, recipe)
     keeper = _Keeper(training, checkpoint, validation, folder / "live")
+    callbacks = [keeper]
+    if training.tensorboard:
+        logs = Path("logs") / folder.name.removesuffix(".part")
+        # not among the artifacts: its files hold times
+        callbacks.append(keras.callbacks.TensorBoard(logs, histogram_freq=1, write_graph=False))
     resumed = checkpoint.restore(keeper)
     if from_trained and not resumed and validation is not None:
-        keeper.set_model(model)
-        keeper.begin(_named(model.evaluate(validation, verbose=0, return_dict=True)))
+        keeper.set_model(trainer)
+        keeper.begin(_named(trainer.evaluate(validation, verbose=0, return_dict=True)))
     keeper.replay()
     train.start(keeper.epoch)
     if not keeper.finished():
-        model.fit(
+        trainer.fit(
             train,
             validation_data=validation,
             initial_epoch=keeper.epoch,
             epochs=training.epochs,
             shuffle=False,  # Batches does, by seed and epoch
-            callbacks=[keeper],
+            callbacks=callbacks,
             verbose=1 if sys.stderr.isatty() else 2,
         )
     keeper.live.end()
     if training.keep == "best":
-        model.set_weights(keeper.best_weights)
+        trainer.set_weights(keeper.best_weights)
     checkpoint.remove()
     kept = keeper.best_epoch if training.keep == "best" else keeper.epoch
     return Record(
         kept=kept,
         epochs=keeper.epoch,
         settings=recipe["settings"],
-        parameters=served.count_params(),
-        trained=sum(int(np.prod(v.shape)) for v in served.trainable_variables),
+        parameters=model.count_params(),
+        trained=sum(int(np.prod(v.shape)) for v in model.trainable_variables),
         history=keeper.history,
         start=keeper.start,
     )
 
 
 class _Keeper(keras.callbacks.Callback):
-    """Follows the validation loss: history, best weights, patience; one object, so that one
+    """Follows the validation data: history, best weights, patience; one object, so that one
     checkpoint holds all of it (keras-team/keras#17012 is what happens otherwise)."""
 
     def __init__(self, training: Training, checkpoint, validation, curves: Path):
@@ -125,7 +128,7 @@ class _Keeper(keras.callbacks.Callback):
             checkpoint,
             validation is not None,
         )
-        self.epoch, self.best_epoch, self.best_loss = 0, 0, float("inf")
+        self.epoch, self.best_epoch, self.best = 0, 0, None
         self.best_weights: list[np.ndarray] = []
         self.history: list[dict] = []
         self.start: dict | None = None
@@ -136,7 +139,7 @@ class _Keeper(keras.callbacks.Callback):
     def begin(self, metrics: dict) -> None:
         """Take the trained start as the epoch to beat."""
         self.start = metrics
-        self.best_loss, self.best_weights = metrics["loss"], self.model.get_weights()
+        self.best, self.best_weights = metrics[self.training.monitor], self.model.get_weights()
 
     def replay(self) -> None:
         """Write again the curves of the epochs before an interruption."""
@@ -158,8 +161,8 @@ class _Keeper(keras.callbacks.Callback):
             )
         self.epoch = epoch + 1
         self.history.append(row)
-        if self.validated and row["val_loss"] < self.best_loss:
-            self.best_loss, self.best_epoch = row["val_loss"], self.epoch
+        if self.validated and self._better(row[f"val_{self.training.monitor}"]):
+            self.best, self.best_epoch = row[f"val_{self.training.monitor}"], self.epoch
             if self.training.keep == "best":
                 self.best_weights = self.model.get_weights()
         self._log(row)
@@ -167,6 +170,11 @@ class _Keeper(keras.callbacks.Callback):
             self.model.stop_training = True
         else:
             self.checkpoint.save(self)
+
+    def _better(self, value: float) -> bool:
+        if self.best is None:
+            return True
+        return value > self.best if self.training.monitor == "accuracy" else value < self.best
 
     def _log(self, row: dict) -> None:
         for name, value in sorted(row.items()):
@@ -178,7 +186,7 @@ class _Keeper(keras.callbacks.Callback):
 class _Checkpoint:
     """A training's whole state after an epoch, in the store under the digest of its recipe."""
 
-    FOLLOWED = ("epoch", "best_epoch", "best_loss", "history", "start")
+    FOLLOWED = ("epoch", "best_epoch", "best", "history", "start")
 
     def __init__(self, model: keras.Model, recipe: dict):
         self.model, self.saved = model, time.monotonic()

@@ -13,6 +13,10 @@ class Record:
             was a trained model.
         epochs: how many were run.
         settings: the parameters it was run with.
+        classes: the labels in the order of their numbers.
+        image: how a file becomes the pixels that the model, or its backbone, reads.
+        backbone: the parameters of the backbone whose features a subnet reads, and its `name`;
+            none for a model of pixels.
         parameters: how many numbers the model has, of which `trained` were learnt here.
         history: the metrics of each epoch.
         start: the metrics before the first epoch, where it was a trained model.
@@ -22,6 +26,9 @@ class Record:
     epochs: int
     settings: dict
     parameters: int
+    classes: list[str] = field(default_factory=list)
+    image: dict = field(default_factory=dict)
+    backbone: dict | None = None
     trained: int | None = None
     history: list[dict] = field(default_factory=list)
     start: dict | None = None

@@ -23,8 +23,9 @@ class Rows:
             keep_default_na=False,  # a class may be called None
             na_values={name: [""] for name in ("class", "group", "confidence")},
         )
-        self.table = table[table["split"] != "skipped"].astype({"class": "int64"})
-        self.skipped = len(table) - len(self.table)
+        used = ~table["split"].isin(["skipped", "unused"])
+        self.table = table[used].astype({"class": "int64"})
+        self.skipped = int((table["split"] == "skipped").sum())
         numbered = self.table[["class", "label"]].drop_duplicates().sort_values("class")
         self.classes = numbered["label"].tolist()
 
