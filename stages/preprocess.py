@@ -15,10 +15,13 @@ from stages.images.decode import BadImage, decode, identity
 from stages.params.base import load, read
 from stages.params.dataset import Image
 from stages.progress import Progress
+from stages.sources.packed import Raw, given
 from stages.store import Store
 
 RAW = Path("data/raw")
-AT_ONCE = 256
+LEAST_AT_ONCE = 256
+BYTES_AT_ONCE = 2**24
+"""Of pixels: many tiny images make one shard of the store, and it stays quick to read."""
 COLUMNS = ["path", "sha256", "pixels", "label", "group", "confidence", "probability", "split"]
 
 
@@ -31,11 +34,17 @@ def main() -> None:
         rows = list(csv.DictReader(file))
     store = Store("images", {**image.model_dump(), "pillow": PIL.__version__})
 
+    channels = 3 if image.colour == "rgb" else 1
+    at_once = max(LEAST_AT_ONCE, BYTES_AT_ONCE // (image.size**2 * channels))
     new = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool, Progress("preprocess", len(rows)) as progress:
-        for start in range(0, len(rows), AT_ONCE):
-            some = rows[start : start + AT_ONCE]
-            decoded = list(pool.map(lambda row: _decode(row, image, store), some))
+    with (
+        Raw(RAW) as raw,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        Progress("preprocess", len(rows)) as progress,
+    ):
+        for start in range(0, len(rows), at_once):
+            some = rows[start : start + at_once]
+            decoded = list(pool.map(lambda row: _decode(row, raw, image, store), some))
             fresh = {r["sha256"]: p for r, p in zip(some, decoded, strict=True) if p is not None}
             if fresh:
                 store.add(list(fresh), np.stack(list(fresh.values())))
@@ -48,7 +57,7 @@ def main() -> None:
         raise Refusal(
             f"{len(bad)} of {len(rows)} images cannot be read. Mend or remove them, or leave them "
             f"out with -S dataset.on_bad_image=skip:\n"
-            + naming([f"{row['path'].removeprefix('images/')}: {row['problem']}" for row in bad])
+            + naming([f"{given(row['path'])}: {row['problem']}" for row in bad])
         )
     file_of = {row["pixels"]: row["sha256"] for row in rows if not row["problem"]}
     if not file_of:
@@ -60,9 +69,9 @@ def main() -> None:
         table.writerows(rows)
 
 
-def _decode(row: dict, image: Image, store: Store) -> np.ndarray | None:
+def _decode(row: dict, raw: Raw, image: Image, store: Store) -> np.ndarray | None:
     """Fill in the row's digests or its problem; the pixels if they are new to the store."""
-    content = (RAW / row["path"]).read_bytes()
+    content = raw.read(row["path"])
     row.update(sha256=hashlib.sha256(content).hexdigest(), pixels="", problem="")
     if row["sha256"] in store:
         row["pixels"] = identity(store[row["sha256"]])

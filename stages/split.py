@@ -3,7 +3,7 @@
 import pandas as pd
 
 from stages.command import Refusal, run, whole
-from stages.images.splits import carve
+from stages.images.splits import carve, unused
 from stages.params.base import load, nearest, read
 from stages.params.dataset import Split
 
@@ -12,11 +12,16 @@ COLUMNS = ["pixels", "label", "class", "group", "confidence", "split"]
 
 def main() -> None:
     """Write data/split.csv: a row for each image that could be read, in the order of its pixels'
-    identity, and one with split `skipped` for each that could not."""
+    identity, and one with split `skipped` for each that could not. Training images beyond the
+    limit have split `unused`."""
     split = load(Split, "dataset", "split")
     index = pd.read_csv("data/index.csv", dtype=str, keep_default_na=False)
     readable = index[index["problem"] == ""].copy()
-    readable["split"] = carve(readable, split)
+    made = carve(readable, split)
+    limit = read("dataset", "limit")
+    if limit is not None:
+        made = made.mask(unused(readable, made, limit, split), "unused")
+    readable["split"] = made
     skipped = index[index["problem"] != ""].assign(split="skipped")
     rows = pd.concat([readable, skipped])
     order = classes(set(readable["label"]), read("dataset", "positive"))

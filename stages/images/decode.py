@@ -1,5 +1,6 @@
 """From an image file's bytes to a uint8 array."""
 
+import contextlib
 import hashlib
 import io
 import warnings
@@ -9,6 +10,9 @@ from PIL import Image, ImageOps
 
 MOST_PIXELS = 250_000_000
 """Of one picture; more is taken for a decompression bomb."""
+
+RESIZING = "float"
+"""How `resized` calculates, for the recipe of what is stored."""
 
 Image.MAX_IMAGE_PIXELS = None  # judged by `decode`, which names the size it refuses
 
@@ -35,10 +39,13 @@ def decode(content: bytes, size: int, resampling: str, colour: str) -> np.ndarra
                 if picture.width * picture.height > MOST_PIXELS:
                     raise BadImage(f"{picture.width} x {picture.height} pixels, too large")
                 picture.load()
-                picture = _upright(picture)
-                picture = _opaque(picture).convert("RGB" if colour == "rgb" else "L")
-                picture = picture.resize((size, size), Image.Resampling[resampling.upper()])
-                return np.asarray(picture).reshape(size, size, -1)
+                with contextlib.suppress(Exception):  # corrupt EXIF: take the pixels as they lie
+                    ImageOps.exif_transpose(picture, in_place=True)
+                mode = "RGB" if colour == "rgb" else "L"
+                picture = _opaque(picture)
+                return resized(
+                    picture if picture.mode == mode else picture.convert(mode), size, resampling
+                )
     except BadImage:
         raise
     except Exception as error:  # Pillow's readers raise nearly everything on damaged files
@@ -46,11 +53,29 @@ def decode(content: bytes, size: int, resampling: str, colour: str) -> np.ndarra
         raise BadImage(f"{reason}") from None
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(picture)
-    except Exception:  # corrupt EXIF: the pixels are whole, so take them as they lie
-        return picture
+def resized(picture: Image.Image, size: int, resampling: str) -> np.ndarray:
+    """An RGB or grey picture as an array (size, size, 3 or 1), uint8.
+
+    It is calculated in floating point and rounded once, so that a network's graph can do the same
+    (stages/networks/raw.py). Pillow's own way with 8 bits rounds between rows and columns. One
+    channel is converted at a time: a float takes four bytes.
+    """
+    if resampling == "nearest":
+        rows, columns = (nearest(length, size) for length in (picture.height, picture.width))
+        return np.asarray(picture)[rows][:, columns].reshape(size, size, -1)
+    chosen = Image.Resampling[resampling.upper()]
+    channels = [
+        np.asarray(picture.getchannel(band).convert("F").resize((size, size), chosen))
+        for band in picture.getbands()
+    ]
+    return np.rint(np.stack(channels, axis=-1)).clip(0, 255).astype("uint8")
+
+
+def nearest(length: int, size: int) -> np.ndarray:
+    """Which of `length` pixels each of `size` shows: that under its centre, (size,) int64. Where
+    a centre lies between two, float32 decides, as in TensorFlow."""
+    centres = (np.arange(size, dtype="float32") + np.float32(0.5)) * np.float32(length / size)
+    return np.minimum(centres.astype("int64"), length - 1)
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

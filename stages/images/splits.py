@@ -5,6 +5,7 @@ from sklearn.model_selection import train_test_split
 
 from stages.command import Refusal, naming
 from stages.params.dataset import Split
+from stages.sources.packed import given
 
 
 def carve(index: pd.DataFrame, split: Split) -> pd.Series:
@@ -13,12 +14,12 @@ def carve(index: pd.DataFrame, split: Split) -> pd.Series:
     Splits that the source made stay, but where it made only train and validation, its validation
     images are the test data and a new validation split is carved from train, so that no choice is
     ever made on test data. What is missing is carved by scikit-learn, keeping the mixture of
-    `split.stratify`'s columns; equal pictures (column `pixels`) stay together. File names play no
-    part.
+    `split.stratify`'s columns; equal pictures (column `pixels`) stay together. What is drawn
+    depends on the files' content alone: names, order and the size of decoding play no part.
 
     Args:
-        index: columns label, pixels, split (empty where the source made none) and those to
-            stratify by.
+        index: columns sha256 (of the file), label, pixels, split (empty where the source made
+            none) and those to stratify by.
 
     Raises:
         Refusal: one picture is in two splits that the source made, or a class is too small.
@@ -33,7 +34,8 @@ def carve(index: pd.DataFrame, split: Split) -> pd.Series:
                 f"dataset.split.stratify = {split.stratify}: the index has no column {column!r}. "
                 f"Expected some of {', '.join(index.columns)}."
             )
-    pictures = index.assign(made=made).sort_values(["pixels", *split.stratify])
+    # equal pictures stand where the first of their files does
+    pictures = index.assign(made=made).sort_values(["sha256", *split.stratify])
     pictures = pictures.drop_duplicates("pixels")
     names = pictures[split.stratify].astype(str).agg("|".join, axis=1) if split.stratify else None
     pictures["stratum"] = names if split.stratify else ""
@@ -43,6 +45,44 @@ def carve(index: pd.DataFrame, split: Split) -> pd.Series:
     if not (made == "validation").any() and split.validation:
         _move(chosen, pictures, "validation", split.validation, split.seed)
     return index["pixels"].map(chosen)
+
+
+def unused(index: pd.DataFrame, made: pd.Series, limit: int, split: Split) -> pd.Series:
+    """Which training images a limit leaves out: True for those.
+
+    Those that stay keep the mixture of `split.stratify`'s columns, and a larger limit keeps them
+    and adds others. Drawn by content alone, as in `carve`.
+
+    Args:
+        index: as for `carve`.
+        made: the split of each row.
+        limit: of training images.
+
+    Raises:
+        Refusal: there are fewer, or it leaves a class without any.
+    """
+    free = index[made == "train"]
+    if limit > len(free):
+        raise Refusal(
+            f"dataset.limit = {limit}: expected at most {len(free)}, the number of training images."
+        )
+    columns = ["sha256", *sorted(free.columns.difference(["sha256", "path"]))]
+    drawn = free.sort_values(columns).sample(frac=1, random_state=split.seed)
+    # an image stands in the queue where it stands in its stratum: the first halves of all first
+    if split.stratify:
+        strata = drawn.groupby(split.stratify, dropna=False)["sha256"]
+    else:
+        strata = drawn.groupby(lambda _: 0)["sha256"]
+    place = (strata.cumcount() + 0.5) / strata.transform("size")
+    queue = place.sort_values(kind="stable").index
+    if lacking := set(free["label"]) - set(free.loc[queue[:limit], "label"]):
+        first = free.loc[queue, "label"].drop_duplicates(keep="first").index
+        least = max(queue.get_indexer(first)) + 1
+        raise Refusal(
+            f"dataset.limit = {limit}: no training image of {', '.join(sorted(lacking))} would be "
+            f"left. Expected at least {least}."
+        )
+    return pd.Series(index.index.isin(queue[limit:]), index.index)
 
 
 def _move(chosen: pd.Series, pictures: pd.DataFrame, into: str, share: float, seed: int) -> None:
@@ -70,7 +110,7 @@ def _refuse_leaks(index: pd.DataFrame) -> None:
     splits = made.groupby("pixels")["split"].nunique()
     leaks = made[made["pixels"].isin(splits[splits > 1].index)].sort_values(["pixels", "path"])
     if len(leaks):
-        theirs = leaks["path"].str.removeprefix("images/")
+        theirs = leaks["path"].map(given)
         groups = [" = ".join(paths) for _, paths in theirs.groupby(leaks["pixels"])]
         raise Refusal(
             f"{len(groups)} pictures are in two splits, so test results would flatter. Remove one "

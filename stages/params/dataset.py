@@ -75,6 +75,8 @@ class Dataset(Section):
     source: dict
     image: Image
     split: Split
+    limit: Annotated[int, Field(ge=1)] | None
+    """Train on so many images only, drawn after the split; validation and test data stay whole."""
     symmetries: list[Literal["horizontal", "vertical"]]
     """Flips after which a picture shows the same class; augmentation uses no others."""
     on_bad_image: Literal["stop", "skip"]

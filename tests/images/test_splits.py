@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from stages.command import Refusal
-from stages.images.splits import carve
+from stages.images.splits import carve, unused
 from stages.params.dataset import Split
 
 SPLIT = Split(test=0.25, validation=0.2, stratify=["label"], seed=0)
@@ -14,7 +14,8 @@ def index(count: int = 200, split: str = "", share: float = 0.3) -> pd.DataFrame
     return pd.DataFrame(
         {
             "path": [f"{n:04}.jpg" for n in range(count)],
-            "pixels": [f"{n * 7919 % 10007:064x}" for n in range(count)],
+            "sha256": [f"{n * 7919 % 10007:064x}" for n in range(count)],
+            "pixels": [f"{n * 104729 % 10007:064x}" for n in range(count)],
             "label": ["dog"] * dogs + ["cat"] * (count - dogs),
             "split": split,
         }
@@ -49,11 +50,20 @@ def test_another_seed_carves_another_split_and_the_same_seed_the_same():
 
 def test_names_and_order_of_files_have_no_effect():
     table = index()
-    table.loc[10, "pixels"] = table.loc[150, "pixels"]  # one picture, under two labels
+    columns = ["pixels", "sha256"]
+    table.loc[10, columns] = table.loc[150, columns]  # one picture, under two labels
+    table.loc[20, "pixels"] = table.loc[160, "pixels"]  # and the same in two files
     renamed = table.assign(path=[f"{999 - n}.png" for n in range(200)])
     renamed = renamed[::-1]
     before, after = carve(table, SPLIT), carve(renamed, SPLIT)
     assert after.sort_index().equals(before)
+
+
+def test_the_same_files_at_another_size_are_split_alike():
+    table = index()
+    table.loc[7, "pixels"] = table.loc[9, "pixels"]  # equal at either size
+    resized = table.assign(pixels=[f"{int(p, 16) * 31 % 10007:064x}" for p in table["pixels"]])
+    assert carve(resized, SPLIT).equals(carve(table, SPLIT))
 
 
 def test_equal_pictures_stay_in_one_split():
@@ -118,10 +128,54 @@ def test_a_class_too_small_to_split_is_refused_and_named():
 
 
 def test_stratifying_by_an_unknown_column_is_refused_and_the_columns_are_named():
-    with pytest.raises(Refusal, match="no column 'breed'. Expected some of path, pixels, label"):
+    with pytest.raises(Refusal, match="no column .breed.. Expected some of path, sha256, pixels"):
         carve(index(), changed(stratify=["breed"]))
 
 
 def test_stratifying_by_nothing_carves_by_size_alone():
     made = carve(index(), changed(stratify=[]))
     assert made.value_counts().to_dict() == {"train": 120, "test": 50, "validation": 30}
+
+
+def limited(table: pd.DataFrame, limit: int, **values) -> pd.DataFrame:
+    """The training images that a limit leaves."""
+    made = carve(table, changed(**values))
+    out = unused(table, made, limit, changed(**values))
+    assert (made[out] == "train").all(), "validation and test data stay whole"
+    return table[(made == "train") & ~out]
+
+
+def test_a_limit_leaves_so_many_training_images_of_the_same_mixture():
+    table = index()  # 120 to train on, 36 of them dogs
+    left = limited(table, 40)
+    assert left["label"].value_counts().to_dict() == {"cat": 28, "dog": 12}
+    assert len(limited(table, 41)) == 41
+    assert len(limited(table, 120)) == 120
+    assert len(limited(table, 40, stratify=[])) == 40
+
+
+def test_a_larger_limit_keeps_what_a_smaller_one_left_and_another_seed_draws_others():
+    table = index()
+    assert set(limited(table, 40).index) < set(limited(table, 41).index)
+    made = carve(table, SPLIT)
+    assert not unused(table, made, 40, SPLIT).equals(unused(table, made, 40, changed(seed=1)))
+
+
+def test_names_and_order_of_files_have_no_effect_on_a_limit():
+    table = index()
+    renamed = table.assign(path=[f"{999 - n}.png" for n in range(200)])[::-1]
+    assert set(limited(renamed, 33).index) == set(limited(table, 33).index)
+
+
+def test_a_limit_above_the_training_images_or_too_small_for_a_class_is_refused():
+    with pytest.raises(Refusal, match="dataset.limit = 121: expected at most 120, the number of"):
+        limited(index(), 121)
+    table = index(share=0.1)  # 12 dogs of 120
+    with pytest.raises(
+        Refusal, match="no training image of dog would .* at least (.+)\\."
+    ) as refusal:
+        limited(table, 2)
+    least = int(str(refusal.value).split()[-1].rstrip("."))
+    assert set(limited(table, least)["label"]) == {"cat", "dog"}
+    with pytest.raises(Refusal, match="no training image of dog"):
+        limited(table, least - 1)

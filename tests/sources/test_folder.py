@@ -1,10 +1,14 @@
+import io
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from stages.command import Refusal
-from stages.sources.folder import Parameters, collect, layout
+from stages.sources.class_folders import layout
+from stages.sources.folder import Parameters, collect
+from stages.sources.packed import Raw, given
 
 FLAT = ["cats/1.jpg", "cats/2.jpg", "dogs/1.jpg"]
 
@@ -37,9 +41,11 @@ def collected(tmp_path):
         into.mkdir()
         rows = collect(parameters(path), into)
         on_disk = {p.relative_to(into).as_posix() for p in into.rglob("*") if p.is_file()}
-        assert on_disk == {row["path"] for row in rows}
-        for row in rows:
-            assert (into / row["path"]).read_text().endswith(row["path"].removeprefix("images/"))
+        packed = not path.is_dir()
+        assert on_disk == ({"images.zip"} if packed else {row["path"] for row in rows})
+        with Raw(into) as raw:
+            for row in rows:
+                assert raw.read(row["path"]).decode() == given(row["path"])
         return {row["path"]: (row["label"], row["split"]) for row in rows}
 
     return call
@@ -108,13 +114,35 @@ def test_an_archive_is_as_its_folder_with_or_without_folders_around(made, collec
     folder = made(*(f"{around}{split}/{file}" for split in ("train", "test") for file in FLAT))
     archive = shutil.make_archive(str(folder), kind, folder)
     rows = collected(Path(archive))
-    assert len(rows) == 6 and rows[f"images/{around}train/cats/1.jpg"] == ("cats", "train")
+    assert len(rows) == 6 and rows[f"images.zip/{around}train/cats/1.jpg"] == ("cats", "train")
 
 
 def test_an_archive_with_one_folder_around_the_classes(made, collected):
     folder = made(*(f"mine/{file}" for file in FLAT))
     rows = collected(Path(shutil.make_archive(str(folder), "zip", folder)))
-    assert rows["images/mine/dogs/1.jpg"] == ("dogs", "")
+    assert rows["images.zip/mine/dogs/1.jpg"] == ("dogs", "")
+
+
+def test_an_archive_with_nothing_but_its_images_is_kept_however_it_was_packed(made, collected):
+    folder = made(*FLAT, "README.txt")
+    archives = [shutil.make_archive(str(folder), kind, folder) for kind in ("zip", "gztar")]
+    kept = []
+    for archive in archives:
+        collected(Path(archive))
+        kept.append((folder.parent / "raw" / "images.zip").read_bytes())
+        shutil.rmtree(folder.parent / "raw")
+    assert kept[0] == kept[1]
+
+
+def test_names_that_are_not_utf8_are_refused(tmp_path):
+    latin = {"format": tarfile.USTAR_FORMAT, "encoding": "latin-1"}
+    with tarfile.open(tmp_path / "a.tar", "w", **latin) as archive:
+        for name in (*FLAT, "dogs/\u00e9.jpg"):
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(Refusal, match=r"1 files of .*a.tar have names that are not UTF-8"):
+        collect(parameters(tmp_path / "a.tar"), tmp_path / "raw")
+    assert not list((tmp_path / "raw").iterdir())
 
 
 REFUSED = {
