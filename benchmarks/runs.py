@@ -1,12 +1,14 @@
-"""Long runs of the pipeline, one result file each, and the table that is made of them.
+"""The results table: long runs of the presets, one small file a preset and seed.
 
-    python -m benchmarks.runs                      what is missing of everything
-    python -m benchmarks.runs solar_cells          of one run
-    python -m benchmarks.runs cats_dogs --path PATH/cats_and_dogs_filtered.zip
-    python -m benchmarks.runs --table              write the README's table from the files
+    python -m benchmarks.runs                           what is missing of everything, in order
+    python -m benchmarks.runs fashion_cnn --seeds 1     one preset, one training seed
+    python -m benchmarks.runs fashion_cnn --only leaky_cnn
+    python -m benchmarks.runs cats_dogs -S dataset.source.sha256=...
+    python -m benchmarks.runs --table                   write the README's table from the files
 
-Each run is `dvc exp run` in a clone of the last commit that shares this repository's cache, so
-that nothing is computed twice and the work tree is left alone. A run that has its file is skipped.
+Models are run one after the other in a clone of the last commit that shares this repository's
+cache, so that nothing is computed twice, a killed training goes on from its last epoch and the work
+tree is left alone. A model that is in its file is skipped.
 """
 
 import argparse
@@ -19,95 +21,200 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
-ALL_SUBNETS = ["+subnet@subnets.fc512x2=fc512x2", "+subnet@subnets.gap1024=gap1024"]
-RUNS = {
-    "solar_cells": ALL_SUBNETS,
-    "cats_dogs": ["dataset=folder", "dataset.source.path={path}"],
-}
-TITLES = {
-    "solar_cells": "solar cells, 224 px",
-    "cats_dogs": "cats and dogs, 150 px",
-}
 MARKS = "<!-- results -->", "<!-- /results -->"
+STAGES = {"subnets": "subnet", "networks": "network", "finetunes": "finetuned"}
+TIMED = ("train_", "finetune@")
 
 
-def run(name: str, seed: int, path: str | None) -> None:
-    """Run NAME with a training seed and write its result file."""
+@dataclass
+class Row:
+    """A line of the table.
+
+    Attributes:
+        run: the name of its files.
+        model: its name in params.yaml.
+        what: it is, in words.
+        published: accuracy in per cent, or nothing.
+        right: chosen on validation data, with test data touched once; else the published recipe.
+        hours: of training on two cores, for one seed, where it has not been run.
+    """
+
+    run: str
+    model: str
+    what: str
+    published: str
+    right: bool
+    hours: float
+
+
+RUNS = {
+    "solar_cells": ["+subnet@subnets.fc512x2=fc512x2", "+subnet@subnets.gap1024=gap1024"],
+    "cats_dogs": ["experiment=cats_dogs"],
+    "cats_dogs_224": ["experiment=cats_dogs", "dataset.image.size=224"],
+    "little_data": ["experiment=little_data"],
+    "transfer": ["experiment=transfer"],
+    "fashion_cnn": ["experiment=fashion_cnn"],
+    "fashion_resnet": ["experiment=fashion_resnet"],
+    "fashion_dense": ["experiment=fashion_dense"],
+    "cifar_googlenet": ["experiment=cifar_googlenet"],
+    "cifar_inception": ["experiment=cifar_inception"],
+}
+"""What each run composes; its name is that of its files."""
+
+TABLE = [
+    Row("solar_cells", "logistic", "logistic regression on features", "", True, 0.01),
+    Row("solar_cells", "fc256", "Flatten, Dense 256", "", True, 0.01),
+    Row("solar_cells", "gap256", "average, Dense 256", "", True, 0.01),
+    Row("solar_cells", "gap1024", "average, Dense 1024", "", True, 0.01),
+    Row("solar_cells", "fc512x2", "Flatten, twice Dense 512", "", True, 0.02),
+    Row("solar_cells", "finetuned", "last block fine-tuned", "88.42 (VGG19, 300 px)", True, 0.1),
+    Row("fashion_dense", "dense", "2 x 78, ReLU, dropout 0.5", "86.71", False, 3),
+    Row("fashion_cnn", "leaky_cnn", "without dropout", "91.84", False, 0.1),
+    Row("fashion_cnn", "leaky_cnn_dropout", "with dropout", "92.30", False, 0.1),
+    Row("fashion_cnn", "normal_cnn", "of our own design", "", True, 0.2),
+    Row("fashion_resnet", "resnet", "chosen on validation data", "92.38 (on test data)", False, 1),
+    Row("little_data", "small_cnn", "from nothing", "75", False, 0.15),
+    Row("little_data", "fc256", "on features of pixels by 1/255", "90", False, 0.03),
+    Row("little_data", "finetuned", "fine-tuned", "93", False, 0.4),
+    Row("transfer", "wide_cnn", "from nothing, 2 epochs", "69", False, 0.02),
+    Row("transfer", "end_to_end", "VGG16 whole, 2 epochs", "88", False, 0.1),
+    Row("transfer", "gap1024", "the same top on features", "", False, 0.01),
+    Row("transfer", "fc512x2", "on features, 100 epochs", "90", False, 0.1),
+    Row("cats_dogs", "logistic", "150 px, logistic regression", "", True, 0.01),
+    Row("cats_dogs", "fc256", "150 px, Flatten, Dense 256", "90", True, 0.02),
+    Row("cats_dogs", "gap256", "150 px, average, Dense 256", "", True, 0.02),
+    Row("cats_dogs", "finetuned", "150 px, fine-tuned", "93", True, 0.1),
+    Row("cats_dogs_224", "gap256", "224 px, average, Dense 256", "", True, 0.05),
+    Row("cats_dogs_224", "finetuned", "224 px, fine-tuned", "", True, 0.2),
+    Row("cifar_inception", "inception", "one module", "", True, 2.5),
+    Row("cifar_googlenet", "googlenet", "auxiliary classifiers", "", True, 2),
+    Row("cifar_googlenet", "plain", "none", "", True, 2),
+]
+
+
+def run(name: str, seed: int, only: list[str], given: list[str]) -> None:
+    """Run what is missing of NAME with a training seed, each model into the result file as soon as
+    it is evaluated.
+
+    Args:
+        only: the models asked for; none: all.
+        given: further overrides.
+    """
     result = RESULTS / f"{name}-seed{seed}.json"
-    if result.exists():
-        print(f"{result.name}: there already")
+    content = json.loads(result.read_text()) if result.exists() else {"models": {}}
+    wanted = [row.model for row in TABLE if row.run == name and row.model in (only or [row.model])]
+    if not (wanted := [model for model in wanted if model not in content["models"]]):
+        print(f"{result.name}: there already", flush=True)
         return
-    overrides = [f"seed={seed}", *RUNS[name]]
-    if any("{path}" in override for override in overrides):
-        if path is None:
-            print(f"{result.name}: not run, it needs --path")
-            return
-        overrides = [override.format(path=Path(path).resolve()) for override in overrides]
-    cache = (ROOT / ".dvc/cache").resolve()
     with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder) / "thaw"
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-        dvc = [sys.executable, "-m", "dvc"]
-        subprocess.run([*dvc, "cache", "dir", "--local", str(cache)], cwd=clone, check=True)
-        for key in ("user.name", "user.email"):
-            subprocess.run(["git", "config", key, "thaw@localhost"], cwd=clone, check=True)
-        started = time.monotonic()
+        clone = Clone(Path(folder) / "thaw")
+        overrides = [f"seed={seed}", *RUNS[name], *given]
         chosen = [part for override in overrides for part in ("-S", override)]
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        }
-        subprocess.run([*dvc, "exp", "run", *chosen], cwd=clone, check=True, env=environment)
-        seconds = time.monotonic() - started
-        files = sorted((clone / "results/details").glob("*.json"))
-        details = [json.loads(file.read_text()) for file in files]
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=clone, capture_output=True, text=True
-        ).stdout.strip()
-    content = {
-        "run": name,
-        "seed": seed,
-        "overrides": [re.sub(r"=/.*/", "=", override) for override in overrides],
-        "commit": commit,
-        "seconds": round(seconds),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {p: version(p) for p in ("keras", "numpy", "scikit-learn", "dvc")},
-        "models": {
-            d["model"]: {
-                "test": {key: d["metrics"][key] for key in ("accuracy", "roc_auc", "log_loss")},
-                "epoch": d["training"]["kept"],
-                "parameters": d["training"]["parameters"],
-                "counts": d["counts"],
+        clone.dvc("exp", "run", *chosen, "conf")
+        params = clone.params()
+        for model in wanted:
+            group = next(group for group in STAGES if model in params[group])
+            seconds = clone.dvc("repro", f"evaluate_{STAGES[group]}@{model}")
+            details = json.loads((clone.folder / f"results/details/{model}.json").read_text())
+            content |= {
+                "run": name,
+                "seed": seed,
+                "overrides": [re.sub(r"=/.*/", "=", override) for override in overrides],
+                "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+                "versions": {p: version(p) for p in ("keras", "numpy", "scikit-learn", "dvc")},
             }
-            for d in details
-        },
-    }
-    RESULTS.mkdir(exist_ok=True)
-    result.write_text(json.dumps(content, indent=1) + "\n")
-    print(f"{result.name}: written")
+            content["models"][model] = {
+                "test": {k: details["metrics"][k] for k in ("accuracy", "roc_auc", "log_loss")},
+                "at_half": details["at_half"],
+                "accuracy_95": details["intervals_95"]["accuracy"],
+                "epoch": details["training"]["kept"],
+                "epochs": details["training"]["epochs"],
+                "parameters": details["training"]["parameters"],
+                "counts": details["counts"],
+                "seconds": {k: round(v) for k, v in seconds.items() if k.startswith(TIMED)},
+                "commit": clone.commit,
+            }
+            RESULTS.mkdir(exist_ok=True)
+            result.write_text(json.dumps(content, indent=1) + "\n")
+            print(f"{result.name}: {model} written", flush=True)
+
+
+class Clone:
+    """A clone of the last commit, with this repository's cache."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+        for key in ("user.name", "user.email"):
+            self._said("git", "config", key, "thaw@localhost")
+        self.commit = self._said("git", "rev-parse", "--short", "HEAD").strip()
+        cache = (ROOT / ".dvc/cache").resolve()
+        self.dvc("cache", "dir", "--local", str(cache))
+
+    def _said(self, *command: str) -> str:
+        return subprocess.run(
+            command, cwd=self.folder, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+
+    def params(self) -> dict:
+        """What was composed."""
+        import yaml
+
+        return yaml.safe_load((self.folder / "params.yaml").read_text())
+
+    def dvc(self, *arguments: str) -> dict[str, float]:
+        """Run `dvc ARGUMENTS`, showing what it says; the seconds of each stage that ran."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "dvc", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started, stage = {}, None
+        seconds: dict[str, float] = {}
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if line.startswith("Running stage") or line.startswith("Updating lock"):
+                if stage:
+                    seconds[stage] = time.monotonic() - started[stage]
+                stage = line.split("'")[1] if line.startswith("Running") else None
+                started[stage] = time.monotonic()
+        if process.wait():
+            sys.exit(f"dvc {' '.join(arguments)} ended with {process.returncode}")
+        if stage:
+            seconds[stage] = time.monotonic() - started[stage]
+        return seconds
 
 
 def table() -> str:
-    """A row a model: mean test accuracy and AUC over the seeds, and their range."""
-    lines = ["| data | model | test accuracy | ROC AUC | seeds |", "|---|---|---|---|---|"]
-    for name, title in TITLES.items():
-        found = [json.loads(p.read_text()) for p in sorted(RESULTS.glob(f"{name}-seed*.json"))]
-        if not found:
-            lines.append(f"| {title} | | not run | | |")
-        models = list(dict.fromkeys(model for content in found for model in content["models"]))
-        for model in models:
-            rows = [c["models"][model]["test"] for c in found if model in c["models"]]
-            cells = []
-            for key, scale, digits in (("accuracy", 100, 1), ("roc_auc", 1, 3)):
-                values = [row[key] * scale for row in rows]
-                spread = f"{min(values):.{digits}f}–{max(values):.{digits}f}"
-                cells.append(f"{statistics.mean(values):.{digits}f} ({spread})")
-            lines.append(f"| {title} | `{model}` | {' | '.join(cells)} | {len(rows)} |")
+    """The README's table: a row of TABLE each, means over the seeds with their range."""
+    lines = [
+        "| preset | model | published | same recipe, ours | done right, ours |",
+        "|---|---|---|---|---|",
+    ]
+    for row in TABLE:
+        files = sorted(RESULTS.glob(f"{row.run}-seed*.json"))
+        found = [json.loads(file.read_text())["models"].get(row.model) for file in files]
+        values = [model["test"]["accuracy"] * 100 for model in found if model]
+        if values:
+            cell = f"{statistics.mean(values):.2f}"
+            if len(values) > 1:
+                cell += f" ({min(values):.2f}–{max(values):.2f})"
+            cell += f", {len(values)} seed{'s'[: len(values) > 1]}"
+        else:
+            cell = f"not run, about {row.hours:g} h a seed"
+        cells = ["", cell] if row.right else [cell, ""]
+        lines.append(
+            f"| {row.run} | `{row.model}`: {row.what} | {row.published} | {' | '.join(cells)} |"
+        )
     return "\n".join(lines)
 
 
@@ -115,8 +222,9 @@ def main() -> None:
     """Run what was asked for, or write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="RUN", help=", ".join(RUNS))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--path", help="the user's images, for runs that need some")
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
+    parser.add_argument("--only", action="append", default=[], metavar="MODEL")
+    parser.add_argument("-S", action="append", default=[], dest="given", metavar="KEY=VALUE")
     parser.add_argument("--table", action="store_true", help="write the README's table")
     chosen = parser.parse_args()
     if unknown := set(chosen.names) - RUNS.keys():
@@ -128,9 +236,9 @@ def main() -> None:
         after = rest.split(MARKS[1])[1]
         readme.write_text(f"{before}{MARKS[0]}\n{table()}\n{MARKS[1]}{after}", encoding="utf-8")
         return
-    for name in chosen.names or RUNS:
-        for seed in range(chosen.seeds):
-            run(name, seed, chosen.path)
+    for seed in range(chosen.seeds):
+        for name in chosen.names or RUNS:
+            run(name, seed, chosen.only, chosen.given)
 
 
 if __name__ == "__main__":
