@@ -10,7 +10,7 @@ import pandas as pd
 from stages.command import Refusal, run, whole
 from stages.engine import keras, repeatable
 from stages.images.arrays import Arrays
-from stages.images.augment import distinct_views, fitting, flips, layers, viewer
+from stages.images.augment import distinct_views, fitting, flipped, flips, layers, viewer
 from stages.networks.frozen import Frozen
 from stages.networks.output import probabilities
 from stages.networks.subnet import build
@@ -19,6 +19,7 @@ from stages.params.base import check, load, read
 from stages.params.dataset import Image
 from stages.params.finetune import Finetune
 from stages.params.subnet import Dense
+from stages.params.training import Augmentation
 from stages.store import root
 from stages.training.batches import batches
 from stages.training.fit import fit
@@ -65,7 +66,8 @@ def main(name: str) -> None:
         held_out = batches(validation, cache.plain(validation), parameters, None, sigmoid)
     else:
         model = _augmented(frozen, end, parameters)
-        data = batches(train, _pixels(images, train), parameters, seed, sigmoid)
+        turning = _pixels(images, train, augmentation)
+        data = batches(train, turning, parameters, seed, sigmoid)
         held_out = batches(validation, _pixels(images, validation), parameters, None, sigmoid)
     terms = Terms(parameters)
     trainer = terms.trainer(model.inputs, terms.outputs(model))
@@ -150,9 +152,12 @@ def _stack(outputs) -> np.ndarray:
     return np.stack(list(outputs)).astype("float32")
 
 
-def _pixels(images: Arrays, rows: pd.DataFrame):
+def _pixels(images: Arrays, rows: pd.DataFrame, turned: Augmentation | None = None):
+    """Inputs for Batches: the images, in any of the flips of `turned`."""
     places = images.rows_of(rows["pixels"])
-    return lambda n, _: images.rows[places[n]]
+    if turned is None:
+        return lambda n, _: images.rows[places[n]]
+    return lambda n, random: flipped(images.rows[places[n]], random, turned)
 
 
 def _agree(subnet, end, cache: _Views, rows, parameters: Finetune, backbone: Backbone) -> None:
@@ -188,7 +193,7 @@ def _drawn(name: str, subnet: keras.Model, seed: int) -> list[np.ndarray]:
 
 
 def _augmented(frozen: Frozen, end: keras.Model, parameters: Finetune) -> keras.Model:
-    """The whole network on newly drawn augmentations of uint8 pixels."""
+    """The whole network on newly sheared and zoomed uint8 pixels."""
     pixels = keras.Input(frozen.network.input_shape[1:], dtype="uint8", name="pixels")
     x = keras.ops.cast(pixels, "float32")
     for layer in layers(parameters.augmentation):

@@ -3,7 +3,7 @@
 from stages.command import Refusal, run, whole
 from stages.engine import keras, repeatable
 from stages.images.arrays import Arrays
-from stages.images.augment import fitting, layers
+from stages.images.augment import fitting, flipped, layers
 from stages.params.base import load, read
 from stages.params.dataset import Image
 from stages.params.network import family, network
@@ -45,7 +45,12 @@ def main(name: str) -> None:
         chosen = rows.of(split)
         places = images.rows_of(chosen["pixels"])
         sigmoid = model.output_shape[-1] == 1
-        return batches(chosen, lambda n, _: images.rows[places[n]], parameters, seed, sigmoid)
+
+        def inputs(n, random):
+            pixels = images.rows[places[n]]
+            return pixels if seed is None else flipped(pixels, random, augmentation)
+
+        return batches(chosen, inputs, parameters, seed, sigmoid)
 
     recipe = {
         "settings": {**parameters.model_dump(), "seed": seed},

@@ -1,4 +1,5 @@
 import csv
+from collections import Counter
 
 import pytest
 import yaml
@@ -6,6 +7,7 @@ import yaml
 from stages.command import Refusal
 from stages.preprocess import COLUMNS
 from stages.split import classes, main
+from stages.training.rows import Rows
 
 
 @pytest.fixture
@@ -14,9 +16,9 @@ def split(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
 
-    def run(*labels: str, problems=(), positive=None) -> list[dict]:
+    def run(*labels: str, problems=(), positive=None, limit=None) -> list[dict]:
         carved = {"test": 0.25, "validation": 0.2, "stratify": ["label"], "seed": 0}
-        parameters = {"dataset": {"split": carved, "positive": positive}}
+        parameters = {"dataset": {"split": carved, "positive": positive, "limit": limit}}
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))
         with open("data/index.csv", "w", newline="") as file:
             table = csv.DictWriter(file, [*COLUMNS, "problem"], restval="")
@@ -49,6 +51,18 @@ def test_images_that_cannot_be_read_are_skipped_whole_classes_too(split):
     rows = split(*["cat", "dog", "bad"] * 10, problems=["bad"])
     assert {row["split"] for row in rows if row["label"] == "bad"} == {"skipped"}
     assert {row["class"] for row in rows} == {"0", "1", ""}
+
+
+def test_training_images_beyond_a_limit_are_unused_and_not_skipped(split):
+    whole = split(*["cat", "dog", "bad"] * 20, problems=["bad"])
+    rows = split(*["cat", "dog", "bad"] * 20, problems=["bad"], limit=10)
+    counts = Counter(row["split"] for row in rows)
+    assert counts == {"train": 10, "unused": 14, "validation": 6, "test": 10, "skipped": 20}
+    for row, before in zip(rows, whole, strict=True):
+        expected = {"train", "unused"} if before["split"] == "train" else {before["split"]}
+        assert row["split"] in expected
+    assert Rows("data/split.csv").skipped == 20
+    assert len(Rows("data/split.csv").table) == 26
 
 
 def test_the_positive_class_has_the_last_number(split):

@@ -18,17 +18,9 @@ def fitting(augmentation: Augmentation, symmetries: list[str]) -> Augmentation:
     )
 
 
-def layers(augmentation: Augmentation, flips: bool = True) -> list:
-    """Keras layers that change pixels (batch, height, width, channels) while training.
-
-    Args:
-        flips: with those that `augmentation` allows; else only shear and zoom.
-    """
+def layers(augmentation: Augmentation) -> list:
+    """Keras layers that shear and zoom pixels (batch, height, width, channels) while training."""
     chosen = []
-    if flips and (augmentation.horizontal_flip or augmentation.vertical_flip):
-        both = augmentation.horizontal_flip and augmentation.vertical_flip
-        one = "horizontal" if augmentation.horizontal_flip else "vertical"
-        chosen.append(keras.layers.RandomFlip("horizontal_and_vertical" if both else one))
     if augmentation.shear:
         chosen.append(keras.layers.RandomShear(augmentation.shear, fill_mode="nearest"))
     if augmentation.zoom:
@@ -38,6 +30,22 @@ def layers(augmentation: Augmentation, flips: bool = True) -> list:
             )
         )
     return chosen
+
+
+def flipped(
+    pixels: np.ndarray, random: np.random.Generator, augmentation: Augmentation
+) -> np.ndarray:
+    """Pixels (batch, height, width, channels), each image in one of the allowed combinations of
+    flips. Here and not in a layer: Keras's RandomFlip takes longer than a small network's step."""
+    turned = flips(augmentation)
+    if len(turned) == 1:
+        return pixels
+    chosen = random.integers(len(turned), size=len(pixels))
+    made = np.array(pixels)
+    for number, (vertical, horizontal) in enumerate(turned):
+        some = chosen == number
+        made[some] = made[some][:, :: -1 if vertical else 1, :: -1 if horizontal else 1]
+    return made
 
 
 def flips(augmentation: Augmentation) -> list[tuple[bool, bool]]:
@@ -65,7 +73,7 @@ def viewer(augmentation: Augmentation) -> Callable[[np.ndarray, str, int], np.nd
         (image (height, width, channels) uint8, key (hexadecimal), view) -> the same shape, uint8.
     """
     turns = flips(augmentation)
-    changes = layers(augmentation, flips=False)
+    changes = layers(augmentation)
     generators = [layer.generator.state for layer in changes]
 
     @tf.function

@@ -66,7 +66,7 @@ def collect(source: Parameters, into: Path) -> list[dict]:
                             path = add(f"{number:05}.png", png(pixels))
                             rows.append({"path": path, "label": CLASSES[label], "split": split})
                             number += 1
-    except (*DAMAGE, pickle.UnpicklingError, LookupError, ValueError, AttributeError) as error:
+    except (*DAMAGE, pickle.PickleError, LookupError, ValueError, TypeError) as error:
         raise Refusal(f"{archive} is not CIFAR-10 as published: {error}") from None
     return rows
 
@@ -87,6 +87,6 @@ def _batch(file) -> tuple[np.ndarray, list[int]]:
     """Pixels (N, 32, 32, 3), uint8, and labels of one file."""
     held = _Arrays(file, encoding="bytes").load()
     pixels = held[b"data"]  # (N, 3072), a channel after the other
-    if pixels.dtype != np.uint8:
-        raise ValueError(f"its pixels are {pixels.dtype}, not bytes")
+    if getattr(pixels, "dtype", None) != np.uint8:
+        raise ValueError("its pixels are not bytes")
     return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), held[b"labels"]

