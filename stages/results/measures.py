@@ -1,7 +1,6 @@
 """How good probabilities are, with intervals. scikit-learn measures; what it lacks is here."""
 
 import numpy as np
-from sklearn import config_context
 from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
@@ -9,6 +8,9 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
     roc_auc_score,
 )
+
+AT_ONCE = 2_000_000
+"""Rows times resamplings that are computed together."""
 
 
 def measure(true: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str, float | None]:
@@ -52,9 +54,8 @@ def measure(true: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str,
 def calibration(true: np.ndarray, probabilities: np.ndarray, bins: int) -> list[dict]:
     """Predictions grouped by the probability of the class they name, in bins of equal width:
     for each that is not empty its mean confidence, its accuracy and its count."""
-    confidence = probabilities.max(axis=1)
+    confidence, place = probabilities.max(axis=1), _bins(probabilities, bins)
     right = probabilities.argmax(axis=1) == true
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
     return [
         {
             "confidence": float(confidence[place == b].mean()),
@@ -63,6 +64,10 @@ def calibration(true: np.ndarray, probabilities: np.ndarray, bins: int) -> list[
         }
         for b in np.unique(place)
     ]
+
+
+def _bins(probabilities: np.ndarray, bins: int) -> np.ndarray:
+    return np.minimum((probabilities.max(axis=1) * bins).astype(int), bins - 1)
 
 
 def calibration_error(true: np.ndarray, probabilities: np.ndarray, bins: int) -> float:
@@ -79,19 +84,80 @@ def calibration_error(true: np.ndarray, probabilities: np.ndarray, bins: int) ->
 def intervals(
     true: np.ndarray, probabilities: np.ndarray, bins: int, resamplings: int, seed: int = 0
 ) -> dict[str, list[float]]:
-    """95 % bootstrap intervals of every measure: percentiles over resampled test rows."""
+    """95 % bootstrap intervals of every measure: percentiles over resampled test rows, without
+    the resamplings in which a measure is not defined."""
     random = np.random.default_rng(seed)
-    drawn: dict[str, list[float]] = {}
-    with config_context(assume_finite=True, skip_parameter_validation=True):
-        for _ in range(resamplings):
-            rows = random.integers(len(true), size=len(true))
-            for name, value in measure(true[rows], probabilities[rows], bins).items():
-                if value is not None:
-                    drawn.setdefault(name, []).append(value)
+    rows = len(true)
+    at_once = max(1, AT_ONCE // rows)
+    drawn: dict[str, list[np.ndarray]] = {}
+    for start in range(0, resamplings, at_once):
+        counts = np.stack(
+            [
+                np.bincount(random.integers(rows, size=rows), minlength=rows)
+                for _ in range(min(at_once, resamplings - start))
+            ]
+        ).astype("float64")
+        for name, values in _resampled(true, probabilities, bins, counts).items():
+            drawn.setdefault(name, []).append(values)
+    found = {name: np.concatenate(parts) for name, parts in drawn.items()}
     return {
-        name: [float(bound) for bound in np.percentile(values, [2.5, 97.5])]
-        for name, values in drawn.items()
+        name: [float(bound) for bound in np.nanpercentile(values, [2.5, 97.5])]
+        for name, values in found.items()
+        if not np.isnan(values).all()
     }
+
+
+def _resampled(
+    true: np.ndarray, probabilities: np.ndarray, bins: int, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What `measure` gives for each of many resamplings at once, (resamplings,); NaN for None.
+
+    Args:
+        counts: (resamplings, n) how often each row was drawn.
+    """
+    rows, classes = probabilities.shape
+    numbers = np.arange(classes)
+    is_true, predicted = true[:, None] == numbers, probabilities.argmax(axis=1)
+    is_predicted = predicted[:, None] == numbers
+    confidence, place = probabilities.max(axis=1), _bins(probabilities, bins)
+    small = np.finfo(probabilities.dtype).eps
+    loss = -np.log(probabilities[np.arange(rows), true].clip(small, 1 - small))
+    in_bin = place[:, None] == np.unique(place)
+    gap = (confidence - (predicted == true))[:, None] * in_bin
+    right, actual, named = (
+        counts @ which.astype("float64")
+        for which in (is_true & is_predicted, is_true, is_predicted)
+    )  # (resamplings, classes)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision, recall, f1 = (
+            np.nan_to_num(a / b)
+            for a, b in ((right, named), (right, actual), (2 * right, named + actual))
+        )
+        areas = [
+            _areas(is_true[:, n], probabilities[:, n], counts) for n in numbers[classes == 2 :]
+        ]
+    which = [1] if classes == 2 else numbers
+    return {
+        "accuracy": right.sum(axis=1) / rows,
+        "precision": precision[:, which].mean(axis=1),
+        "recall": recall[:, which].mean(axis=1),
+        "f1": f1[:, which].mean(axis=1),
+        "roc_auc": np.mean(areas, axis=0),
+        "log_loss": counts @ loss / rows,
+        "ece": np.abs(counts @ gap).sum(axis=1) / rows,
+    }
+
+
+def _areas(positive: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Areas under the ROC curves of resamplings: how often a positive row's score is above a
+    negative one's, ties counting half. NaN where a resampling lacks either."""
+    order = np.argsort(scores, kind="stable")
+    _, starts = np.unique(scores[order], return_index=True)  # rows of one score
+    drawn, positive = counts[:, order], positive[order]
+    above = np.add.reduceat(drawn * positive, starts, axis=1)
+    below = np.add.reduceat(drawn * ~positive, starts, axis=1)
+    pairs = above.sum(axis=1) * below.sum(axis=1)
+    return (above * (below.cumsum(axis=1) - below / 2)).sum(axis=1) / pairs
 
 
 def per_class(true: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> dict[str, dict]:

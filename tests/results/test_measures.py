@@ -86,6 +86,23 @@ def test_intervals_hold_the_estimate_and_are_the_same_each_time(classes):
     assert intervals(true, probabilities, 15, 100) == found
 
 
+@pytest.mark.parametrize(("rows", "classes"), [(60, 2), (60, 4), (8, 3)])
+def test_intervals_are_those_of_each_resampling_measured_alone(rows, classes):
+    """Scores are rounded so that ties occur; of 8 rows a resampling often lacks a class."""
+    random = np.random.default_rng(1)
+    true = random.integers(classes, size=rows)
+    scores = random.random((rows, classes)).round(1) + 0.05 + 0.3 * np.eye(classes)[true]
+    probabilities = scores / scores.sum(axis=1, keepdims=True)
+    found = intervals(true, probabilities, 10, 200)
+    draw, drawn = np.random.default_rng(0), []
+    for _ in range(200):
+        some = draw.integers(rows, size=rows)
+        drawn.append(measure(true[some], probabilities[some], 10))
+    for name, bounds in found.items():
+        values = [values[name] for values in drawn if values[name] is not None]
+        assert bounds == pytest.approx(np.percentile(values, [2.5, 97.5]))
+
+
 def test_the_interval_of_an_accuracy_is_that_of_a_share():
     true = np.zeros(400, int)
     probabilities = np.where(np.arange(400)[:, None] < 320, [0.9, 0.1], [0.1, 0.9])
