@@ -30,6 +30,7 @@ $(READY): requirements-$(EXTRA).lock
 	python -m pip install --quiet --disable-pip-version-check $(UV)
 	@index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$(python -m pip config get global.index-url 2>/dev/null)}}; \
 	  $${index:+env UV_DEFAULT_INDEX="$$index"} uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode $<
+	uv pip install --quiet --offline --no-deps --python $(BIN)/python --editable .
 	@touch $@
 
 # `dvc exp run` commits what it did and needs a name to do so; a user's own name is left alone.

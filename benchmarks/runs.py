@@ -4,7 +4,7 @@
     python -m benchmarks.runs fashion_cnn --seeds 1     one preset, one training seed
     python -m benchmarks.runs fashion_cnn --only leaky_cnn
     python -m benchmarks.runs cats_dogs -S dataset.source.sha256=...
-    python -m benchmarks.runs --table                   write the README's table from the files
+    python -m benchmarks.runs --table                   write them into README.md and the presets
 
 Models are run one after the other in a clone of the last commit that shares this repository's
 cache, so that nothing is computed twice, a killed training goes on from its last epoch and the work
@@ -28,6 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
 MARKS = "<!-- results -->", "<!-- /results -->"
+OURS = "# Ours: "
 STAGES = {"subnets": "subnet", "networks": "network", "finetunes": "finetuned"}
 TIMED = ("train_", "finetune@")
 
@@ -194,28 +195,42 @@ class Clone:
         return seconds
 
 
+def cell(row: Row) -> str:
+    """Test accuracy in per cent: the mean over the seeds with its range, or what it would take."""
+    files = sorted(RESULTS.glob(f"{row.run}-seed*.json"))
+    found = [json.loads(file.read_text())["models"].get(row.model) for file in files]
+    values = [model["test"]["accuracy"] * 100 for model in found if model]
+    if not values:
+        return f"not run, about {row.hours:g} h a seed"
+    if len(values) == 1:
+        return f"{values[0]:.2f}, 1 seed"
+    spread = f"{min(values):.2f}–{max(values):.2f}"
+    return f"{statistics.mean(values):.2f} ({spread}), {len(values)} seeds"
+
+
 def table() -> str:
-    """The README's table: a row of TABLE each, means over the seeds with their range."""
+    """The README's table, a row of TABLE each."""
     lines = [
         "| preset | model | published | same recipe, ours | done right, ours |",
         "|---|---|---|---|---|",
     ]
     for row in TABLE:
-        files = sorted(RESULTS.glob(f"{row.run}-seed*.json"))
-        found = [json.loads(file.read_text())["models"].get(row.model) for file in files]
-        values = [model["test"]["accuracy"] * 100 for model in found if model]
-        if values:
-            cell = f"{statistics.mean(values):.2f}"
-            if len(values) > 1:
-                cell += f" ({min(values):.2f}–{max(values):.2f})"
-            cell += f", {len(values)} seed{'s'[: len(values) > 1]}"
-        else:
-            cell = f"not run, about {row.hours:g} h a seed"
-        cells = ["", cell] if row.right else [cell, ""]
-        lines.append(
-            f"| {row.run} | `{row.model}`: {row.what} | {row.published} | {' | '.join(cells)} |"
-        )
+        cells = ["", cell(row)] if row.right else [cell(row), ""]
+        columns = [row.run, f"`{row.model}`: {row.what}", row.published, *cells]
+        lines.append(f"| {' | '.join(columns)} |")
     return "\n".join(lines)
+
+
+def write_headers() -> None:
+    """Write our figures into the opening comment of each preset, below its commands."""
+    for path in sorted((ROOT / "conf/experiment").glob("*.yaml")):
+        runs = [name for name, chosen in RUNS.items() if f"experiment={path.stem}" in chosen]
+        rows = [row for row in TABLE if row.run in runs]
+        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = [line for line in lines if not line.startswith(OURS)]
+        place = max(n for n, line in enumerate(lines) if line.startswith("#   dvc ")) + 1
+        lines[place:place] = [f"{OURS}{row.model} ({row.what}): {cell(row)}" for row in rows]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -225,7 +240,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
     parser.add_argument("--only", action="append", default=[], metavar="MODEL")
     parser.add_argument("-S", action="append", default=[], dest="given", metavar="KEY=VALUE")
-    parser.add_argument("--table", action="store_true", help="write the README's table")
+    parser.add_argument(
+        "--table", action="store_true", help="write the figures into README.md and the presets"
+    )
     chosen = parser.parse_args()
     if unknown := set(chosen.names) - RUNS.keys():
         parser.error(f"no such run: {', '.join(unknown)}. There are {', '.join(RUNS)}.")
@@ -235,6 +252,7 @@ def main() -> None:
         before, rest = text.split(MARKS[0])
         after = rest.split(MARKS[1])[1]
         readme.write_text(f"{before}{MARKS[0]}\n{table()}\n{MARKS[1]}{after}", encoding="utf-8")
+        write_headers()
         return
     for seed in range(chosen.seeds):
         for name in chosen.names or RUNS:
