@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -5,14 +6,14 @@ import pytest
 import yaml
 
 from stages.command import Refusal
-from stages.engine import keras
+from stages.engine import arithmetic, keras
 from stages.networks.backbone import (
-    Preprocessing,
     application,
     cuts,
     digest,
     halves,
     load_backbone,
+    prepared,
     preprocess,
     tensors,
 )
@@ -63,7 +64,7 @@ def test_every_shipped_backbone_gives_finite_features_of_its_shape(built, name):
     """With random weights, since those of ImageNet cannot be had everywhere."""
     parameters, channels = SHIPPED[name]
     model = built(name)
-    features = np.asarray(model(Preprocessing(name, "own")(pixels()), training=False))
+    features = np.asarray(model(prepared(pixels(), name, "own"), training=False))
     assert model.count_params() == parameters
     assert features.shape == (2, 2, 2, channels) and np.isfinite(features).all()
     assert not np.array_equal(features[0], features[1])
@@ -78,11 +79,11 @@ def test_own_preprocessing_is_keras_applications_own(name):
         "MobileNetV2": keras.applications.mobilenet_v2,
         "EfficientNetB0": keras.applications.efficientnet,
     }[name]
-    given = np.asarray(Preprocessing(name, "own")(pixels()))
+    given = np.asarray(prepared(pixels(), name, "own"))
     expected = module.preprocess_input(pixels().astype("float32"))
     np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
     inside = keras.Input((SIZE, SIZE, 3), dtype="uint8")  # and within a model
-    model = keras.Model(inside, Preprocessing(name, "own")(inside))
+    model = keras.Model(inside, prepared(inside, name, "own"))
     np.testing.assert_array_equal(model(pixels()), given)
 
 
@@ -93,25 +94,32 @@ def test_own_preprocessing_of_vgg_is_bgr_less_the_means_of_imagenet():
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_rescale_is_the_same_for_every_backbone(name):
-    given = np.asarray(Preprocessing(name, "rescale")(pixels()))
+    given = np.asarray(prepared(pixels(), name, "rescale"))
     np.testing.assert_array_equal(given, pixels().astype("float32") / np.float32(255))
 
 
 def test_a_grey_picture_is_read_as_three_equal_channels():
     grey = pixels(1)
     for scheme in ("own", "rescale"):
-        layer = Preprocessing("VGG16", scheme)
-        np.testing.assert_array_equal(layer(grey), layer(np.repeat(grey, 3, axis=-1)))
-        assert layer.compute_output_shape((None, SIZE, SIZE, 1)) == (None, SIZE, SIZE, 3)
+        three = np.repeat(grey, 3, axis=-1)
+        given = prepared(grey, "VGG16", scheme)
+        np.testing.assert_array_equal(given, prepared(three, "VGG16", scheme))
 
 
-def test_preprocessing_is_in_float32_whatever_the_network_computes_in():
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        assert Preprocessing("VGG16", "own")(pixels()).dtype == "float32"
-    finally:
-        keras.config.set_dtype_policy(policy)
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("scheme", ["own", "rescale"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_preprocessing_within_a_model_is_plain_keras_in_float32(tmp_path, name, scheme, channels):
+    """Whatever the network computes in, and wherever it is loaded."""
+    with arithmetic("bfloat16"):
+        assert prepared(pixels(channels), name, scheme).dtype == "float32"
+        inside = keras.Input((SIZE, SIZE, channels), dtype="uint8")
+        keras.Model(inside, prepared(inside, name, scheme)).save(tmp_path / "model.keras")
+    given = keras.saving.load_model(tmp_path / "model.keras")(pixels(channels))
+    assert given.dtype == "float32"
+    np.testing.assert_array_equal(given, prepared(pixels(channels), name, scheme))
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        assert b"stages" not in archive.read("config.json")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +134,7 @@ def test_preprocessing_is_in_float32_whatever_the_network_computes_in():
     ],
 )
 def test_lower_and_upper_half_together_are_the_whole(built, name, start):
-    model, x = built(name), Preprocessing(name, "own")(pixels())
+    model, x = built(name), prepared(pixels(), name, "own")
     lower, upper = halves(model, start)
     np.testing.assert_allclose(upper(lower(x)), model(x), rtol=1e-4, atol=1e-5)
     held = {id(v) for half in (lower, upper) for v in half.variables}

@@ -3,9 +3,7 @@ import pytest
 
 from stages.engine import keras
 from stages.networks.backbone import application
-from stages.networks.small_cnn import build as build_small_cnn
 from stages.networks.subnet import build
-from stages.params.network import network
 from stages.params.subnet import subnet
 
 FEATURES = (4, 4, 512)
@@ -94,12 +92,3 @@ def test_no_penalty_is_none_at_all(shipped):
     model = shipped("fc256")
     model(np.zeros((1, *FEATURES), "float32"))
     assert model.losses == []
-
-
-def test_small_cnn_is_as_published(compose):
-    composed = compose("+network@networks.mine=small_cnn")
-    parameters = network(composed["networks"]["mine"], "mine")
-    model = build_small_cnn(parameters, (150, 150, 3), 2)
-    assert model.count_params() == 1_212_513
-    assert model.output_shape == (None, 1)
-    assert build_small_cnn(parameters, (32, 32, 1), 10).output_shape == (None, 10)
