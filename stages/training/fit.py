@@ -1,6 +1,7 @@
 """The one way in which networks are trained."""
 
 import hashlib
+import importlib.util
 import json
 import shutil
 import sys
@@ -69,12 +70,18 @@ def fit(
         from_trained: the start counts as epoch 0, and is kept if no epoch is better.
 
     Raises:
-        Refusal: the best epoch is to be kept and there is no validation data.
+        Refusal: the best epoch is to be kept and there is no validation data, or TensorBoard's
+            files are to be written and it is not installed.
     """
     if validation is None and training.keep == "best":
         raise Refusal(
             "keep = 'best': expected 'last', since there is no validation data to choose by "
             "(dataset.split.validation = 0)."
+        )
+    if training.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise Refusal(
+            "tensorboard = True: expected False, since the package tensorboard is not installed. "
+            "pip install tensorboard"
         )
     compile_model(trainer, training, len(train))
     trainer.optimizer.build(trainer.trainable_variables)

@@ -68,6 +68,11 @@ class Terms:
                         continue
                     read = [given[places[term.reads]]] if term.reads else []
                     each = functions[name](y, given[places[term.at]], *read)
+                    if len(each.shape) != 1:
+                        raise Refusal(
+                            f"losses.{name}.function = {term.function!r}: expected a loss for each "
+                            f"image, (batch,), and it gives {tuple(each.shape)}."
+                        )
                     if sample_weight is not None:
                         each = each * keras.ops.cast(
                             keras.ops.reshape(sample_weight, (-1,)), each.dtype
@@ -92,7 +97,7 @@ def _functions(training: Training) -> tuple[dict[str, Callable], str]:
     except Exception as error:  # whatever the user's file raises
         raise Refusal(
             f"loss_file = {training.loss_file!r}: expected a Python file that can be run. "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {' '.join(str(error).split())}"
         ) from None
     known = [
         name for name, value in vars(module).items() if callable(value) and not name.startswith("_")

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from stages.engine import keras
 from stages.results.measures import (
+    at_half,
     calibration,
     calibration_error,
     confusion,
@@ -121,3 +123,22 @@ def test_each_class_has_its_own_figures_and_the_confusion_its_counts():
     )
     assert given["bee"] == pytest.approx({"precision": 2 / 3, "recall": 1, "f1": 0.8, "count": 2})
     assert given["cat"] == {"precision": 0, "recall": 0, "f1": 0, "count": 1}
+
+
+@pytest.mark.parametrize("classes", [2, 4, 10])
+def test_at_half_are_the_precision_and_recall_of_keras_on_one_hot_labels(classes):
+    true, probabilities = guesses(classes)
+    measured = (keras.metrics.Precision(thresholds=0.5), keras.metrics.Recall(thresholds=0.5))
+    for metric in measured:
+        metric.update_state(np.eye(classes)[true], probabilities)
+    expected = [float(metric.result()) for metric in measured]
+    given = at_half(true, probabilities)
+    assert [given["precision"], given["recall"]] == pytest.approx(expected, rel=1e-6)
+    if classes > 2:  # an unsure image names no class
+        assert given["recall"] < metrics.accuracy_score(true, probabilities.argmax(axis=1))
+
+
+def test_at_half_nothing_is_named_at_a_half_itself_or_below():
+    true, unsure = np.array([0, 1]), np.array([[0.5, 0.5], [0.4, 0.6]])
+    assert at_half(true, unsure) == {"precision": 1.0, "recall": 0.5}
+    assert at_half(true, np.full((2, 4), 0.25)) == {"precision": 0.0, "recall": 0.0}

@@ -3,6 +3,7 @@ import pandas as pd
 
 from stages.params.training import Training
 from stages.training.batches import Batches, batches
+from tests.training.conftest import TRAINING
 
 
 def made(seed=0, sigmoid=False, weights=None, count=10) -> Batches:
@@ -53,19 +54,7 @@ def test_a_sigmoid_unit_takes_a_column_of_floats():
 
 
 def test_only_training_rows_are_shuffled_and_weighted():
-    training = Training(
-        optimizer="adam",
-        learning_rate=0.1,
-        momentum=0.0,
-        weight_decay=0.0,
-        schedule="constant",
-        batch_size=4,
-        epochs=1,
-        patience=None,
-        keep="last",
-        class_weight="none",
-        confidence_weight=True,
-    )
+    training = Training(**{**TRAINING, "batch_size": 4})
     rows = pd.DataFrame({"class": [0, 1, 0, 1], "confidence": [0.0, 1.0, 1.0, 0.0]})
     train = batches(rows, lambda n, _: n, training, 0, False)
     n, _, weights = train[0]

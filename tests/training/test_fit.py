@@ -1,20 +1,26 @@
 import functools
 import json
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from stages.command import Refusal
+from stages.engine import keras, tf
 from stages.networks.subnet import build
 from stages.params.subnet import Dense
+from stages.params.training import Training
 from stages.training import fit as module
 from stages.training.batches import batches
-from stages.training.fit import fit
+from stages.training.fit import compile_model, fit
 from stages.training.saving import save_model
+from stages.training.terms import Terms
+from tests.training.conftest import TRAINING
 
 SHAPE = (2, 2, 8)
 DENSE = {
+    **TRAINING,
     "kind": "dense",
     "features": "vgg16",
     "pooling": "flatten",
@@ -24,16 +30,8 @@ DENSE = {
     "l1": 0.0,
     "l2": 0.0,
     "output": "auto",
-    "optimizer": "adam",
-    "learning_rate": 0.01,
     "momentum": 0.9,
     "weight_decay": 0.01,
-    "schedule": "constant",
-    "batch_size": 16,
-    "epochs": 4,
-    "patience": None,
-    "keep": "last",
-    "class_weight": "none",
     "confidence_weight": False,
 }
 
@@ -87,7 +85,10 @@ def train(afresh, tmp_path, monkeypatch):
                         raise Killed
 
                 patch.setattr(module._Checkpoint, "save", save_and_die)
-            record = fit(model, *sets, parameters, recipe, folder, from_trained=start is not None)
+            terms = Terms(parameters)
+            trainer = terms.trainer(model.inputs, terms.outputs(model))
+            trained = start is not None
+            record = fit(model, trainer, *sets, parameters, recipe, folder, from_trained=trained)
         save_model(model, folder / "model.keras")
         (folder / "record.json").write_text(record.json())
         return model, record
@@ -108,7 +109,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(train, tmp_p
     "changed",
     [
         {"optimizer": "adamw", "schedule": "cosine", "keep": "best", "l2": 0.01},
-        {"optimizer": "sgd", "patience": 2, "keep": "last", "learning_rate": 0.5},
+        {"optimizer": "sgd", "patience": 2, "monitor": "accuracy", "learning_rate": 0.5},
     ],
 )
 def test_a_killed_training_goes_on_to_the_same_bytes(train, tmp_path, content, capfd, changed):
@@ -140,6 +141,27 @@ def test_best_keeps_the_epoch_of_the_lowest_validation_loss_and_patience_ends_th
     true = table["class"].to_numpy()
     loss = -np.mean(true * np.log(predicted) + (1 - true) * np.log(1 - predicted))
     assert loss == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_monitored_by_accuracy_the_epoch_of_the_highest_is_kept_and_patience_counts_by_it(train):
+    changed = {"keep": "best", "monitor": "accuracy", "learning_rate": 0.03, "epochs": 30}
+    model, record = train("best", **changed, patience=3)
+    accuracies = [row["val_accuracy"] for row in record.history]
+    assert record.kept == 1 + int(np.argmax(accuracies))  # the first of equals
+    assert record.kept != 1 + int(np.argmin([row["val_loss"] for row in record.history]))
+    assert record.epochs == record.kept + 3 < 30
+    table, features = data(40, 40)
+    predicted = model.predict(features, verbose=0)[:, 0] > 0.5
+    assert (predicted == table["class"]).mean() == pytest.approx(max(accuracies))
+
+
+def test_a_trained_start_is_compared_by_what_is_monitored(train):
+    start = train("start", epochs=1)[0].get_weights()
+    worse = {"keep": "best", "optimizer": "sgd", "learning_rate": 10.0, "epochs": 2}
+    _, record = train("on", start=start, monitor="accuracy", **worse)
+    accuracies = [record.start["accuracy"], *(row["val_accuracy"] for row in record.history)]
+    losses = [record.start["loss"], *(row["val_loss"] for row in record.history)]
+    assert record.kept == int(np.argmax(accuracies)) != int(np.argmin(losses))
 
 
 def test_last_keeps_the_last_epoch_and_needs_no_validation_data(train):
@@ -184,3 +206,87 @@ def test_the_record_and_the_curves_for_dvc_tell_of_every_epoch(train, tmp_path):
         np.testing.assert_allclose(curve.iloc[:, -1], [row[key] for row in record.history])
     last = json.loads((tmp_path / "a" / "live" / "metrics.json").read_text())
     assert last["train"]["loss"] == pytest.approx(record.history[-1]["loss"])
+
+
+def test_tensorboard_gets_histograms_beside_the_artifacts(train, tmp_path, content, monkeypatch):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    monkeypatch.chdir(tmp_path)
+    train("plain", epochs=2)
+    train("watched.part", epochs=2, tensorboard=True)  # as it is called until it is whole
+    written = content(tmp_path / "logs" / "watched")
+    assert {name.split("/")[0] for name in written} == {"train", "validation"}
+    tags = {"train": set(), "validation": set()}
+    for name in written:
+        for record in tf.data.TFRecordDataset(str(tmp_path / "logs" / "watched" / name)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                plugin = value.metadata.plugin_data.plugin_name
+                tags[name.split("/")[0]].add((value.tag, event.step, plugin))
+    for epoch in (0, 1):
+        assert ("hidden1/kernel/histogram", epoch, "histograms") in tags["train"]
+        assert ("epoch_loss", epoch, "scalars") in tags["train"] & tags["validation"]
+    models = [content(tmp_path / name) for name in ("plain", "watched.part")]
+    assert models[0]["model.keras"] == models[1]["model.keras"]
+    assert set(models[0]) == set(models[1])
+
+
+def test_tensorboard_is_refused_where_it_is_not_installed(train, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # as where it is not
+    with pytest.raises(Refusal, match="tensorboard = True: .* is not installed. pip install tens"):
+        train("a", tensorboard=True)
+
+
+@pytest.fixture
+def compiled():
+    """A function that gives a network its optimizer, for ten batches an epoch."""
+
+    def make(**changed) -> keras.Model:
+        pixels = keras.Input((3,))
+        model = keras.Model(pixels, keras.layers.Dense(1)(pixels))
+        compile_model(model, Training(**{**TRAINING, **changed}), steps=10)
+        return model
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("schedule", "shares"),
+    [
+        ("constant", {0: 1.0, 20: 1.0, 40: 1.0}),
+        ("exponential", {0: 1.0, 20: 0.1, 40: 0.01}),
+        ("cosine", {0: 0.0, 2: 0.5, 4: 1.0, 22: 0.5, 40: 0.0}),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule_to_the_last_epoch(compiled, schedule, shares):
+    optimizer = compiled(schedule=schedule, learning_rate=0.5, epochs=4).optimizer
+    for step, share in shares.items():
+        optimizer.iterations.assign(step)
+        assert float(optimizer.learning_rate) == pytest.approx(0.5 * share, rel=1e-4, abs=1e-6)
+
+
+# what the first step from zero, at a rate of 0.1, does to a weight whose gradient is 2: means and
+# squares of gradients grow from nothing, by 0.1 and 0.001 (RMSprop 0.1) of each
+ADAM = -0.1 * np.sqrt(0.001) / 0.1 * 0.2 / (np.sqrt(0.001 * 2**2) + 3.0)
+OPTIMIZERS = {
+    "adam": ({"epsilon": 3.0}, ADAM),
+    "adamw": ({"epsilon": 3.0, "weight_decay": 0.5}, ADAM),  # no decay of what is zero
+    "rmsprop": ({"epsilon": 3.0}, -0.1 * 2 / np.sqrt(0.1 * 2**2 + 3.0)),
+    "sgd": ({"momentum": 0.9}, -0.1 * 2),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_makes_its_step_with_its_epsilon(compiled, optimizer):
+    changed, step = OPTIMIZERS[optimizer]
+    made = compiled(optimizer=optimizer, learning_rate=0.1, **changed).optimizer
+    weight = keras.Variable([0.0])
+    made.build([weight])
+    made.apply([np.array([2.0], "float32")])
+    assert float(weight[0]) == pytest.approx(step, rel=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_trains(train, optimizer):
+    _, record = train("a", optimizer=optimizer, dropout=0.0, epochs=3)
+    losses = [row["loss"] for row in record.history]
+    assert losses[-1] < losses[0]

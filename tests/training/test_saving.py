@@ -5,13 +5,13 @@ import zipfile
 import numpy as np
 
 from stages.engine import keras
-from stages.networks.backbone import Preprocessing
+from stages.networks.backbone import prepared
 from stages.training.saving import save_model
 
 
 def model() -> keras.Model:
     pixels = keras.Input((8, 8, 1), dtype="uint8", name="pixels")
-    x = keras.layers.Flatten()(Preprocessing("VGG16", "rescale")(pixels))
+    x = keras.layers.Flatten()(prepared(pixels, "VGG16", "rescale"))
     return keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
 
 

@@ -1,0 +1,178 @@
+"""The stages that train, on a few small pictures, called as dvc.yaml calls them."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from stages import features, finetune, train_network, train_subnet, weights
+from stages.command import Refusal
+from stages.engine import keras
+from stages.images.arrays import Arrays, write_arrays
+from tests.training.conftest import TRAINING, term
+
+STILL = {"horizontal_flip": False, "vertical_flip": False, "shear": 0.0, "zoom": 0.0}
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A function that makes a folder of images, a class brighter than the other, their split and
+    parameters."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(size: int, channels: int, classes: int, **sections) -> None:
+        random = np.random.default_rng(0)
+        keys = [f"{number:032x}" for number in range(24)]
+        shape = (size, size, channels)
+        noise = {key: random.integers(0, 128, shape, dtype="uint8") for key in keys}
+        write_arrays("data/images", keys, lambda key: noise[key] + 60 * (int(key, 16) % classes))
+        lines = ["pixels,label,class,group,confidence,split"]
+        for number, key in enumerate(keys):
+            split = "validation" if number % 3 == 0 else "train"
+            kind = number % classes
+            lines.append(f"{key},kind{kind},{kind},,,{split}")
+        (tmp_path / "data/split.csv").write_text("\n".join(lines) + "\n")
+        image = {"size": size, "resampling": "bicubic", "colour": "rgb"}
+        dataset = {"image": image, "symmetries": ["horizontal"]}
+        parameters = {"seed": 0, "dataset": dataset, **sections}
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))
+
+    return make
+
+
+def record(name: str) -> dict:
+    with open(f"models/{name}/record.json") as file:
+        return json.load(file)
+
+
+GOOGLENET = {
+    **TRAINING,
+    "epochs": 2,
+    "batch_size": 8,
+    "family": "inception",
+    "modules": 3,
+    "towers": ["1x1", "3x3", "pool"],
+    "filters": 2,
+    "reduced": True,
+    "halved": True,
+    "auxiliary": [1, 2],
+    "losses": {
+        "main": term(),
+        "first": term(weight=0.3, at="auxiliary1"),
+        "second": term(weight=0.3, at="auxiliary2"),
+    },
+    "augmentation": {**STILL, "zoom": 0.1},
+}
+
+
+def test_auxiliary_classifiers_train_and_are_not_in_the_saved_model(workplace, afresh):
+    plain = {**GOOGLENET, "auxiliary": [], "losses": {"main": term()}}
+    workplace(8, 3, 3, networks={"helped": GOOGLENET, "plain": plain})
+    models = {}
+    for name in ("helped", "plain"):
+        afresh()
+        train_network.main(name)
+        models[name] = keras.saving.load_model(f"models/{name}/model.keras")
+    helped, plain = models["helped"], models["plain"]
+    assert [output.shape for output in helped.outputs] == [(None, 3)]
+    every = [layer.name for layer in helped._flatten_layers()]
+    assert "output" in every and not any("auxiliary" in name for name in every)
+    assert helped.count_params() == plain.count_params() == record("helped")["parameters"]
+    assert record("helped")["trained"] == helped.count_params()
+    assert set(record("helped")["history"][0]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    # three heads that know nothing give 1 + 0.3 + 0.3 times the loss of one, validation's of one
+    first, alone = record("helped")["history"][0], record("plain")["history"][0]
+    assert first["loss"] == pytest.approx(1.6 * np.log(3), rel=0.15)
+    assert alone["loss"] == pytest.approx(np.log(3), rel=0.15)
+    assert first["val_loss"] == pytest.approx(np.log(3), rel=0.15)
+    # and what is saved is what was validated
+    images = Arrays("data/images")
+    rows = np.arange(0, 24, 3)
+    predicted = helped.predict(images.rows[rows], verbose=0)
+    loss = -np.log(predicted[np.arange(8), rows % 3]).mean()
+    assert record("helped")["history"][-1]["val_loss"] == pytest.approx(loss, rel=1e-4)
+    assert record("helped")["classes"] == ["kind0", "kind1", "kind2"]
+    assert record("helped")["image"]["size"] == 8
+
+
+def test_a_network_that_does_not_fit_the_images_is_refused_in_one_line(workplace):
+    halved = {**GOOGLENET, "modules": 6, "auxiliary": [], "losses": {"main": term()}}
+    workplace(8, 3, 3, networks={"deep": halved})
+    with pytest.raises(Refusal, match="networks.deep cannot be built for images of 8 pix") as said:
+        train_network.main("deep")
+    assert "\n" not in str(said.value)
+
+
+BACKBONE = {
+    "application": "VGG16",
+    "weights": "random",
+    "digest": None,
+    "preprocessing": "own",
+    "precision": "float32",
+    "batch_size": 8,
+}
+SHARED = {**TRAINING, "epochs": 3, "batch_size": 8, "learning_rate": 0.01}
+TOP = {
+    **SHARED,
+    "kind": "dense",
+    "features": "base",
+    "pooling": "average",
+    "units": [16],
+    "activation": "relu",
+    "dropout": 0.0,
+    "l1": 0.0,
+    "l2": 0.0,
+    "output": "softmax",
+}
+END_TO_END = {
+    **SHARED,
+    "subnet": "top",
+    "features": "base",
+    "thaw_from": None,
+    "through": "network",
+    "views": 1,
+    "augmentation": STILL,
+    "average_flips": False,
+}
+
+
+def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_features(
+    workplace, afresh
+):
+    workplace(
+        32,
+        3,
+        2,
+        backbones={"base": BACKBONE},
+        subnets={"top": TOP},
+        finetunes={
+            "fresh": {**END_TO_END, "fresh": True},
+            "on": {**END_TO_END, "fresh": False, "epochs": 1},
+        },
+    )
+    weights.main("base")
+    with np.load("data/weights/base.npz") as held:
+        # as drawn they halve what passes through each layer, and leave nothing to learn from
+        larger = {path: 1.25 * values for path, values in held.items()}
+    np.savez("data/weights/base.npz", **larger)
+    features.main("base")
+    for name, stage in (("top", train_subnet), ("fresh", finetune), ("on", finetune)):
+        afresh()
+        stage.main(name)
+    top, fresh, on = (record(name) for name in ("top", "fresh", "on"))
+    assert fresh["start"] is None and on["start"] is not None
+    assert len(fresh["history"]) == len(top["history"]) == 3
+    for row, expected in zip(fresh["history"], top["history"], strict=True):
+        for split in ("", "val_"):
+            assert row[f"{split}accuracy"] == expected[f"{split}accuracy"]
+            assert row[f"{split}loss"] == pytest.approx(expected[f"{split}loss"], rel=1e-4)
+    losses = [row["loss"] for row in top["history"]]
+    assert losses[-1] < 0.8 * losses[0]  # so that there is something to agree on
+    assert on["start"]["loss"] == pytest.approx(top["history"][-1]["val_loss"], rel=1e-4)
+    ends = [
+        keras.saving.load_model(f"models/{name}/model.keras").trainable_variables[-4:]
+        for name in ("top", "fresh")
+    ]
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
