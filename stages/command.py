@@ -25,23 +25,33 @@ def run(stage) -> None:
     stage(*sys.argv[1:])
 
 
-def _end(kind, error, trace) -> None:
-    """A refusal or Ctrl-C, wherever it comes, ends in one message and a non-zero exit."""
-    if issubclass(kind, Refusal):
-        sys.stderr.write(f"thaw: {error}\n")
-    elif issubclass(kind, KeyboardInterrupt):
-        sys.stderr.write(
-            "\nthaw: interrupted. What was finished is kept; the same command goes on from there.\n"
-        )
-        sys.stderr.flush()
-        os._exit(130)  # TensorFlow's threads would hold an ordinary exit for seconds
-    else:
-        sys.__excepthook__(kind, error, trace)
+def ends(interrupted: str):
+    """An excepthook by which a refusal or Ctrl-C, wherever it comes, ends in one message and a
+    non-zero exit.
+
+    Args:
+        interrupted: what is said after Ctrl-C.
+    """
+
+    def end(kind, error, trace) -> None:
+        if issubclass(kind, Refusal):
+            sys.stderr.write(f"thaw: {error}\n")
+        elif issubclass(kind, KeyboardInterrupt):
+            sys.stderr.write(f"\nthaw: {interrupted}\n")
+            sys.stderr.flush()
+            os._exit(130)  # TensorFlow's threads would hold an ordinary exit for seconds
+        else:
+            sys.__excepthook__(kind, error, trace)
+
+    return end
 
 
 _spec = getattr(sys.modules["__main__"], "__spec__", None)
 if _spec is not None and _spec.name.startswith("stages."):
-    sys.excepthook = _end  # from the first import on; nobody else's process is touched
+    # from the first import on; nobody else's process is touched
+    sys.excepthook = ends(
+        "interrupted. What was finished is kept; the same command goes on from there."
+    )
 
 
 @contextlib.contextmanager

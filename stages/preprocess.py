@@ -11,7 +11,7 @@ import PIL
 
 from stages.command import Refusal, naming, run, whole
 from stages.images.arrays import write_arrays
-from stages.images.decode import BadImage, decode, identity
+from stages.images.decode import RESIZING, BadImage, decode, identity
 from stages.params.base import load, read
 from stages.params.dataset import Image
 from stages.progress import Progress
@@ -32,7 +32,8 @@ def main() -> None:
     skip = read("dataset", "on_bad_image") == "skip"
     with open(RAW / "index.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    store = Store("images", {**image.model_dump(), "pillow": PIL.__version__})
+    recipe = {**image.model_dump(), "pillow": PIL.__version__, "resizing": RESIZING}
+    store = Store("images", recipe)
 
     channels = 3 if image.colour == "rgb" else 1
     at_once = max(LEAST_AT_ONCE, BYTES_AT_ONCE // (image.size**2 * channels))

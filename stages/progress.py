@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -9,10 +10,14 @@ SECONDS_BETWEEN_LINES = 15
 
 
 class Progress:
-    """Counts `total` things. Use as a context; call `advance` with how many more are done."""
+    """Counts `total` things. Use as a context; call `advance` with how many more are done.
 
-    def __init__(self, what: str, total: int, unit: str = "images"):
-        self.what, self.total, self.unit = what, total, unit
+    Args:
+        log: where lines go if there is no terminal; none: the standard output.
+    """
+
+    def __init__(self, what: str, total: int, unit: str = "images", log: TextIO | None = None):
+        self.what, self.total, self.unit, self.log = what, total, unit, log
         self.done, self.started = 0, time.monotonic()
         self.said = self.started
         self.bar = tqdm(desc=what, total=total, unit=f" {unit}") if sys.stderr.isatty() else None
@@ -30,6 +35,7 @@ class Progress:
                 f"{self.what}: {self.done:,} of {self.total:,} {self.unit}, "
                 f"{rate:.0f} a second, {left:.0f} s left",
                 flush=True,
+                file=self.log,
             )
 
     def __enter__(self):

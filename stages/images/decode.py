@@ -57,7 +57,7 @@ def resized(picture: Image.Image, size: int, resampling: str) -> np.ndarray:
     """An RGB or grey picture as an array (size, size, 3 or 1), uint8.
 
     It is calculated in floating point and rounded once, so that a network's graph can do the same
-    (stages/networks/raw.py). Pillow's own way with 8 bits rounds between rows and columns. One
+    (stages/commands/package.py). Pillow's own way with 8 bits rounds between rows and columns. One
     channel is converted at a time: a float takes four bytes.
     """
     if resampling == "nearest":

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -66,11 +67,16 @@ def load_backbone(name: str, size: int, weights: str | Path, precision: str) -> 
     with np.load(weights) as held:
         if [v.path for v in model.weights] != held.files:
             raise Refusal(f"{weights} does not hold the weights of {name}.")
-        model.set_weights([held[path] for path in held.files])
+        put(held, model)
+    return model
+
+
+def put(held: Mapping[str, np.ndarray], model: keras.Model) -> None:
+    """Give `model` the weights that `held` has by variable path."""
+    model.set_weights([held[variable.path] for variable in model.weights])
     for layer in model.layers:
         if hasattr(layer, "finalize_state"):  # Normalization computes with a copy of its weights
             layer.finalize_state()
-    return model
 
 
 def preprocess(name: str, pixels):
@@ -79,36 +85,19 @@ def preprocess(name: str, pixels):
     return module.preprocess_input(pixels, data_format="channels_last")
 
 
-@keras.saving.register_keras_serializable("thaw")
-class Preprocessing(keras.layers.Layer):
-    """uint8 pixels (batch, height, width, 1 or 3) to what a backbone reads.
+def prepared(pixels, application: str, scheme: str):
+    """uint8 pixels (batch, height, width, 1 or 3) as a backbone reads them: (batch, height, width,
+    3), always float32. In a model these are plain operations, so that any Keras loads it.
 
     Args:
+        pixels: an array, or a tensor of a model that is being made.
         application: whose preprocessing, as VGG16.
         scheme: `own` for that one, `rescale` for pixels by 1/255.
     """
-
-    def __init__(self, application: str, scheme: str, **kwargs):
-        super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
-        self.application, self.scheme = application, scheme
-
-    def call(self, pixels):
-        pixels = keras.ops.cast(pixels, "float32")
-        if pixels.shape[-1] == 1:
-            pixels = keras.ops.repeat(pixels, 3, axis=-1)
-        if self.scheme == "rescale":
-            return pixels / 255.0
-        return preprocess(self.application, pixels)
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], 3)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "application": self.application,
-            "scheme": self.scheme,
-        }
+    pixels = keras.ops.cast(pixels, "float32")
+    if pixels.shape[-1] == 1:
+        pixels = keras.ops.repeat(pixels, 3, axis=-1)
+    return pixels / 255.0 if scheme == "rescale" else preprocess(application, pixels)
 
 
 def cuts(model: keras.Model) -> list[str]:

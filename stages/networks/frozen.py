@@ -10,7 +10,7 @@ import numpy as np
 
 from stages.command import Refusal
 from stages.engine import keras, tf
-from stages.networks.backbone import Preprocessing, digest, halves, load_backbone, tensors
+from stages.networks.backbone import digest, halves, load_backbone, prepared, tensors
 from stages.params.backbone import Backbone
 from stages.progress import Progress
 from stages.store import Store
@@ -31,6 +31,7 @@ class Frozen:
     Attributes:
         network: the frozen part, preprocessing included.
         thawed: the layers from `thaw_from` on.
+        apply: that network on a batch of pixels, in `dtype`.
         dtype: of what is stored, float32, or float16 where the arithmetic is bfloat16 (which has
             fewer digits than float16).
     """
@@ -41,12 +42,12 @@ class Frozen:
         whole = load_backbone(backbone.application, shape[0], weights, backbone.precision)
         frozen, self.thawed = halves(whole, thaw_from)
         pixels = keras.Input(shape, dtype="uint8", name="pixels")
-        preprocessing = Preprocessing(backbone.application, backbone.preprocessing)
-        self.network = keras.Model(pixels, frozen(preprocessing(pixels)))
+        read = prepared(pixels, backbone.application, backbone.preprocessing)
+        self.network = keras.Model(pixels, frozen(read))
         self.network.trainable = False
         self.dtype = "float16" if backbone.precision == "bfloat16" else "float32"
         self.batch_size = backbone.batch_size
-        self._apply = tf.function(
+        self.apply = tf.function(
             lambda pixels: tf.cast(self.network(pixels, training=False), self.dtype)
         )
         self._recipe = {
@@ -83,7 +84,7 @@ class Frozen:
         done, rows = [], []
         with Progress(what, len(missing)) as progress:
             for some, pixels in _ahead(self._batches(missing, image)):
-                rows.append(self._apply(pixels).numpy()[: len(some)])
+                rows.append(self.apply(pixels).numpy()[: len(some)])
                 done += some
                 if len(rows) == PASSES_A_SHARD:
                     self._keep(store, done, rows)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-import stages.networks.backbone  # noqa: F401  (its layers must be known to load a model)
 from stages.engine import keras
 from stages.networks.output import probabilities
 

@@ -17,8 +17,7 @@ def save_model(model: keras.Model, path: str | Path) -> None:
     """Write `model`, not compiled, in Keras's own format, without the times and the places in
     memory that Keras puts in it.
 
-    `keras.saving.load_model(path, compile=False)` reads it, once the module that defines its
-    layers is imported.
+    `keras.saving.load_model(path)` reads it, with none of this code.
     """
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "model.keras"

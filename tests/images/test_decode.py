@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.images.decode import BadImage, decode, identity
+from stages.images.decode import BadImage, decode, identity, nearest
 
 SIZE = 16
 
@@ -15,8 +15,12 @@ def rgb(content: bytes) -> np.ndarray:
 
 
 def resized(pixels: np.ndarray) -> np.ndarray:
-    image = Image.fromarray(pixels).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-    return np.asarray(image).reshape(SIZE, SIZE, -1)
+    """By Pillow in floating point, rounded once."""
+    channels = [
+        Image.fromarray(channel.astype("float32")).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+        for channel in np.moveaxis(pixels.reshape(*pixels.shape[:2], -1), -1, 0)
+    ]
+    return np.rint(np.stack([np.asarray(c) for c in channels], -1)).clip(0, 255).astype("uint8")
 
 
 def png16(pixels: np.ndarray) -> bytes:
@@ -72,6 +76,27 @@ def test_every_colour_mode_is_read_as_rgb_and_as_grey(picture, encoded, mode):
             np.abs(grey[..., 0].astype(int) - resized(np.asarray(image.convert("L")))[..., 0]).max()
             <= 1
         )
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize(("height", "width"), [(24, 31), (9, 7), (16, 16), (80, 50), (1, 200)])
+def test_resizing_is_nearly_pillows_own(picture, encoded, resampling, height, width):
+    """Which rounds, and clips, twice."""
+    pixels = picture(0, height, width)
+    given = decode(encoded(pixels), SIZE, resampling, "rgb").astype(int)
+    pillow = Image.Resampling[resampling.upper()]
+    theirs = np.asarray(Image.fromarray(pixels).resize((SIZE, SIZE), pillow))
+    assert np.abs(given - theirs).max() <= (0 if resampling == "nearest" else 8)
+    assert np.abs(given - theirs).mean() < 0.35
+
+
+def test_the_nearest_pixel_is_tensorflows():
+    from stages.engine import tf
+
+    for length, size in [(224, 150), (300, 150), (37, 53), (2000, 97), (1, 8), (4032, 299)]:
+        column = np.arange(length, dtype="float32")[None, :, None, None]
+        theirs = tf.image.resize(column, (size, 1), "nearest").numpy().ravel()
+        np.testing.assert_array_equal(nearest(length, size), theirs)
 
 
 def test_cmyk_jpeg_keeps_its_colours(encoded):

@@ -1,0 +1,72 @@
+"""A trained model and what comes before it as one network of Keras."""
+
+from pathlib import Path
+
+import numpy as np
+
+from stages.command import Refusal
+from stages.commands.trained import Trained
+from stages.engine import keras
+from stages.networks import logistic
+from stages.networks.frozen import Frozen
+
+
+def assembled(trained: Trained) -> keras.Model:
+    """From uint8 pixels (batch, size, size, channels) to class probabilities (batch, classes),
+    float32.
+
+    Raises:
+        Refusal: the model's file is none that this version reads.
+    """
+    size = trained.image.size
+    shape = (size, size, 3 if trained.image.colour == "rgb" else 1)
+    pixels = keras.Input(shape, dtype="uint8", name="pixels")
+    if trained.backbone is None:
+        return keras.Model(pixels, certain(stored(trained.path / "model.keras")(pixels)))
+    frozen = Frozen(trained.backbone, trained.weights, shape, thaw_from=None)
+    features = keras.ops.cast(frozen.network(pixels), frozen.dtype)  # as they are stored
+    features = keras.ops.cast(features, "float32")
+    if (trained.path / "model.npz").exists():
+        return keras.Model(pixels, _logistic(features, trained.path / "model.npz"))
+    return keras.Model(pixels, certain(stored(trained.path / "model.keras")(features)))
+
+
+def stored(path: Path) -> keras.Model:
+    """A model from its file.
+
+    Raises:
+        Refusal: it cannot be read.
+    """
+    try:
+        held = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises nearly everything on files that are not its own
+        raise Refusal(
+            f"{path} cannot be read: {str(error).strip().splitlines()[0]} If it was trained by "
+            f"another version, `dvc repro` trains it anew."
+        ) from None
+    return keras.Model(held.inputs[0], held.outputs[0], name="trained")  # a number might be taken
+
+
+def certain(given):
+    """What an output layer gives, (batch, 1) or (batch, classes), as a probability for each class
+    (batch, classes); stages.networks.output.probabilities says the same of arrays."""
+    if given.shape[-1] == 1:
+        given = keras.ops.concatenate([1.0 - given, given], axis=-1)
+    return given / keras.ops.sum(given, axis=-1, keepdims=True)
+
+
+def _logistic(features, path: Path):
+    """The logistic model on features (batch, height, width, channels), as layers."""
+    model = logistic.load(path)
+    count, channels = model["coefficients"].shape
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32")(features)  # (batch, channels)
+    standard = keras.layers.Normalization(dtype="float32", name="standard")
+    standard.build((None, channels))
+    standard.set_weights([model["mean"], model["scale"] ** 2, np.zeros(())])
+    standard.finalize_state()
+    output = keras.layers.Dense(
+        count, activation="sigmoid" if count == 1 else "softmax", dtype="float32", name="output"
+    )
+    given = output(standard(x))
+    output.set_weights([model["coefficients"].T, model["intercept"]])
+    return certain(given)

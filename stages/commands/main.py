@@ -1,0 +1,104 @@
+"""`thaw`: the commands that only read. See `thaw --help`."""
+
+import argparse
+import os
+import sys
+
+from stages.command import Refusal, ends
+
+UNREADABLE = 3
+"""The exit code where all was done, but some files could not be read."""
+
+
+def main() -> int:
+    """The command line's command; gives the exit code."""
+    sys.excepthook = ends("interrupted.")
+    return command(sys.argv[1:])
+
+
+def command(arguments: list[str]) -> int:
+    """Run one command and give its exit code: 0, or 3 where files could not be read.
+
+    Raises:
+        Refusal: what was given cannot be used, or a file cannot be written.
+    """
+    given = _parser().parse_args(arguments)
+    sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no UTF-8
+    try:
+        unreadable = given.run(given)
+        sys.stdout.flush()
+    except BrokenPipeError:  # as in `thaw predict ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        raise Refusal(f"{error.filename or 'the output'}: {error.strerror or error}.") from None
+    return UNREADABLE if unreadable else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "thaw",
+        description="Commands that use trained networks. Training is DVC's: dvc repro.",
+        epilog=f"Exit codes: 1 refused, 2 wrong arguments, {UNREADABLE} done but some files could "
+        f"not be read, 130 interrupted.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    classify = commands.add_parser("classify", help="name what is in pictures, by ImageNet")
+    classify.description = "The classes of ImageNet that a network of keras.applications sees."
+    classify.add_argument("images", nargs="+", metavar="IMAGE", help="a picture or a folder")
+    classify.add_argument("--backbone", default="vgg16", metavar="NAME", help="default: vgg16")
+    classify.add_argument("--top", type=_count, default=3, metavar="N", help="default: 3")
+    classify.add_argument("--json", action="store_true", help="one object a line")
+    classify.set_defaults(run=_classify)
+
+    predict = commands.add_parser("predict", help="a trained model on new pictures")
+    predict.description = "The classes of new pictures, by a model that the pipeline trained."
+    predict.add_argument("model", metavar="MODEL", help="a name in models/, or a packaged .keras")
+    predict.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
+    form = predict.add_mutually_exclusive_group()
+    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="a table")
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="a line each")
+    predict.add_argument("--out", metavar="FILE", help="write there; default: to the terminal")
+    predict.set_defaults(run=_predict)
+
+    package = commands.add_parser("package", help="a trained model as one file of its own")
+    package.description = (
+        "One file that keras.saving.load_model reads without Thaw: from uint8 RGB pictures of any "
+        "size (batch, height, width, 3) to the probabilities of the classes."
+    )
+    package.add_argument("model", metavar="MODEL", help="a name in models/")
+    package.add_argument("out", metavar="OUT.keras")
+    package.set_defaults(run=_package)
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 1 to 1000")
+    return int(text)
+
+
+# Each command is imported when it runs: `thaw --help` waits for nobody.
+
+
+def _classify(given: argparse.Namespace) -> int:
+    from stages.commands.classify import classify
+
+    return classify(given.images, given.backbone, given.top, given.json)
+
+
+def _predict(given: argparse.Namespace) -> int:
+    from stages.commands.predict import predict
+
+    return predict(given.model, given.images, given.form, given.out)
+
+
+def _package(given: argparse.Namespace) -> int:
+    from stages.commands.package import package
+
+    return package(given.model, given.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

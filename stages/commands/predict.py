@@ -1,0 +1,87 @@
+"""`thaw predict`: the classes of new pictures, by a model that the pipeline trained."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from stages.command import Refusal
+from stages.commands import pictures
+from stages.commands.answers import answers, columns, unreadable, writing
+from stages.commands.pictures import Picture
+from stages.commands.trained import find
+
+FORMS = {".csv": "csv", ".json": "json", ".jsonl": "json"}
+"""What a file is by its name, if nothing else is said."""
+
+Answer = tuple[Picture, np.ndarray | None]
+
+
+def predict(model: str, given: list[str], form: str | None, out: str | None) -> int:
+    """Write file, class and probability of every picture; give how many could not be read.
+
+    Args:
+        model: a name in models/, a model's folder, or a packaged .keras file.
+        given: pictures, and folders of them.
+        form: csv, json (one object a line), or none: by the name of `out`, else a table.
+        out: a file; none: the standard output.
+
+    Raises:
+        Refusal: there is no such model or path, or a folder without pictures.
+    """
+    trained = find(model)
+    files = pictures.find(given)
+    if out and os.path.isdir(out):
+        raise Refusal(f"--out {out}: expected a file, and it is a folder.")
+    form = form or FORMS.get(Path(out or "").suffix.lower(), "table")
+    head, lines = {"csv": _csv, "json": _json, "table": _table}[form](trained.classes, files)
+    network, bad = trained.load(), 0
+    with writing(out) as write:
+        write(head)
+        for some in answers(network, files, trained.image, trained.batch_size):
+            bad += sum(picture.problem is not None for picture, _ in some)
+            write("".join(lines(picture, p) for picture, p in some))
+    return unreadable(bad, len(files))
+
+
+def _table(classes: list[str], files: list[str]) -> tuple[str, Callable]:
+    widths = [min(60, max(map(len, files))), max(map(len, classes)), 0]
+    headings = ["file", "class", "probability"]
+    line = columns(headings, widths)
+
+    def row(picture: Picture, p: np.ndarray | None) -> str:
+        return "" if p is None else line(picture.file, classes[p.argmax()], f"{p.max():.4f}")
+
+    return line(*headings), row
+
+
+def _csv(classes: list[str], _) -> tuple[str, Callable]:
+    def line(cells: list) -> str:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(cells)
+        return text.getvalue()
+
+    def row(picture: Picture, p: np.ndarray | None) -> str:
+        if p is None:
+            return line([picture.file, "", "", *[""] * len(classes), picture.problem])
+        each = [f"{value:.6f}" for value in p]
+        return line([picture.file, classes[p.argmax()], f"{p.max():.6f}", *each, ""])
+
+    each = [f"probability of {name}" for name in classes]
+    return line(["file", "class", "probability", *each, "error"]), row
+
+
+def _json(classes: list[str], _) -> tuple[str, Callable]:
+    def row(picture: Picture, p: np.ndarray | None) -> str:
+        if p is None:
+            return json.dumps({"file": picture.file, "error": picture.problem}) + "\n"
+        each = {name: round(float(value), 6) for name, value in zip(classes, p, strict=True)}
+        best = classes[p.argmax()]
+        said = {"class": best, "probability": each[best], "probabilities": each}
+        return json.dumps({"file": picture.file, **said}) + "\n"
+
+    return "", row

@@ -1,0 +1,135 @@
+import csv
+import io
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from stages.command import Refusal
+from stages.commands.main import command
+from tests.commands.conftest import CLASSES, MODELS, lines
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_answers_are_those_of_the_evaluation(inside, capsys, name):
+    assert command(["predict", name, "photos", "--json"]) == 0
+    given = lines(capsys.readouterr().out)
+    assert [answer["file"] for answer in given] == [
+        os.path.relpath(photo, inside.folder) for photo in inside.photos
+    ]
+    probabilities = np.array([list(answer["probabilities"].values()) for answer in given])
+    expected = inside.expected[name]
+    assert expected.std(axis=0).min() > 0.02, "the pictures are told apart"
+    tolerance = 0.02 if name == "gap_half" else 1e-5  # bfloat16, and another number at once
+    np.testing.assert_allclose(probabilities, expected, atol=tolerance)
+    for answer, row in zip(given, expected, strict=True):
+        assert answer["class"] == list(answer["probabilities"])[row.argmax()]
+        assert answer["probability"] == max(answer["probabilities"].values())
+
+
+def test_a_model_is_named_by_name_or_by_folder_from_anywhere(inside, capsys, tmp_path, monkeypatch):
+    command(["predict", "gap", "photos/b.jpg", "--csv"])
+    expected = capsys.readouterr().out.replace("photos/", "")
+    monkeypatch.chdir(inside.folder / "photos")
+    for model in ("../models/gap", str(inside.folder / "models/gap/model.keras")):
+        command(["predict", model, "b.jpg", "--csv"])
+        assert capsys.readouterr().out == expected
+
+
+def test_the_default_is_a_table_and_csv_has_every_probability(inside, capsys):
+    command(["predict", "gap", "photos/b.jpg", "photos/deeper"])
+    said = capsys.readouterr()
+    head, *rows = (line.split() for line in said.out.splitlines())
+    assert head == ["file", "class", "probability"]
+    assert [row[0] for row in rows] == ["photos/b.jpg", "photos/deeper/f.png"]
+    assert said.err == ""
+    command(["predict", "gap", "photos/b.jpg", "photos/deeper", "--csv"])
+    for row, table in zip(csv.DictReader(io.StringIO(capsys.readouterr().out)), rows, strict=True):
+        assert [row["file"], row["class"]] == table[:2]
+        assert float(row["probability"]) == pytest.approx(float(table[2]), abs=1e-4)
+        both = [float(row[f"probability of {name}"]) for name in CLASSES]
+        assert sum(both) == pytest.approx(1, abs=1e-5) and row["error"] == ""
+
+
+@pytest.mark.parametrize(("file", "form"), [("a.csv", "csv"), ("a.jsonl", "json"), ("a", "table")])
+def test_a_files_name_says_its_form(inside, capsys, tmp_path, file, form):
+    command(["predict", "cnn", "photos", "--out", str(tmp_path / file)])
+    assert capsys.readouterr().out == ""
+    command(["predict", "cnn", "photos", *([f"--{form}"] if form != "table" else [])])
+    assert (tmp_path / file).read_text() == capsys.readouterr().out
+    assert os.listdir(tmp_path) == [file]
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_answered(inside, capsys, tmp_path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(inside.folder / "photos", folder)
+    (folder / "page.jpg").write_text("<html>404 not found</html>")
+    (folder / "cut.jpg").write_bytes((folder / "b.jpg").read_bytes()[:300])
+    (folder / "notes.txt").write_text("no image")
+    assert command(["predict", "cnn", str(folder), "--json"]) == 3
+    said = capsys.readouterr()
+    given = {os.path.basename(answer["file"]): answer for answer in lines(said.out)}
+    assert len(given) == 9
+    assert given["page.jpg"] == {
+        "file": str(folder / "page.jpg"),
+        "error": "no image that Pillow can read",
+    }
+    assert given["b.jpg"]["class"] in CLASSES
+    assert f"thaw: {folder}/page.jpg: no image that Pillow can read\n" in said.err
+    assert f"thaw: {folder}/cut.jpg: " in said.err
+    assert "thaw: left out, since no images by name: 1 files\n" in said.err
+    assert said.err.endswith("thaw: 2 of 9 files could not be read\n")
+    assert command(["predict", "cnn", str(folder / "page.jpg"), "--csv"]) == 3
+    row = next(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert (row["class"], row["error"]) == ("", "no image that Pillow can read")
+
+
+def test_names_that_are_no_utf8_are_written_as_they_are(inside, capfdbinary, tmp_path):
+    name = os.fsencode(tmp_path) + b"/\xff.png"
+    shutil.copyfile(os.fsencode(inside.folder) + b"/photos/a.png", name)
+    for form in ("--csv", "--json"):
+        assert command(["predict", "cnn", str(tmp_path), form]) == 0
+        assert (name if form == "--csv" else b"\\udcff.png") in capfdbinary.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["gpa", "photos"], "no model 'gpa'. Did you mean gap? models/ has: cnn, cnn_grey, fine"),
+        (["gap", "fotos", "photos"], "no such file or folder: fotos"),
+        (["gap", "photos/empty"], "photos/empty holds no image. Expected are .jpg"),
+        (["photos/b.jpg", "photos"], "photos/b.jpg is no model: expected a file that `thaw pack"),
+        (["gap", "photos", "--out", "photos"], "--out photos: expected a file"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(inside, arguments, expected):
+    (inside.folder / "photos" / "empty").mkdir(exist_ok=True)
+    with pytest.raises(Refusal) as refusal:
+        command(["predict", *arguments])
+    assert expected in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_without_models_it_says_where_they_come_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refusal, match="none in models/. Run thaw in the repository, where `dvc "):
+        command(["predict", "gap", "."])
+
+
+def test_parts_that_are_not_on_this_machine_are_named(inside, tmp_path, monkeypatch):
+    shutil.copytree(inside.folder / "models", tmp_path / "models")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refusal, match=r"data/weights/vgg16.npz, are not .* weights@vgg16` brings"):
+        command(["predict", "gap", str(inside.folder / "photos")])
+    (tmp_path / "models" / "cnn" / "model.keras").unlink()
+    with pytest.raises(Refusal, match="models/cnn holds no model: `dvc pull` or `dvc repro`"):
+        command(["predict", "cnn", str(inside.folder / "photos")])
+    record = tmp_path / "models" / "gap" / "record.json"
+    old = json.loads(record.read_text())
+    record.write_text(json.dumps({key: old[key] for key in old if key != "classes"}))
+    with pytest.raises(Refusal, match="trained by an older version. `dvc repro` trains it anew"):
+        command(["predict", "gap", str(inside.folder / "photos")])
+    (tmp_path / "models" / "cnn_grey" / "model.keras").write_text("damaged")
+    with pytest.raises(Refusal, match="model.keras cannot be read: .* `dvc repro` trains it anew"):
+        command(["predict", "cnn_grey", str(inside.folder / "photos")])
