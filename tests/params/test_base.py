@@ -153,5 +153,5 @@ def test_the_nearest_name_is_one_that_is_alike():
 
 
 def test_readers_and_families_are_found_by_the_parameters_they_declare():
-    assert declaring("sources") == ["elpv", "folder"]
-    assert declaring("networks") == ["small_cnn"]
+    assert declaring("sources") == ["cifar10", "elpv", "fashion_mnist", "folder", "published"]
+    assert declaring("networks") == ["cnn", "dense", "inception", "resnet"]

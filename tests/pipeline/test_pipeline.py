@@ -89,15 +89,23 @@ def test_presets_without_and_with_two_backbones_and_a_network_of_ones_own(projec
     draw(project.folder / "photos", {"disc": 20, "ring": 20, "square": 20})
     here = project.folder
     before = (here / "dvc.yaml").read_text()
-    source = (here / "stages/networks/small_cnn.py").read_text()
-    (here / "stages/networks/tiny_cnn.py").write_text(source.replace("small_cnn", "tiny_cnn"))
-    conf = (here / "conf/network/small_cnn.yaml").read_text().replace("small_cnn", "tiny_cnn")
-    (here / "conf/network/tiny_cnn.yaml").write_text(conf.replace("[32, 32, 64]", "[8]"))
+    source = (here / "stages/networks/cnn.py").read_text()
+    (here / "stages/networks/tiny.py").write_text(source.replace('"cnn"', '"tiny"'))
+    conf = (here / "conf/network/small_cnn.yaml").read_text()
+    for was, mine in {
+        "family: cnn": "family: tiny",
+        "[32, 32, 64]": "[8]",
+        "[1, 1, 1]": "[1]",
+        "[0.0, 0.0, 0.0]": "[0.0]",
+    }.items():
+        assert was in conf
+        conf = conf.replace(was, mine)
+    (here / "conf/network/tiny.yaml").write_text(conf)
     project.commit("a network of my own")
     chosen = [*SMALL[:3], *PIXELS[:2], "evaluate.bootstrap=100"]
     # some published recipes train without validation and keep the last epoch
     chosen += ["dataset.split.validation=0", "networks.small_cnn.keep=last"]
-    mine = ["+network@networks.mine=tiny_cnn", "networks.mine.epochs=2", "networks.mine.keep=last"]
+    mine = ["+network@networks.mine=tiny", "networks.mine.epochs=2", "networks.mine.keep=last"]
     said = project.dvc("exp", "run", *overrides(*chosen, *mine, "networks.small_cnn.epochs=2"))
     assert {s for s in project.ran(said) if "@" in s} == {
         "scan@folder", "train_network@small_cnn", "train_network@mine",
