@@ -34,14 +34,15 @@ def main() -> None:
         repeatable(0)
         held = tensors(application("VGG16", chosen.size))
         np.savez(Path(folder) / "weights.npz", **held)
-        keys = [f"{n:064x}" for n in range(chosen.images)]
+        keys = [random.bytes(32).hex() for _ in range(chosen.images)]
         write_arrays(
             Path(folder) / "images",
             keys,
             lambda key: random.integers(0, 256, shape).astype("uint8"),
+            {},
         )
         images = Arrays(Path(folder) / "images")
-        inputs = np.array(images.rows)
+        inputs = images.select(images.keys)
         for precision in ("float32", "bfloat16"):
             backbone = Backbone(
                 application="VGG16",

@@ -1,4 +1,4 @@
-"""Stage evaluate_subnet@S: a subnet on the test data's features."""
+"""Stage evaluate_subnet@S: a subnet on the test data's features. It starts no TensorFlow."""
 
 import json
 from pathlib import Path
@@ -7,27 +7,26 @@ import numpy as np
 
 from stages.command import run
 from stages.images.arrays import Arrays
+from stages.networks import logistic
+from stages.networks.subnet import predict
+from stages.params.subnet import Logistic, subnet
 from stages.results.evaluate import evaluate
 
 
 def main(name: str) -> None:
     """Write the subnet's results, see stages/results/evaluate.py."""
-    folder = Path(f"models/{name}")
-    settings = json.loads((folder / "record.json").read_text())["settings"]
-    features = Arrays(f"data/features/{settings['features']}")
+    settings = json.loads(Path(f"models/{name}/record.json").read_text())["settings"]
+    parameters = subnet({k: v for k, v in settings.items() if k != "seed"}, name)
+    features = Arrays(f"data/features/{parameters.features}")
 
-    def predict(keys: list[str]) -> np.ndarray:
-        places = features.rows_of(keys)
-        if (folder / "model.npz").exists():
-            from stages.networks import logistic
+    def probabilities(keys: list[str]) -> np.ndarray:
+        selected = features.select(keys)
+        if isinstance(parameters, Logistic):
+            model = logistic.load(Path(f"models/{name}/model.npz"))
+            return logistic.predict(model, logistic.pooled(selected))
+        return predict(parameters, f"models/{name}/model.keras", selected)
 
-            pooled = logistic.pooled(features.rows, places)
-            return logistic.predict(logistic.load(folder / "model.npz"), pooled)
-        from stages.networks.predict import predict
-
-        return predict(folder / "model.keras", features.rows, places, 256)
-
-    evaluate(name, predict)
+    evaluate(name, probabilities)
 
 
 if __name__ == "__main__":

@@ -2,21 +2,28 @@
 
 from stages.command import run
 from stages.images.arrays import Arrays, write_arrays
-from stages.networks.frozen import Frozen
+from stages.images.recorded import adopt
+from stages.networks.recipe import frozen_recipe
 from stages.params.backbone import Backbone
 from stages.params.base import load
+from stages.store import Store
 
 
 def main(name: str) -> None:
     """Write data/features/NAME: bottleneck features (height, width, channels) under the identity
     of each picture's pixels; float32, or float16 where the arithmetic is bfloat16."""
     backbone = load(Backbone, "backbones", name)
-    images = Arrays("data/images")
-    frozen = Frozen(backbone, f"data/weights/{name}.npz", images.rows.shape[1:], thaw_from=None)
-    store = frozen.store()
-    new = frozen.fill(store, images.keys, images.__getitem__, "features")
-    print(f"{new:,} of {len(images):,} images are new")
-    write_arrays(f"data/features/{name}", images.keys, store.__getitem__)
+    images, weights = Arrays("data/images"), f"data/weights/{name}.npz"
+    recipe = frozen_recipe(backbone, weights, thaw_from=None)
+    store = Store("frozen", recipe)
+    adopt(store, images.keys, f"data/features/{name}")
+    if missing := store.missing(images.keys):
+        from stages.networks.frozen import Frozen  # TensorFlow takes seconds to start
+
+        frozen = Frozen(backbone, weights, images.shape, thaw_from=None)
+        frozen.fill(store, missing, images.__getitem__, "features")
+    print(f"{len(missing):,} of {len(images):,} images are new")
+    write_arrays(f"data/features/{name}", images.keys, store.__getitem__, recipe)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def main(name: str) -> None:
     rows, images = Rows(), Arrays("data/images")
     repeatable(seed)
     weights = f"data/weights/{parameters.features}.npz"
-    frozen = Frozen(backbone, weights, images.rows.shape[1:], parameters.thaw_from)
+    frozen = Frozen(backbone, weights, images.shape, parameters.thaw_from)
     subnet = keras.saving.load_model(f"models/{parameters.subnet}/model.keras", compile=False)
     for layer in frozen.thawed.layers:
         # as when the features were made; trained statistics would drift from the frozen part's
@@ -154,22 +154,22 @@ def _stack(outputs) -> np.ndarray:
 
 def _pixels(images: Arrays, rows: pd.DataFrame, turned: Augmentation | None = None):
     """Inputs for Batches: the images, in any of the flips of `turned`."""
-    places = images.rows_of(rows["pixels"])
+    selected = images.select(rows["pixels"])
     if turned is None:
-        return lambda n, _: images.rows[places[n]]
-    return lambda n, random: flipped(images.rows[places[n]], random, turned)
+        return lambda n, _: selected[n]
+    return lambda n, random: flipped(selected[n], random, turned)
 
 
 def _agree(subnet, end, cache: _Views, rows, parameters: Finetune, backbone: Backbone) -> None:
     """Assert that the assembled model starts where the subnet ended: the same preprocessing, the
     same batch norm (keras-team/keras#6386 is what happens otherwise)."""
     features = Arrays(f"data/features/{parameters.features}")
-    places = features.rows_of(rows["pixels"])
+    selected = features.select(rows["pixels"])
     worst = 0.0
     outputs = cache.plain(rows)
     for start in range(0, len(rows), 64):
         some = np.arange(start, min(start + 64, len(rows)))
-        on_features = subnet.predict_on_batch(features.rows[places[some]].astype("float32"))
+        on_features = subnet.predict_on_batch(selected[some].astype("float32"))
         assembled = end.predict_on_batch(outputs(some, None))
         difference = probabilities(assembled) - probabilities(on_features)
         worst = max(worst, float(np.abs(difference).max()))

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ import PIL
 from stages.command import Refusal, naming, run, whole
 from stages.images.arrays import write_arrays
 from stages.images.decode import RESIZING, BadImage, decode, identity
+from stages.images.recorded import adopt, recorded_file
 from stages.params.base import load, read
 from stages.params.dataset import Image
 from stages.progress import Progress
@@ -34,6 +36,10 @@ def main() -> None:
         rows = list(csv.DictReader(file))
     recipe = {**image.model_dump(), "pillow": PIL.__version__, "resizing": RESIZING}
     store = Store("images", recipe)
+    if (before := recorded_file("data/index.csv")) is not None:
+        listed = csv.DictReader(io.StringIO(before.decode(), newline=""))
+        pixels_of = {row["sha256"]: row["pixels"] for row in listed}
+        adopt(store, pixels_of, "data/images", lambda key: pixels_of[key] or None)
 
     channels = 3 if image.colour == "rgb" else 1
     at_once = max(LEAST_AT_ONCE, BYTES_AT_ONCE // (image.size**2 * channels))
@@ -63,7 +69,7 @@ def main() -> None:
     file_of = {row["pixels"]: row["sha256"] for row in rows if not row["problem"]}
     if not file_of:
         raise Refusal(f"none of {len(rows)} images can be read.")
-    write_arrays("data/images", list(file_of), lambda pixels: store[file_of[pixels]])
+    write_arrays("data/images", list(file_of), lambda pixels: store[file_of[pixels]], recipe)
     with whole("data/index.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, [*COLUMNS, "problem"], lineterminator="\n")
         table.writeheader()

@@ -61,6 +61,7 @@ class Store:
     """
 
     def __init__(self, kind: str, recipe: dict):
+        self.recipe = recipe
         self.folder = root() / kind / digest(recipe)
         self.folder.mkdir(parents=True, exist_ok=True)
         _write(self.folder / "recipe.json", json.dumps(recipe, indent=2, sort_keys=True).encode())

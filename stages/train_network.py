@@ -23,7 +23,7 @@ def main(name: str) -> None:
     seed = read("seed")
     rows, images = Rows(), Arrays("data/images")
     repeatable(seed)
-    shape = images.rows.shape[1:]
+    shape = images.shape
     try:
         built = family(parameters.family).build(parameters, shape, len(rows.classes))
     except ValueError as error:
@@ -43,12 +43,11 @@ def main(name: str) -> None:
 
     def some(split: str, seed: int | None):
         chosen = rows.of(split)
-        places = images.rows_of(chosen["pixels"])
+        selected = images.select(chosen["pixels"])
         sigmoid = model.output_shape[-1] == 1
 
         def inputs(n, random):
-            pixels = images.rows[places[n]]
-            return pixels if seed is None else flipped(pixels, random, augmentation)
+            return selected[n] if seed is None else flipped(selected[n], random, augmentation)
 
         return batches(chosen, inputs, parameters, seed, sigmoid)
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import accuracy_score, log_loss
 
 from stages.command import run, whole
 from stages.images.arrays import Arrays
@@ -39,17 +38,17 @@ def _dense(parameters: Dense, rows: Rows, features: Arrays, seed: int, folder: P
     from stages.training.terms import Terms
 
     repeatable(seed)
-    model = build(parameters, features.rows.shape[1:], len(rows.classes))
+    model = build(parameters, features.shape, len(rows.classes))
     terms = Terms(parameters)
     trainer = terms.trainer(model.inputs, terms.outputs(model))
     sigmoid = model.output_shape[-1] == 1
 
     def some(split: str, seed: int | None):
         chosen = rows.of(split)
-        places = features.rows_of(chosen["pixels"])
+        selected = features.select(chosen["pixels"])
         return batches(
             chosen,
-            lambda n, random: np.asarray(features.rows[places[n]], "float32"),
+            lambda n, random: np.asarray(selected[n], "float32"),
             parameters,
             seed,
             sigmoid,
@@ -70,11 +69,13 @@ def _dense(parameters: Dense, rows: Rows, features: Arrays, seed: int, folder: P
 def _logistic(
     parameters: Logistic, rows: Rows, features: Arrays, seed: int, folder: Path
 ) -> Record:
+    from sklearn.metrics import accuracy_score, log_loss
+
     from stages.networks import logistic
 
     def some(split: str):
         chosen = rows.of(split)
-        return chosen, logistic.pooled(features.rows, features.rows_of(chosen["pixels"]))
+        return chosen, logistic.pooled(features.select(chosen["pixels"]))
 
     train, inputs = some("train")
     weight = weights(train, parameters.class_weight, parameters.confidence_weight)

@@ -4,7 +4,8 @@ import numpy as np
 
 from stages.command import run, whole
 from stages.engine import repeatable
-from stages.networks.backbone import application, digest, tensors
+from stages.networks.backbone import application, tensors
+from stages.networks.recipe import digest
 from stages.params.backbone import Backbone
 from stages.params.base import load
 from stages.sources.weights import imagenet

@@ -1,6 +1,8 @@
-"""Rows of one shape, each under the key of its content, memory-mapped."""
+"""Rows of one shape under the key of their content, in files that few new rows change."""
 
+import bisect
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,58 +10,144 @@ import numpy as np
 
 from stages.command import whole
 
+LEAST_ROWS, MOST_FILES = 8, 1024
+"""A file holds up to 8 rows. Beyond 8 x 1024 x 2 rows in all it holds twice as many, and so on."""
+HELD_BYTES = 2**29
+"""Of rows that a training reads in every epoch, and so are kept in memory; more are read anew."""
+
 
 class Arrays:
-    """A folder with rows.npy (N, ...) and keys.txt, a key a line, sorted: the same rows always
-    make the same bytes, whatever their files are called.
+    """A folder as `write_arrays` made it.
 
-    Args:
-        folder: as `write_arrays` made it.
+    Attributes:
+        keys: sorted.
+        shape: of a row.
+        dtype: of a row.
     """
 
     def __init__(self, folder: str | Path):
-        self.keys = (Path(folder) / "keys.txt").read_text().split()
-        self.rows = np.load(Path(folder) / "rows.npy", mmap_mode="r")
+        self._folder = Path(folder)
+        self.keys = (self._folder / "keys.txt").read_text().split()
         self._row_of = {key: row for row, key in enumerate(self.keys)}
+        self._files = files(self.keys)
+        self._starts = np.array([start for _, start, _ in self._files])
+        first = np.load(self._path(0), mmap_mode="r")
+        self.shape, self.dtype = first.shape[1:], first.dtype
+        self._bytes = first[0].nbytes
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __getitem__(self, key: str) -> np.ndarray:
-        return self.rows[self._row_of[key]]
+        return self._one(self._row_of[key])
 
-    def digest(self) -> str:
-        """Of keys and rows, for the recipe of a training."""
-        seen = hashlib.sha256("".join(self.keys).encode())
-        for start in range(0, len(self.rows), 256):
-            seen.update(np.ascontiguousarray(self.rows[start : start + 256]))
-        return seen.hexdigest()
-
-    def rows_of(self, keys) -> np.ndarray:
-        """The row numbers (int64) of `keys`, in their order.
+    def select(self, keys) -> "np.ndarray | Selection":
+        """The rows of `keys`, in their order: an array, or what is indexed by an array of numbers
+        (n,) like one where they would take too much memory.
 
         Raises:
             KeyError: one is not here.
         """
-        return np.array([self._row_of[key] for key in keys], dtype=np.int64)
+        places = np.array([self._row_of[key] for key in keys], dtype=np.int64)
+        selection = Selection(self, places)
+        return selection[:] if len(places) * self._bytes <= HELD_BYTES else selection
+
+    def digest(self) -> str:
+        """Of keys and rows, for the recipe of a training."""
+        seen = hashlib.sha256("".join(self.keys).encode())
+        for number in range(len(self._files)):
+            seen.update(np.ascontiguousarray(np.load(self._path(number), mmap_mode="r")))
+        return seen.hexdigest()
+
+    def read(self, places: np.ndarray) -> np.ndarray:
+        """Rows (n, ...) by their numbers (n,)."""
+        rows = np.empty((len(places), *self.shape), self.dtype)
+        files = np.searchsorted(self._starts, places, side="right") - 1
+        order = np.argsort(files, kind="stable")
+        for some in np.split(order, np.flatnonzero(np.diff(files[order])) + 1):
+            if len(some) == 1:
+                rows[some[0]] = self._one(places[some[0]])
+            elif len(some):
+                number = files[some[0]]
+                rows[some] = np.load(self._path(number))[places[some] - self._starts[number]]
+        return rows
+
+    def _one(self, place: int) -> np.ndarray:
+        """A row. Its file is opened and closed: as many stay open as there may be."""
+        number = int(np.searchsorted(self._starts, place, side="right")) - 1
+        _, start, stop = self._files[number]
+        path = self._path(number)
+        with open(path, "rb") as file:
+            head = file.seek(0, 2) - (stop - start) * self._bytes  # NumPy's header
+            file.seek(head + (int(place) - start) * self._bytes)
+            row = np.fromfile(file, self.dtype, self._bytes // self.dtype.itemsize)
+        return row.reshape(self.shape)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / self._files[number][0]
 
 
-def write_arrays(folder: str | Path, keys: list[str], row: Callable[[str], np.ndarray]) -> None:
-    """Write the rows of `keys`, one at a time, so that memory does not grow with their number.
+class Selection:
+    """Some rows of Arrays, in an order of their own, read as they are asked for."""
+
+    def __init__(self, arrays: Arrays, places: np.ndarray):
+        self._arrays, self._places = arrays, places
+        self.shape, self.dtype = (len(places), *arrays.shape), arrays.dtype
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, numbers: np.ndarray | slice) -> np.ndarray:
+        return self._arrays.read(self._places[numbers])
+
+
+def files(keys: list[str]) -> list[tuple[str, int, int]]:
+    """How rows are laid in files: name, first row and end of each, in order.
+
+    Rows whose keys begin with the same bits share a file; where they are too many, one bit more
+    counts. So this depends on the keys alone, whenever they came, and a new row changes one file:
+    what `dvc push` sends grows with what is new.
 
     Args:
-        keys: in any order, at least one.
+        keys: hexadecimal, sorted, each once.
+    """
+    most = LEAST_ROWS
+    while len(keys) >= 2 * most * MOST_FILES:
+        most *= 2
+    found: list[tuple[str, int, int]] = []
+    waiting = [("", 0, len(keys))]
+    while waiting:
+        prefix, start, stop = waiting.pop()
+        if stop - start <= most:
+            if start < stop:
+                found.append((f"rows-{prefix}.npy" if prefix else "rows.npy", start, stop))
+            continue
+        middle = bisect.bisect_left(keys, _least(f"{prefix}1"), start, stop)
+        waiting += [(f"{prefix}1", middle, stop), (f"{prefix}0", start, middle)]
+    return found
+
+
+def _least(bits: str) -> str:
+    """The least hexadecimal key that begins with these bits."""
+    filled = bits.ljust(-(-len(bits) // 4) * 4, "0")
+    return f"{int(filled, 2):0{len(filled) // 4}x}"
+
+
+def write_arrays(
+    folder: str | Path, keys: list[str], row: Callable[[str], np.ndarray], recipe: dict
+) -> None:
+    """Write keys.txt, a key a line, sorted, recipe.json and the rows in files: the same always
+    make the same bytes. Memory does not grow with their number.
+
+    Args:
+        keys: hexadecimal digests, in any order, at least one.
         row: gives the array of a key; all of one shape and dtype.
+        recipe: what shaped the rows, by which stages/images/recorded.py knows them.
     """
     keys = sorted(set(keys))
-    first = row(keys[0])
     with whole(folder) as part:
         part.mkdir()
         (part / "keys.txt").write_text("".join(f"{key}\n" for key in keys))
-        rows = np.lib.format.open_memmap(
-            part / "rows.npy", "w+", first.dtype, (len(keys), *first.shape)
-        )
-        for number, key in enumerate(keys):
-            rows[number] = row(key)
-        rows.flush()
-        del rows
+        (part / "recipe.json").write_text(json.dumps(recipe, indent=1, sort_keys=True) + "\n")
+        for name, start, stop in files(keys):
+            np.save(part / name, np.stack([row(key) for key in keys[start:stop]]))

@@ -1,6 +1,5 @@
 """Backbones: networks of keras.applications without their tops, with their preprocessing."""
 
-import hashlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,15 +38,6 @@ def application(name: str, size: int) -> keras.Model:
 def tensors(model: keras.Model) -> dict[str, np.ndarray]:
     """The model's weights by variable path, float32, in Keras's order."""
     return {variable.path: np.asarray(variable, "float32") for variable in model.weights}
-
-
-def digest(held: dict[str, np.ndarray]) -> str:
-    """SHA-256 over names, shapes and values of weights, whatever file they came in."""
-    seen = hashlib.sha256()
-    for path, values in held.items():
-        seen.update(f"{path} {values.shape}\n".encode())
-        seen.update(np.ascontiguousarray(values, "<f4"))
-    return seen.hexdigest()
 
 
 def load_backbone(name: str, size: int, weights: str | Path, precision: str) -> keras.Model:

@@ -3,14 +3,14 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from stages.command import Refusal
 from stages.engine import keras, tf
-from stages.networks.backbone import digest, halves, load_backbone, prepared, tensors
+from stages.networks.backbone import halves, load_backbone, prepared
+from stages.networks.recipe import frozen_recipe
 from stages.params.backbone import Backbone
 from stages.progress import Progress
 from stages.store import Store
@@ -50,16 +50,7 @@ class Frozen:
         self.apply = tf.function(
             lambda pixels: tf.cast(self.network(pixels, training=False), self.dtype)
         )
-        self._recipe = {
-            "application": backbone.application,
-            "weights": digest(tensors(whole)),
-            "preprocessing": backbone.preprocessing,
-            "precision": backbone.precision,
-            "batch_size": backbone.batch_size,
-            "until": thaw_from,
-            "keras": version("keras"),
-            "tensorflow": tf.__version__,
-        }
+        self._recipe = frozen_recipe(backbone, weights, thaw_from)
 
     def store(self, **recipe) -> Store:
         """Where the outputs are kept; `recipe` is what was done to the images before."""

@@ -12,12 +12,12 @@ from stages.command import whole
 AT_ONCE = 256
 
 
-def pooled(features: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Some rows of features (N, height, width, channels), averaged over the map: (n, channels),
-    float64. They are read a few at a time, so `features` may be memory-mapped and large."""
-    starts = range(0, len(places), AT_ONCE)
+def pooled(features) -> np.ndarray:
+    """Features (n, height, width, channels), averaged over the map: (n, channels), float64. They
+    are taken a few at a time: see stages.images.arrays.Selection."""
+    starts = range(0, len(features), AT_ONCE)
     return np.concatenate(
-        [features[places[n : n + AT_ONCE]].mean(axis=(1, 2), dtype="float64") for n in starts]
+        [features[n : n + AT_ONCE].mean(axis=(1, 2), dtype="float64") for n in starts]
         or [np.empty((0, features.shape[-1]))]
     )
 

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from stages.engine import keras
-
 
 def output(inputs, classes: int, kind: str = "auto", name: str = "output"):
     """The output layer on a tensor (batch, n), always computed in float32.
@@ -15,6 +13,8 @@ def output(inputs, classes: int, kind: str = "auto", name: str = "output"):
     Returns:
         (batch, 1), the second class's probability, or (batch, classes).
     """
+    from stages.engine import keras
+
     if classes == 2 and kind == "auto":
         units, activation = 1, "sigmoid"
     else:

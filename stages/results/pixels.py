@@ -13,4 +13,4 @@ def evaluate_pixels(name: str) -> None:
     """Write the results of models/NAME, see stages/results/evaluate.py."""
     images = Arrays("data/images")
     model = Path(f"models/{name}/model.keras")
-    evaluate(name, lambda keys: predict(model, images.rows, images.rows_of(keys), BATCH_SIZE))
+    evaluate(name, lambda keys: predict(model, images.select(keys), BATCH_SIZE))

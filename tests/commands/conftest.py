@@ -84,13 +84,12 @@ class Repository:
         model = keras.Model(inputs, output(x, len(classes)))
         spread(model, features)
         save_model(model, folder / "model.keras")
-        places = np.arange(len(features))
-        self.expected[name] = predict(folder / "model.keras", features, places, 256)
+        self.expected[name] = predict(folder / "model.keras", features, 256)
 
     def logistic(self, name: str, classes: list[str], image: dict) -> None:
         backbone, features = self.features("vgg16", "float32", image)
         folder = self.record(name, image, classes, backbone)
-        pooled = logistic.pooled(features, np.arange(len(features)))
+        pooled = logistic.pooled(features)
         labels = np.arange(len(pooled)) % len(classes)
         fitted = logistic.fit(pooled, labels, np.ones(len(pooled)), 0.01, 1000)
         logistic.save(fitted, folder / "model.npz")
@@ -106,8 +105,7 @@ class Repository:
         model = keras.Model(inputs, output(x, len(classes)))
         spread(model, pixels)
         save_model(model, folder / "model.keras")
-        places = np.arange(len(pixels))
-        self.expected[name] = predict(folder / "model.keras", pixels, places, 32)
+        self.expected[name] = predict(folder / "model.keras", pixels, 32)
 
     def finetuned(self, name: str, classes: list[str], image: dict) -> None:
         """A subnet on its backbone, over an image and its mirror image."""
@@ -123,8 +121,7 @@ class Repository:
         turned = (inputs, keras.ops.flip(inputs, [2]))
         mean = keras.layers.Average(dtype="float32")([end(frozen.network(t)) for t in turned])
         save_model(keras.Model(inputs, mean), folder / "model.keras")
-        places = np.arange(len(pixels))
-        self.expected[name] = predict(folder / "model.keras", pixels, places, 32)
+        self.expected[name] = predict(folder / "model.keras", pixels, 32)
 
 
 def spread(model: keras.Model, inputs: np.ndarray) -> None:

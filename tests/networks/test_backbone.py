@@ -10,13 +10,13 @@ from stages.engine import arithmetic, keras
 from stages.networks.backbone import (
     application,
     cuts,
-    digest,
     halves,
     load_backbone,
     prepared,
     preprocess,
     tensors,
 )
+from stages.networks.recipe import digest
 from stages.params.backbone import Backbone
 from stages.params.base import check
 

@@ -3,8 +3,10 @@ import pytest
 
 from stages.engine import keras
 from stages.networks.backbone import application
-from stages.networks.subnet import build
+from stages.networks.output import probabilities
+from stages.networks.subnet import ACTIVATIONS, build, predict
 from stages.params.subnet import subnet
+from stages.training.saving import save_model
 
 FEATURES = (4, 4, 512)
 """Of VGG16 at 150 pixels."""
@@ -92,3 +94,28 @@ def test_no_penalty_is_none_at_all(shipped):
     model = shipped("fc256")
     model(np.zeros((1, *FEATURES), "float32"))
     assert model.losses == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "classes"),
+    [([f"subnets.mine.activation={name}"], 2) for name in ACTIVATIONS]
+    + [
+        (["subnets.mine.pooling=average", "subnets.mine.units=[16,8,4]"], 3),
+        (["subnets.mine.output=softmax", "subnets.mine.units=[]"], 2),
+        (
+            ["subnets.mine.activation=tanh", f"subnets.mine.units={[2] * 12}"],
+            2,
+        ),  # Keras's file has dense_10 before dense_2
+    ],
+)
+def test_numpy_says_what_keras_says(compose, tmp_path, overrides, classes):
+    composed = compose("+subnet@subnets.mine=fc256", "subnets.mine.units=[16]", *overrides)
+    parameters = subnet(composed["subnets"]["mine"], "mine")
+    keras.utils.set_random_seed(0)
+    model = build(parameters, FEATURES, classes)
+    save_model(model, tmp_path / "model.keras")
+    features = np.random.default_rng(0).exponential(1, (300, *FEATURES)).astype("float16")
+    expected = probabilities(model.predict(features.astype("float32"), verbose=0))
+    given = predict(parameters, tmp_path / "model.keras", features)
+    np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-6)
+    assert given.std(axis=0).min() > 1e-3

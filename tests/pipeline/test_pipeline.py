@@ -71,6 +71,12 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     said = project.dvc("repro", "features@vgg16")
     assert said.count("3 of 73 images are new") == 2
 
+    # the same with an empty store, as in a colleague's clone after `dvc pull`
+    project.environment["THAW_STORE"] = str(project.folder.parent / "another store")
+    draw(project.folder / "photos", {"disc": 1}, seed=2)
+    said = project.dvc("repro", "features@vgg16")
+    assert said.count("1 of 74 images are new") == 2
+
     # the subnet alone, through the whole network, over newly drawn augmentations
     through = [f"finetunes.finetuned.{choice}" for choice in ("through=network", "thaw_from=null")]
     through += [f"finetunes.finetuned.augmentation.{change}=0.2" for change in ("shear", "zoom")]

@@ -26,7 +26,8 @@ def workplace(tmp_path, monkeypatch):
         keys = [f"{number:032x}" for number in range(24)]
         shape = (size, size, channels)
         noise = {key: random.integers(0, 128, shape, dtype="uint8") for key in keys}
-        write_arrays("data/images", keys, lambda key: noise[key] + 60 * (int(key, 16) % classes))
+        pixels = {key: noise[key] + 60 * (int(key, 16) % classes) for key in keys}
+        write_arrays("data/images", keys, pixels.__getitem__, {})
         lines = ["pixels,label,class,group,confidence,split"]
         for number, key in enumerate(keys):
             split = "validation" if number % 3 == 0 else "train"
@@ -89,7 +90,7 @@ def test_auxiliary_classifiers_train_and_are_not_in_the_saved_model(workplace, a
     # and what is saved is what was validated
     images = Arrays("data/images")
     rows = np.arange(0, 24, 3)
-    predicted = helped.predict(images.rows[rows], verbose=0)
+    predicted = helped.predict(images.select(images.keys)[rows], verbose=0)
     loss = -np.log(predicted[np.arange(8), rows % 3]).mean()
     assert record("helped")["history"][-1]["val_loss"] == pytest.approx(loss, rel=1e-4)
     assert record("helped")["classes"] == ["kind0", "kind1", "kind2"]
