@@ -1,10 +1,17 @@
-"""TensorFlow and Keras, started once, quietly and repeatably. Import both from here."""
+"""TensorFlow and Keras, started once, quietly, repeatably and with as many threads as params.yaml
+says. Import both from here."""
 
 import contextlib
 import os
 import sys
 import tempfile
 
+from stages.command import Refusal
+from stages.params.base import read
+
+with contextlib.suppress(Refusal):  # of a params.yaml that is elsewhere or older; `conf` checks it
+    if threads := read("threads"):
+        os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 

@@ -27,6 +27,8 @@ from stages.training.rows import Rows
 from stages.training.saving import save_model
 from stages.training.terms import Terms
 
+AGREE = 64
+"""Images on which the start is held against the subnet."""
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.02}
 """Largest difference of a probability between the subnet on its features and the same subnet on
 its backbone. bfloat16 keeps 8 bits of a number, and sums in another order where the cut is."""
@@ -54,8 +56,8 @@ def main(name: str) -> None:
     cache = _Views(frozen, images, parameters)
     train, validation = rows.of("train"), rows.of("validation")
     cached = parameters.through == "cache"
-    cache.fill(train if cached else train[:0], pd.concat([validation, train[:64]]))
-    _agree(subnet, end, cache, validation if len(validation) else train[:64], parameters, backbone)
+    cache.fill(train if cached else train[:0], pd.concat([validation, train[:AGREE]]))
+    _agree(subnet, end, cache, pd.concat([validation, train])[:AGREE], parameters, backbone)
     if parameters.fresh:
         subnet.set_weights(_drawn(parameters.subnet, subnet, seed))
 
