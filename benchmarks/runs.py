@@ -17,15 +17,13 @@ import os
 import platform
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.clone import ROOT, Clone
+
 RESULTS = ROOT / "benchmarks/results"
 MARKS = "<!-- results -->", "<!-- /results -->"
 OURS = "# Ours: "
@@ -114,14 +112,14 @@ def run(name: str, seed: int, only: list[str], given: list[str]) -> None:
         print(f"{result.name}: there already", flush=True)
         return
     with tempfile.TemporaryDirectory() as folder:
-        clone = Clone(Path(folder) / "thaw")
+        clone = Clone(Path(folder) / "thaw", shared=True)
         overrides = [f"seed={seed}", *RUNS[name], *given]
         chosen = [part for override in overrides for part in ("-S", override)]
         clone.dvc("exp", "run", *chosen, "conf")
-        params = clone.params()
+        params = clone.read("params.yaml")
         for model in wanted:
             group = next(group for group in STAGES if model in params[group])
-            seconds = clone.dvc("repro", f"evaluate_{STAGES[group]}@{model}")
+            seconds = clone.dvc("repro", f"evaluate_{STAGES[group]}@{model}").seconds
             details = json.loads((clone.folder / f"results/details/{model}.json").read_text())
             content |= {
                 "run": name,
@@ -144,55 +142,6 @@ def run(name: str, seed: int, only: list[str], given: list[str]) -> None:
             RESULTS.mkdir(exist_ok=True)
             result.write_text(json.dumps(content, indent=1) + "\n")
             print(f"{result.name}: {model} written", flush=True)
-
-
-class Clone:
-    """A clone of the last commit, with this repository's cache."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
-        for key in ("user.name", "user.email"):
-            self._said("git", "config", key, "thaw@localhost")
-        self.commit = self._said("git", "rev-parse", "--short", "HEAD").strip()
-        cache = (ROOT / ".dvc/cache").resolve()
-        self.dvc("cache", "dir", "--local", str(cache))
-
-    def _said(self, *command: str) -> str:
-        return subprocess.run(
-            command, cwd=self.folder, check=True, stdout=subprocess.PIPE, text=True
-        ).stdout
-
-    def params(self) -> dict:
-        """What was composed."""
-        import yaml
-
-        return yaml.safe_load((self.folder / "params.yaml").read_text())
-
-    def dvc(self, *arguments: str) -> dict[str, float]:
-        """Run `dvc ARGUMENTS`, showing what it says; the seconds of each stage that ran."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "dvc", *arguments],
-            cwd=self.folder,
-            env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        started, stage = {}, None
-        seconds: dict[str, float] = {}
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            if line.startswith("Running stage") or line.startswith("Updating lock"):
-                if stage:
-                    seconds[stage] = time.monotonic() - started[stage]
-                stage = line.split("'")[1] if line.startswith("Running") else None
-                started[stage] = time.monotonic()
-        if process.wait():
-            sys.exit(f"dvc {' '.join(arguments)} ended with {process.returncode}")
-        if stage:
-            seconds[stage] = time.monotonic() - started[stage]
-        return seconds
 
 
 def cell(row: Row) -> str:
