@@ -21,8 +21,12 @@ def naming(offenders: list[str], most: int = 20) -> str:
 
 
 def run(stage) -> None:
-    """Call `stage` with the command line's arguments."""
+    """Call `stage` with the command line's arguments, and end the process."""
     stage(*sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if _is_stage and "tensorflow" in sys.modules:
+        os._exit(0)  # all is on disk, and TensorFlow takes a second to take itself apart
 
 
 def ends(interrupted: str):
@@ -47,7 +51,8 @@ def ends(interrupted: str):
 
 
 _spec = getattr(sys.modules["__main__"], "__spec__", None)
-if _spec is not None and _spec.name.startswith("stages."):
+_is_stage = _spec is not None and _spec.name.startswith("stages.")
+if _is_stage:
     # from the first import on; nobody else's process is touched
     sys.excepthook = ends(
         "interrupted. What was finished is kept; the same command goes on from there."

@@ -7,10 +7,11 @@ import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 
 COLUMNS = 6
 RIGHT, WRONG = "#1b7837", "#b2182b"
+HEADING, CELL = 0.45, 2.0
+"""Heights in inches: of a group's heading, of an image with its labels."""
 
 
 def gallery(
@@ -40,24 +41,28 @@ def gallery(
         (f"Wrong, the most confident first ({len(wrong)} of {len(true)})", shown_wrong, WRONG),
     ]
     rows = [max(1, -(-len(chosen) // COLUMNS)) for _, chosen, _ in groups]
-    figure = plt.figure(figsize=(COLUMNS * 1.7, 0.5 + sum(rows) * 2.15 + 0.8), layout="constrained")
-    figure.suptitle(title, fontsize=13, fontweight="bold")
-    parts = figure.subfigures(2, 1, height_ratios=rows)
-    for part, (heading, chosen, colour), count in zip(parts, groups, rows, strict=True):
-        part.suptitle(heading, fontsize=11, color=colour)
-        axes = part.subplots(count, COLUMNS, squeeze=False).ravel()
-        for axis in axes:
+    height = 0.6 + sum(HEADING + count * CELL for count in rows)
+    figure = plt.figure(figsize=(COLUMNS * 1.7, height))
+    figure.suptitle(title, fontsize=13, fontweight="bold", y=1 - 0.3 / height, va="center")
+    top = height - 0.6
+    for (heading, chosen, colour), count in zip(groups, rows, strict=True):
+        figure.text(
+            0.5, (top - 0.2) / height, heading, ha="center", va="center", color=colour, fontsize=11
+        )
+        top -= HEADING
+        for place, number in enumerate(chosen):
+            row, column = divmod(place, COLUMNS)
+            # placed by hand: finding the places takes matplotlib longer than all the rest
+            bottom = top - (row + 1) * CELL + 0.05
+            axis = figure.add_axes(
+                ((column + 0.05) / COLUMNS, bottom / height, 0.9 / COLUMNS, 1.55 / height)
+            )
             axis.axis("off")
-        for axis, number in zip(axes, chosen, strict=False):
-            pixels = image(number)
-            axis.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
+            axis.imshow(image(number).squeeze(), cmap="gray", vmin=0, vmax=255)
             says = f"{classes[predicted[number]]} {confidence[number]:.0%}"
             if predicted[number] != true[number]:
                 says += f"\nis {classes[true[number]]}"
-            axis.set_title(says, fontsize=8, color=colour)
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
+            axis.set_title(says, fontsize=8, color=colour, pad=3)
+        top -= count * CELL
     figure.savefig(path, dpi=110, metadata={"Software": None})  # no version in the bytes
     plt.close(figure)

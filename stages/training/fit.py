@@ -15,6 +15,7 @@ from stages.command import Refusal, whole
 from stages.engine import keras
 from stages.params.training import Training
 from stages.store import digest, root
+from stages.training.adam import Adam, AdamW
 from stages.training.batches import Batches
 from stages.training.record import Record
 
@@ -38,8 +39,8 @@ def compile_model(model: keras.Model, training: Training, steps: int) -> None:
         rate = keras.optimizers.schedules.ExponentialDecay(rate, every, 0.01)
     epsilon, decay = training.epsilon, training.weight_decay
     optimizer = {
-        "adam": lambda: keras.optimizers.Adam(rate, epsilon=epsilon),
-        "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=decay, epsilon=epsilon),
+        "adam": lambda: Adam(rate, epsilon=epsilon),
+        "adamw": lambda: AdamW(rate, weight_decay=decay, epsilon=epsilon),
         "rmsprop": lambda: keras.optimizers.RMSprop(rate, epsilon=epsilon),
         "sgd": lambda: keras.optimizers.SGD(rate, momentum=training.momentum),
     }[training.optimizer]()
