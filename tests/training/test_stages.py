@@ -177,3 +177,54 @@ def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_feat
     ]
     for one, other in zip(*ends, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+THAWED = {**END_TO_END, "fresh": False, "thaw_from": "block5_conv1", "learning_rate": 0.001}
+
+
+@pytest.fixture
+def trained_top(workplace):
+    """A workplace with a trained subnet, and fine-tunings of it: `cached` and `through` differ in
+    how they are computed alone."""
+    workplace(
+        32,
+        3,
+        2,
+        backbones={"base": BACKBONE},
+        subnets={"top": TOP},
+        finetunes={
+            "cached": {**THAWED, "through": "cache"},
+            "through": THAWED,
+            "many": {
+                **THAWED,
+                "through": "cache",
+                "views": 64,
+                "augmentation": {**STILL, "zoom": 0.2},
+            },
+        },
+    )
+    weights.main("base")
+    features.main("base")
+    train_subnet.main("top")
+
+
+def test_fine_tuning_from_cached_outputs_is_fine_tuning_through_the_network(trained_top, afresh):
+    for name in ("cached", "through"):
+        afresh()
+        finetune.main(name)
+    cached, through = record("cached"), record("through")
+    assert cached["trained"] == through["trained"] > 7_000_000
+    assert cached["start"] == pytest.approx(through["start"], rel=1e-6)
+    for row, expected in zip(cached["history"], through["history"], strict=True):
+        assert row == pytest.approx(expected, rel=1e-5)
+    assert cached["history"][0]["val_loss"] != cached["history"][-1]["val_loss"]
+
+
+def test_outputs_that_the_disk_cannot_hold_are_refused_before_any_is_computed(
+    trained_top, monkeypatch
+):
+    usage = type("Usage", (), {"free": 1_000_000})
+    monkeypatch.setattr(finetune.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(Refusal, match="needed in .* and 0.0 GB are free. Lower views, choose prec"):
+        finetune.main("many")
+    assert not finetune.Path("models/many").exists()
