@@ -73,11 +73,12 @@ class Run:
         said: all of it.
         whole: seconds from start to end.
         seconds: of each stage that ran, its process's start included.
+        first: of each stage that trains, until its first epoch begins.
         epochs: seconds of each epoch of each stage, the last one left out, whose end is not told.
     """
 
     def __init__(self):
-        self.said, self.seconds, self.epochs = "", {}, {}
+        self.said, self.seconds, self.first, self.epochs = "", {}, {}, {}
         self._started = self._stage_started = self._epoch_started = time.monotonic()
         self._stage: str | None = None
 
@@ -91,7 +92,9 @@ class Run:
             self._stage_started = now
         elif line.startswith("Epoch ") and self._stage:
             epochs = self.epochs.setdefault(self._stage, [])
-            if not line.startswith("Epoch 1/"):
+            if line.startswith("Epoch 1/"):
+                self.first[self._stage] = now - self._stage_started
+            else:
                 epochs.append(now - self._epoch_started)
             self._epoch_started = now
 
