@@ -2,9 +2,9 @@
 
 In a clone of the last commit that shares this repository's cache: `dvc repro` with nothing to do,
 and one changed hyperparameter of fc256 from the command to its metrics, with ten epochs whatever
-the patience says. With --bare also `make repro` from a bare clone with an empty cache (packages come
-from pip's and uv's own caches), and its peak memory. With --grid 16 also so many queued settings of
-fc256, by two workers of a thread each, against as many single runs.
+the patience says. With --bare also `make repro` from a bare clone with an empty cache (packages
+come from pip's and uv's own caches), and its peak memory. With --grid 16 also so many queued
+settings of fc256, by two workers of a thread each, against as many single runs.
 """
 
 import argparse
