@@ -1,5 +1,6 @@
 # `make repro` does the main job, `make test` runs the tests; each sets up what it needs.
-# EXTRA=gpu installs TensorFlow's CUDA build instead of the CPU one.
+# EXTRA=gpu installs TensorFlow's CUDA build instead of the CPU one, EXTRA=benchmarks also the engines
+# that it is measured against.
 PYTHON ?= python3
 EXTRA  ?= cpu
 UV     := uv==0.13.9
@@ -40,7 +41,7 @@ identity:
 	@git config user.email >/dev/null || git config --local user.email thaw@localhost
 
 lock:
-	for extra in cpu gpu; do \
+	for extra in cpu gpu benchmarks; do \
 	  uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
 	    --extra $$extra --extra dev --output-file requirements-$$extra.lock pyproject.toml || exit 1; \
 	done

@@ -1,73 +1,195 @@
-"""How near the features stage comes to a bare `model.predict`: `python -m benchmarks.features`.
+"""How near the features stage comes to the machine's limit: `python -m benchmarks.features`.
 
-One process, the same images and network, in turn: keras's predict on an array in memory, and our
-extraction from memory-mapped images into an empty store. Prints images a second and their ratio for
-float32 and bfloat16.
+One process, the same photographs and VGG16 with random weights, each way in turn: keras's
+model.predict on pixels in memory; our extraction from memory into an empty store, and from JPEG
+files, decoding included; OpenVINO and ONNX Runtime on preprocessed pixels in memory, where they are
+installed (make setup EXTRA=benchmarks). Prints images a second, the median of a few rounds, its
+ratio to predict in float32, and what the network would take at the speed of a large product of
+matrices.
 """
 
 import argparse
+import importlib.util
+import io
 import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from stages.engine import keras, repeatable
-from stages.images.arrays import Arrays, write_arrays
-from stages.networks.backbone import application, tensors
+from stages.engine import keras, repeatable, tf
+from stages.images.decode import decode
+from stages.networks.backbone import application, prepared, tensors
 from stages.networks.frozen import Frozen
 from stages.params.backbone import Backbone
 
+BATCH = 32
+CONVOLUTIONS = [(1, 2), (2, 2), (3, 3), (4, 3), (5, 3)]
+"""VGG16's blocks, and the convolutions of each, before its pooling."""
+
 
 def main() -> None:
-    """Measure, a few rounds of both in turn, and print the medians."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--size", type=int, default=150, help="pixels")
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
-    random = np.random.default_rng(0)
-    shape = (chosen.size, chosen.size, 3)
     with tempfile.TemporaryDirectory() as folder:
-        repeatable(0)
-        held = tensors(application("VGG16", chosen.size))
-        np.savez(Path(folder) / "weights.npz", **held)
-        keys = [random.bytes(32).hex() for _ in range(chosen.images)]
-        write_arrays(
-            Path(folder) / "images",
-            keys,
-            lambda key: random.integers(0, 256, shape).astype("uint8"),
-            {},
-        )
-        images = Arrays(Path(folder) / "images")
-        inputs = images.select(images.keys)
+        ways = _ways(Path(folder), chosen.images, chosen.size)
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for round_ in range(chosen.rounds + 1):  # the first warms up
+            for name, way in ways.items():
+                started = time.perf_counter()
+                way()
+                if round_:
+                    seconds[name].append(time.perf_counter() - started)
+        speed = {name: chosen.images / statistics.median(s) for name, s in seconds.items()}
+        first = next(iter(speed.values()))
+        for name, value in speed.items():
+            print(f"{name:<44} {value:6.1f} images a second, ratio {value / first:.2f}")
+        operations = _operations(chosen.size)
         for precision in ("float32", "bfloat16"):
-            backbone = Backbone(
-                application="VGG16",
-                weights="random",
-                digest=None,
-                preprocessing="own",
-                precision=precision,
-                batch_size=32,
-            )
-            frozen = Frozen(backbone, Path(folder) / "weights.npz", shape, None)
-            frozen.network.predict(inputs[:32], batch_size=32, verbose=0)
-            theirs, ours = [], []
-            for number in range(chosen.rounds + 1):
-                started = time.perf_counter()
-                frozen.network.predict(inputs, batch_size=32, verbose=0)
-                theirs.append(chosen.images / (time.perf_counter() - started))
-                os.environ["THAW_STORE"] = f"{folder}/store-{precision}-{number}"
-                started = time.perf_counter()
-                frozen.fill(frozen.store(), images.keys, images.__getitem__, "features")
-                ours.append(chosen.images / (time.perf_counter() - started))
-            bare, stage = statistics.median(theirs[1:]), statistics.median(ours[1:])
+            rate = _product(precision)
             print(
-                f"{precision}: predict {bare:.1f}, stage {stage:.1f} images a second, "
-                f"ratio {stage / bare:.2f}"
+                f"a product of matrices in {precision}: {rate / 1e9:.0f} GFLOP/s, with which the "
+                f"network's {operations / 1e9:.2f} would be {rate / operations:.1f} images a second"
             )
+
+
+def _ways(folder: Path, count: int, size: int) -> dict[str, Callable[[], object]]:
+    """What is compared, the first being what the others are held against."""
+    random = np.random.default_rng(0)
+    files = [_photograph(random) for _ in range(count)]
+    keys = [random.bytes(32).hex() for _ in range(count)]
+    images = np.stack([decode(file, size, "bicubic", "rgb") for file in files])
+    image_of = dict(zip(keys, images, strict=True))
+    repeatable(0)
+    held = tensors(application("VGG16", size))
+    np.savez(folder / "weights.npz", **held)
+    ways: dict[str, Callable[[], object]] = {}
+    for precision in ("float32", "bfloat16"):
+        backbone = Backbone(
+            application="VGG16",
+            weights="random",
+            digest=None,
+            preprocessing="own",
+            precision=precision,
+            batch_size=BATCH,
+        )
+        frozen = Frozen(backbone, folder / "weights.npz", images.shape[1:], None)
+
+        def predict(frozen=frozen):
+            frozen.network.predict(images, batch_size=BATCH, verbose=0)
+
+        def ours(frozen=frozen):
+            with tempfile.TemporaryDirectory(dir=folder) as store:
+                os.environ["THAW_STORE"] = store
+                frozen.fill(frozen.store(), keys, image_of.__getitem__, "features")
+
+        def from_files(ours=ours):
+            with ThreadPoolExecutor(os.cpu_count()) as pool:  # as stage preprocess
+                list(pool.map(lambda file: decode(file, size, "bicubic", "rgb"), files))
+            ours()
+
+        ways[f"model.predict, {precision}"] = predict
+        ways[f"stage features, {precision}"] = ours
+        ways[f"stages preprocess and features, {precision}"] = from_files
+    inputs = np.asarray(prepared(images, "VGG16", "own"))
+    inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
+    batches = [inputs[n : n + BATCH] for n in range(0, count - count % BATCH, BATCH)]
+    graph = _onnx(held, size)
+    if importlib.util.find_spec("onnxruntime"):
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        ways["ONNX Runtime, float32"] = lambda: [session.run(None, {"x": b}) for b in batches]
+    if importlib.util.find_spec("openvino"):
+        import openvino
+
+        core = openvino.Core()
+        for name in ("f32", "bf16"):
+            options = {"INFERENCE_PRECISION_HINT": name, "PERFORMANCE_HINT": "THROUGHPUT"}
+            model = core.compile_model(core.read_model(io.BytesIO(graph)), "CPU", options)
+
+            def infer(model=model):
+                queue = openvino.AsyncInferQueue(model)
+                for batch in batches:
+                    queue.start_async({0: batch})
+                queue.wait_all()
+
+            ways[f"OpenVINO, {name}"] = infer
+    return ways
+
+
+def _photograph(random: np.random.Generator) -> bytes:
+    """A JPEG file of 400 x 300 pixels: smooth colours with some noise."""
+    small = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype="uint8"))
+    smooth = np.asarray(small.resize((400, 300), Image.Resampling.BICUBIC), "int16")
+    noisy = smooth + random.integers(-12, 13, smooth.shape, dtype="int16")
+    file = io.BytesIO()
+    Image.fromarray(noisy.clip(0, 255).astype("uint8")).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def _onnx(held: dict[str, np.ndarray], size: int) -> bytes:
+    """VGG16 without its top as an ONNX model, from x (32, 3, size, size) preprocessed."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, tensors_, last = [], [], "x"
+    for block, count in CONVOLUTIONS:
+        for number in range(1, count + 1):
+            name = f"block{block}_conv{number}"
+            kernel = held[f"{name}/kernel"].transpose(3, 2, 0, 1)  # (out, in, height, width)
+            tensors_ += [
+                numpy_helper.from_array(np.ascontiguousarray(kernel), f"{name}_w"),
+                numpy_helper.from_array(held[f"{name}/bias"], f"{name}_b"),
+            ]
+            given = [last, f"{name}_w", f"{name}_b"]
+            nodes.append(helper.make_node("Conv", given, [name], pads=[1] * 4))
+            nodes.append(helper.make_node("Relu", [name], [f"{name}_relu"]))
+            last = f"{name}_relu"
+        pool = f"pool{block}"
+        nodes.append(
+            helper.make_node("MaxPool", [last], [pool], kernel_shape=[2, 2], strides=[2, 2])
+        )
+        last = pool
+    end = size // 32
+    shapes = {"x": (BATCH, 3, size, size), last: (BATCH, 512, end, end)}
+    given, made = (
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name])]
+        for name in ("x", last)
+    )
+    graph = helper.make_graph(nodes, "vgg16", given, made, tensors_)
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+def _operations(size: int) -> float:
+    """Additions and multiplications of VGG16's convolutions for an image."""
+    model = application("VGG16", size)
+    return sum(
+        2 * np.prod(layer.kernel.shape) * np.prod(layer.output.shape[1:3])
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D)
+    )
+
+
+def _product(precision: str) -> float:
+    """Operations a second of a product of matrices, the best of some."""
+    n, best = 4096, 0.0
+    a = tf.cast(tf.random.stateless_normal((n, n), (0, 1)), precision)
+    product = tf.function(lambda: tf.reduce_sum(tf.linalg.matmul(a, a)))
+    for _ in range(5):
+        started = time.perf_counter()
+        product().numpy()
+        best = max(best, 2 * n**3 / (time.perf_counter() - started))
+    return best
 
 
 if __name__ == "__main__":
