@@ -14,16 +14,12 @@ store, delete its folder.
 """
 
 import configparser
-import functools
 import hashlib
 import json
 import os
 from pathlib import Path
 
 import numpy as np
-
-MOST_OPEN = 256
-"""Shards."""
 
 
 def dvc_cache() -> Path:
@@ -66,12 +62,13 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         _write(self.folder / "recipe.json", json.dumps(recipe, indent=2, sort_keys=True).encode())
         self._places: dict[str, tuple[str, int]] = {}
-        # each holds a file open, and a process may hold a thousand
-        self._shard = functools.lru_cache(MOST_OPEN)(self._open)
+        self._counts: dict[str, int] = {}
+        self._kind: tuple[tuple[int, ...], np.dtype] | None = None
         for keys in sorted(self.folder.glob("*.keys")):
             self._know(keys.stem, keys.read_text().split())
 
     def _know(self, shard: str, keys: list[str]) -> None:
+        self._counts[shard] = len(keys)
         for row, key in enumerate(keys):
             self._places.setdefault(key, (shard, row))
 
@@ -90,16 +87,28 @@ class Store:
         self._know(shard, keys)
 
     def __getitem__(self, key: str) -> np.ndarray:
-        """The row of `key`, read-only.
+        """The row of `key`.
 
         Raises:
             KeyError: it is not here.
         """
         shard, row = self._places[key]
-        return self._shard(shard)[row]
+        path = self.folder / f"{shard}.npy"
+        if self._kind is None:
+            rows = np.load(path, mmap_mode="r")
+            self._kind = rows.shape[1:], rows.dtype
+        return read_row(path, row, self._counts[shard], *self._kind)
 
-    def _open(self, shard: str) -> np.ndarray:
-        return np.load(self.folder / f"{shard}.npy", mmap_mode="r")
+
+def read_row(
+    path: Path, row: int, count: int, shape: tuple[int, ...], dtype: np.dtype
+) -> np.ndarray:
+    """One of the `count` rows of a .npy file. The file is closed again, and not mapped: there may
+    be more of them than a process can hold open, and what is mapped counts as its memory."""
+    values = int(np.prod(shape))
+    with open(path, "rb") as file:
+        file.seek((row - count) * values * dtype.itemsize, os.SEEK_END)  # after NumPy's header
+        return np.fromfile(file, dtype, values).reshape(shape)
 
 
 def _write(path: Path, content) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.command import whole
+from stages.store import read_row
 
 LEAST_ROWS, MOST_FILES = 8, 1024
 """A file holds up to 8 rows. Beyond 8 x 1024 x 2 rows in all it holds twice as many, and so on."""
@@ -73,15 +74,10 @@ class Arrays:
         return rows
 
     def _one(self, place: int) -> np.ndarray:
-        """A row. Its file is opened and closed: as many stay open as there may be."""
         number = int(np.searchsorted(self._starts, place, side="right")) - 1
         _, start, stop = self._files[number]
         path = self._path(number)
-        with open(path, "rb") as file:
-            head = file.seek(0, 2) - (stop - start) * self._bytes  # NumPy's header
-            file.seek(head + (int(place) - start) * self._bytes)
-            row = np.fromfile(file, self.dtype, self._bytes // self.dtype.itemsize)
-        return row.reshape(self.shape)
+        return read_row(path, int(place) - start, stop - start, self.shape, self.dtype)
 
     def _path(self, number: int) -> Path:
         return self._folder / self._files[number][0]
