@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=150, help="pixels")
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
+    if chosen.images % BATCH:
+        parser.error(f"--images {chosen.images}: expected a multiple of {BATCH}.")
     with tempfile.TemporaryDirectory() as folder:
         ways = _ways(Path(folder), chosen.images, chosen.size)
         seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -102,7 +104,7 @@ def _ways(folder: Path, count: int, size: int) -> dict[str, Callable[[], object]
         ways[f"stages preprocess and features, {precision}"] = from_files
     inputs = np.asarray(prepared(images, "VGG16", "own"))
     inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
-    batches = [inputs[n : n + BATCH] for n in range(0, count - count % BATCH, BATCH)]
+    batches = [inputs[n : n + BATCH] for n in range(0, count, BATCH)]
     graph = _onnx(held, size)
     if importlib.util.find_spec("onnxruntime"):
         import onnxruntime

@@ -11,35 +11,13 @@ import argparse
 import os
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.clone import Clone
 
-
-def timed(*command: str, at: Path) -> float:
-    """Seconds that a command takes, which must succeed."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    environment.pop("VIRTUAL_ENV", None)
-    started = time.perf_counter()
-    subprocess.run(command, cwd=at, check=True, env=environment, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
-
-
-def _finished(clone: Path) -> float:
-    """Seconds until no experiment is queued or running; ends the process if one failed."""
-    started = time.perf_counter()
-    while True:
-        time.sleep(1)
-        said = subprocess.run(
-            ["dvc", "queue", "status"], cwd=clone, check=True, capture_output=True, text=True
-        ).stdout
-        if "Failed" in said:
-            sys.exit(said)
-        if "Queued" not in said and "Running" not in said:
-            return time.perf_counter() - started
+STAGE = "evaluate_subnet@fc256"
 
 
 def main() -> None:
@@ -49,36 +27,53 @@ def main() -> None:
     parser.add_argument("--grid", type=int, metavar="N")
     parser.add_argument("-S", action="append", default=[], dest="given", metavar="KEY=VALUE")
     chosen = parser.parse_args()
+    os.environ.pop("THAW_STORE", None)
     with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder) / "thaw"
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-        for key in ("user.name", "user.email"):
-            subprocess.run(["git", "config", key, "thaw@localhost"], cwd=clone, check=True)
+        clone = Clone(Path(folder) / "thaw", shared=not chosen.bare)
         if chosen.bare:
-            print(f"make repro, bare clone: {timed('make', 'repro', at=clone):.0f} s", flush=True)
+            started = time.perf_counter()
+            subprocess.run(
+                ["make", "repro"], cwd=clone.folder, check=True, stdout=subprocess.DEVNULL
+            )
+            print(f"make repro, bare clone: {time.perf_counter() - started:.0f} s", flush=True)
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
             print(f"peak memory of its largest process: {peak:.2f} GiB")
-        else:
-            cache = str((ROOT / ".dvc/cache").resolve())
-            subprocess.run(["dvc", "cache", "dir", "--local", cache], cwd=clone, check=True)
-            subprocess.run(["dvc", "checkout", "--quiet"], cwd=clone, check=True)
-        timed("dvc", "repro", at=clone)
-        print(f"dvc repro, nothing to do: {timed('dvc', 'repro', at=clone):.1f} s")
         given = [*chosen.given, "subnets.fc256.epochs=10", "subnets.fc256.patience=null"]
-        asked = ["dvc", "exp", "run", "evaluate_subnet@fc256"]
-        asked += [part for override in given for part in ("-S", override)]
-        timed(*asked, at=clone)
-        single = timed(*asked, "-S", "subnets.fc256.dropout=0.31", at=clone)
-        print(f"one hyperparameter of fc256, ten epochs: {single:.1f} s", flush=True)
+        asked = ["exp", "run", STAGE, *(part for o in given for part in ("-S", o))]
+        clone.dvc(*asked, quiet=True)
+        nothing = clone.dvc("repro", STAGE, quiet=True)
+        print(f"dvc repro, nothing to do: {nothing.whole:.2f} s")
+        other = ["-S", "subnets.fc256.dropout=0.31", "--no-run-cache"]
+        single = clone.dvc(*asked, *other, quiet=True)
+        parts = ", ".join(f"{name} {value:.1f} s" for name, value in single.seconds.items())
+        print(
+            f"one hyperparameter of fc256, ten epochs: {single.whole:.1f} s ({parts})", flush=True
+        )
         if chosen.grid:
-            subprocess.run(["git", "commit", "-qam", "settled"], cwd=clone, check=True)
-            rates = ",".join(f"{0.2 + n / 100:.2f}" for n in range(chosen.grid))
-            queued = [*asked, "--queue", "-S", "threads=1", "-S", f"subnets.fc256.dropout={rates}"]
-            seconds = timed(*queued, at=clone)
-            print(f"{chosen.grid} settings queued in {seconds:.1f} s", flush=True)
-            seconds += timed("dvc", "queue", "start", "-j", "2", at=clone)
-            seconds += _finished(clone)
-            print(f"and run by two workers: {seconds:.0f} s, {seconds / single:.1f} single runs")
+            grid(clone, asked, chosen.grid, single.whole)
+
+
+def grid(clone: Clone, asked: list[str], count: int, single: float) -> None:
+    """So many settings, queued."""
+    clone.save()
+    rates = ",".join(f"{0.2 + n / 100:.2f}" for n in range(count))
+    anew = f"seed={int(time.time()) % 2**31}"  # so that DVC's run cache has none of them
+    started = time.perf_counter()
+    clone.dvc(
+        *asked, "--queue", "-S", "threads=1", "-S", anew, "-S", f"subnets.fc256.dropout={rates}",
+        quiet=True,
+    )  # fmt: skip
+    queued = time.perf_counter() - started
+    clone.dvc("queue", "start", "-j", "2", quiet=True)
+    said = "Queued"
+    while "Queued" in said or "Running" in said:
+        time.sleep(1)
+        said = clone.dvc("queue", "status", quiet=True).said
+    seconds = time.perf_counter() - started
+    print(
+        f"{count} settings queued in {queued:.0f} s and run by two workers: {seconds:.0f} s, "
+        f"{said.count('Success')} succeeded; one by one {count * single:.0f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import sys
+import uuid
 from pathlib import Path
 
 
@@ -69,7 +70,7 @@ def whole(path: str | Path, shared: bool = False):
         shared: other processes may write the same path at the same time, as in the store.
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part" if shared else f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part" if shared else f"{path.name}.part")
     remove(part)
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -78,7 +79,8 @@ def whole(path: str | Path, shared: bool = False):
             if file.is_file():
                 with open(file, "rb") as opened:
                     os.fsync(opened.fileno())
-        remove(path)
+        if path.is_dir():
+            remove(path)
         os.replace(part, path)
     except BaseException:
         remove(part)

@@ -9,7 +9,8 @@ versions); its key is the image's content. A shard holds the parts that were mad
     ROOT/KIND/RECIPE/<shard>.npy     the rows
     ROOT/KIND/RECIPE/<shard>.keys    a key a line; a shard exists once this file does
 
-Nothing is ever overwritten, so any number of processes may read and add at once. To clear the
+Nothing is ever overwritten but by the same bytes, so any number of processes, on any number of
+machines, may read and add at once. To clear the
 store, delete its folder.
 """
 
@@ -17,6 +18,7 @@ import configparser
 import hashlib
 import json
 import os
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +62,9 @@ class Store:
         self.recipe = recipe
         self.folder = root() / kind / digest(recipe)
         self.folder.mkdir(parents=True, exist_ok=True)
-        _write(self.folder / "recipe.json", json.dumps(recipe, indent=2, sort_keys=True).encode())
+        if not (self.folder / "recipe.json").exists():
+            text = json.dumps(recipe, indent=2, sort_keys=True)
+            _write(self.folder / "recipe.json", text.encode())
         self._places: dict[str, tuple[str, int]] = {}
         self._counts: dict[str, int] = {}
         self._kind: tuple[tuple[int, ...], np.dtype] | None = None
@@ -113,7 +117,7 @@ def read_row(
 
 def _write(path: Path, content) -> None:
     """Write aside, flush to disk, rename: the file is whole or absent."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     with open(part, "wb") as file:
         content(file) if callable(content) else file.write(content)
         file.flush()

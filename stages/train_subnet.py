@@ -1,5 +1,6 @@
 """Stage train_subnet@S: a small network, or the baseline, trained on cached features."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ def main(name: str) -> None:
         record.classes = rows.classes
         record.image = load(Image, "dataset", "image").model_dump()
         backbone = load(Backbone, "backbones", parameters.features)
-        record.backbone = {"name": parameters.features, **backbone.model_dump()}
+        recipe = json.loads(Path(f"data/features/{parameters.features}/recipe.json").read_text())
+        of = {**backbone.model_dump(), "digest": recipe["weights"]}
+        record.backbone = {"name": parameters.features, **of}
         (folder / "record.json").write_text(record.json())
 
 
@@ -70,6 +73,7 @@ def _logistic(
     parameters: Logistic, rows: Rows, features: Arrays, seed: int, folder: Path
 ) -> Record:
     from sklearn.metrics import accuracy_score, log_loss
+    from threadpoolctl import threadpool_limits
 
     from stages.networks import logistic
 
@@ -79,9 +83,10 @@ def _logistic(
 
     train, inputs = some("train")
     weight = weights(train, parameters.class_weight, parameters.confidence_weight)
-    model = logistic.fit(
-        inputs, train["class"].to_numpy(), weight, parameters.C, parameters.max_iter
-    )
+    with threadpool_limits(read("threads")):
+        model = logistic.fit(
+            inputs, train["class"].to_numpy(), weight, parameters.C, parameters.max_iter
+        )
     logistic.save(model, folder / "model.npz")
     metrics = {}
     for split, prefix in (("train", ""), ("validation", "val_")):

@@ -5,7 +5,7 @@ import numpy as np
 from stages.command import run, whole
 from stages.engine import repeatable
 from stages.networks.backbone import application, tensors
-from stages.networks.recipe import digest
+from stages.networks.digest import digest
 from stages.params.backbone import Backbone
 from stages.params.base import load
 from stages.sources.weights import imagenet

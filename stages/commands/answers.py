@@ -1,6 +1,7 @@
 """A network's answers about a stream of pictures, and where they are written."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 
@@ -48,8 +49,12 @@ def writing(out: str | None):
     if out is None:
         yield lambda text: (tqdm.write(text, sys.stdout, end=""), sys.stdout.flush())
         return
+    if os.path.exists(out) and not os.path.isfile(out):  # as /dev/null: written to, not replaced
+        with open(out, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            yield file.write
+        return
     with (
-        whole(out) as part,
+        whole(os.path.realpath(out)) as part,
         open(part, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         yield file.write

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.command import Refusal
+from stages.networks.digest import digest_of
 from stages.params.backbone import Backbone
 from stages.params.base import check, nearest
 from stages.params.dataset import Image
@@ -103,6 +104,11 @@ def _recorded(folder: Path) -> Trained:
         raise Refusal(
             f"{folder} reads what the backbone {name} makes of a picture, and the weights of that, "
             f"{weights}, are not there: `dvc pull` or `dvc repro weights@{name}` brings them."
+        )
+    if name and backbone["digest"] not in (None, digest_of(weights)):
+        raise Refusal(
+            f"{weights} is not what {folder} was trained on: `dvc checkout` or `dvc repro` brings "
+            f"both together."
         )
     return Trained(
         folder,

@@ -11,8 +11,9 @@ import numpy as np
 from stages.command import whole
 from stages.store import read_row
 
-LEAST_ROWS, MOST_FILES = 8, 1024
-"""A file holds up to 8 rows. Beyond 8 x 1024 x 2 rows in all it holds twice as many, and so on."""
+LEAST_ROWS, ROOMY = 8, 2048
+"""A file holds up to 8 rows; from 8 x 2048 rows in all it holds up to 16, and so on: then there are
+1,500 to 3,000 files. Where the number doubles, nearly all are laid anew."""
 HELD_BYTES = 2**29
 """Of rows that a training reads in every epoch, and so are kept in memory; more are read anew."""
 
@@ -101,14 +102,15 @@ def files(keys: list[str]) -> list[tuple[str, int, int]]:
     """How rows are laid in files: name, first row and end of each, in order.
 
     Rows whose keys begin with the same bits share a file; where they are too many, one bit more
-    counts. So this depends on the keys alone, whenever they came, and a new row changes one file:
-    what `dvc push` sends grows with what is new.
+    counts. So this depends on the keys alone, whenever they came, and a new row changes one file
+    (but for the few numbers of rows at which the files' size doubles): what `dvc push` sends grows
+    with what is new.
 
     Args:
         keys: hexadecimal, sorted, each once.
     """
     most = LEAST_ROWS
-    while len(keys) >= 2 * most * MOST_FILES:
+    while len(keys) >= most * ROOMY:
         most *= 2
     found: list[tuple[str, int, int]] = []
     waiting = [("", 0, len(keys))]

@@ -1,11 +1,9 @@
 """What shapes the outputs of a backbone's frozen part, told without starting TensorFlow."""
 
-import hashlib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
-
+from stages.networks.digest import digest_of
 from stages.params.backbone import Backbone
 
 
@@ -16,11 +14,9 @@ def frozen_recipe(backbone: Backbone, weights: str | Path, thaw_from: str | None
         weights: the file that stage weights@B stored.
         thaw_from: the first layer that is not run; none: all are.
     """
-    with np.load(weights) as held:
-        found = digest({path: held[path] for path in held.files})
     return {
         "application": backbone.application,
-        "weights": found,
+        "weights": digest_of(weights),
         "preprocessing": backbone.preprocessing,
         "precision": backbone.precision,
         "batch_size": backbone.batch_size,
@@ -30,17 +26,10 @@ def frozen_recipe(backbone: Backbone, weights: str | Path, thaw_from: str | None
     }
 
 
-def digest(held: dict[str, np.ndarray]) -> str:
-    """SHA-256 over names, shapes and values of weights, whatever file they came in."""
-    seen = hashlib.sha256()
-    for path, values in held.items():
-        seen.update(f"{path} {values.shape}\n".encode())
-        seen.update(np.ascontiguousarray(values, "<f4"))
-    return seen.hexdigest()
-
-
 def _tensorflow() -> str:
+    """The distribution, which tells the build for GPUs from the one without, and its version."""
+    name = "tensorflow-cpu"
     try:
-        return version("tensorflow-cpu")
+        return f"{name} {version(name)}"
     except PackageNotFoundError:
-        return version("tensorflow")
+        return f"tensorflow {version('tensorflow')}"

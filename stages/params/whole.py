@@ -30,7 +30,7 @@ class Whole(Section):
     scheme: str
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     threads: Annotated[int, Field(ge=1, le=1024)] | None
-    """Of a process that trains; none: as many as there are cores. The number has a part in the
+    """Of a training's arithmetic; none: as many as there are cores. The number has a part in the
     last bits of what is trained, so another one trains anew."""
     backbones: dict
     subnets: dict

@@ -11,7 +11,7 @@ import numpy as np
 from stages.command import Refusal
 from stages.engine import keras
 from stages.networks.backbone import application, tensors
-from stages.networks.recipe import digest
+from stages.networks.digest import digest
 from stages.sources.mirror import mirrored
 from stages.sources.package import fetch_package
 

@@ -10,7 +10,7 @@ from stages.training.rows import weights
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of (inputs, labels, weights), gathered from memory-mapped rows as they are needed.
+    """Batches of (inputs, labels, weights), gathered as they are needed.
 
     Args:
         rows: gives the inputs (n, ...) for n row numbers and the epoch's random generator.

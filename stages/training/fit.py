@@ -1,18 +1,20 @@
 """The one way in which networks are trained."""
 
+import contextlib
 import hashlib
 import importlib.util
 import json
-import shutil
+import os
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from dvclive import Live
 
 from stages.command import Refusal, whole
-from stages.engine import keras
+from stages.engine import keras, tf
 from stages.params.training import Training
 from stages.store import digest, root
 from stages.training.adam import Adam, AdamW
@@ -198,7 +200,9 @@ class _Checkpoint:
 
     def __init__(self, model: keras.Model, recipe: dict):
         self.model, self.saved = model, time.monotonic()
-        self.folder = root() / "training" / digest({**recipe, "code": _code()})
+        made_by = {name: version(name) for name in ("keras", "numpy")} | {"code": _code()}
+        made_by["threads"] = os.environ.get("TF_NUM_INTRAOP_THREADS", os.cpu_count())
+        self.folder = root() / "training" / digest({**recipe, **made_by, "tf": tf.__version__})
 
     def _variables(self) -> list:
         return [*self.model.variables, *self.model.optimizer.variables]
@@ -231,7 +235,9 @@ class _Checkpoint:
         return True
 
     def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        (self.folder / "state.npz").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another process writes its own there, or none did
+            self.folder.rmdir()
 
 
 def _code() -> str:

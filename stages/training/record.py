@@ -16,7 +16,7 @@ class Record:
         classes: the labels in the order of their numbers.
         image: how a file becomes the pixels that the model, or its backbone, reads.
         backbone: the parameters of the backbone whose features a subnet reads, and its `name`;
-            none for a model of pixels.
+            none for a model of pixels. Its `digest` is that of the weights which made them.
         parameters: how many numbers the model has, of which `trained` were learnt here.
         history: the metrics of each epoch.
         start: the metrics before the first epoch, where it was a trained model.

@@ -16,7 +16,7 @@ from stages.networks.backbone import (
     preprocess,
     tensors,
 )
-from stages.networks.recipe import digest
+from stages.networks.digest import digest
 from stages.params.backbone import Backbone
 from stages.params.base import check
 

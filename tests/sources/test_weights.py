@@ -7,7 +7,7 @@ import pytest
 from stages.command import Refusal
 from stages.engine import keras
 from stages.networks.backbone import application, load_backbone, tensors
-from stages.networks.recipe import digest
+from stages.networks.digest import digest
 from stages.sources.weights import imagenet
 
 MOBILENET = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"

@@ -155,10 +155,10 @@ def test_cross_entropy_trains_as_the_loss_of_keras(afresh, classes, kind, loss):
         )
         found.append((model.get_weights(), seen.history))
     for one, other in zip(found[0][0], found[1][0], strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-6)
     assert set(found[0][1]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
     for name, values in found[0][1].items():
-        np.testing.assert_allclose(values, found[1][1][name], rtol=1e-6)
+        np.testing.assert_allclose(values, found[1][1][name], rtol=1e-5)
 
 
 MINE = """
