@@ -3,12 +3,15 @@ import io
 import json
 import os
 import shutil
+import stat
 
 import numpy as np
 import pytest
 
 from stages.command import Refusal
 from stages.commands.main import command
+from stages.commands.trained import find
+from stages.networks.digest import digest_of
 from tests.commands.conftest import CLASSES, MODELS, lines
 
 
@@ -133,3 +136,27 @@ def test_parts_that_are_not_on_this_machine_are_named(inside, tmp_path, monkeypa
     (tmp_path / "models" / "cnn_grey" / "model.keras").write_text("damaged")
     with pytest.raises(Refusal, match="model.keras cannot be read: .* `dvc repro` trains it anew"):
         command(["predict", "cnn_grey", str(inside.folder / "photos")])
+
+
+def test_other_weights_than_it_was_trained_on_are_refused(inside, tmp_path, monkeypatch):
+    for folder in ("models", "data"):
+        shutil.copytree(inside.folder / folder, tmp_path / folder)
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "models" / "gap" / "record.json"
+    record = json.loads(path.read_text())
+    right = digest_of("data/weights/vgg16.npz")
+    for digest, refused in ((right, False), ("0" * 64, True)):
+        record["backbone"]["digest"] = digest
+        path.write_text(json.dumps(record))
+        if refused:
+            with pytest.raises(
+                Refusal, match="vgg16.npz is not what .* was trained on"
+            ):
+                find("gap")
+        else:
+            assert find("gap").backbone.digest == right
+
+
+def test_a_device_is_written_to_and_not_replaced(inside):
+    assert command(["predict", "cnn", inside.photos[0], "--out", os.devnull]) == 0
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
