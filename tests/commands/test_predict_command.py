@@ -149,9 +149,7 @@ def test_other_weights_than_it_was_trained_on_are_refused(inside, tmp_path, monk
         record["backbone"]["digest"] = digest
         path.write_text(json.dumps(record))
         if refused:
-            with pytest.raises(
-                Refusal, match="vgg16.npz is not what .* was trained on"
-            ):
+            with pytest.raises(Refusal, match="vgg16.npz is not what .* was trained on"):
                 find("gap")
         else:
             assert find("gap").backbone.digest == right
