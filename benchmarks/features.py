@@ -20,8 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from benchmarks.photograph import photograph
 from stages.engine import keras, repeatable, tf
 from stages.images.decode import decode
 from stages.networks.backbone import application, prepared, tensors
@@ -67,7 +67,7 @@ def main() -> None:
 def _ways(folder: Path, count: int, size: int) -> dict[str, Callable[[], object]]:
     """What is compared, the first being what the others are held against."""
     random = np.random.default_rng(0)
-    files = [_photograph(random) for _ in range(count)]
+    files = [photograph(random) for _ in range(count)]
     keys = [random.bytes(32).hex() for _ in range(count)]
     images = np.stack([decode(file, size, "bicubic", "rgb") for file in files])
     image_of = dict(zip(keys, images, strict=True))
@@ -127,16 +127,6 @@ def _ways(folder: Path, count: int, size: int) -> dict[str, Callable[[], object]
 
             ways[f"OpenVINO, {name}"] = infer
     return ways
-
-
-def _photograph(random: np.random.Generator) -> bytes:
-    """A JPEG file of 400 x 300 pixels: smooth colours with some noise."""
-    small = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype="uint8"))
-    smooth = np.asarray(small.resize((400, 300), Image.Resampling.BICUBIC), "int16")
-    noisy = smooth + random.integers(-12, 13, smooth.shape, dtype="int16")
-    file = io.BytesIO()
-    Image.fromarray(noisy.clip(0, 255).astype("uint8")).save(file, "JPEG", quality=85)
-    return file.getvalue()
 
 
 def _onnx(held: dict[str, np.ndarray], size: int) -> bytes:

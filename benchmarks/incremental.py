@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from benchmarks.clone import Clone
+from benchmarks.photograph import photograph
 
 STAGE = "features@vgg16"
 
@@ -91,16 +91,13 @@ def _found(folder: Path, count: int) -> list[tuple[Path, str]]:
 
 
 def _drawn(folder: Path, count: int) -> list[tuple[Path, str]]:
-    """So many JPEG files of the size of photographs: smooth colours with some noise."""
+    """So many files that stand for photographs."""
     random = np.random.default_rng(0)
     folder.mkdir()
     found = []
     for number in range(count):
-        small = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype="uint8"))
-        smooth = np.asarray(small.resize((400, 300), Image.Resampling.BICUBIC), "int16")
-        noisy = smooth + random.integers(-12, 13, smooth.shape, dtype="int16")
         path = folder / f"{number:05}.jpg"
-        Image.fromarray(noisy.clip(0, 255).astype("uint8")).save(path, quality=85)
+        path.write_bytes(photograph(random))
         found.append((path, f"{'even' if number % 2 else 'odd'}/{path.name}"))
     return found
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,18 @@ def afresh():
         repeatable(seed)
 
     return start
+
+
+@pytest.fixture
+def no_network(tmp_path, monkeypatch):
+    """Every connection is refused, and Keras has downloaded nothing before."""
+
+    def refuse(*_, **__):
+        raise ConnectionRefusedError("the network is unplugged")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path / "keras"))
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import json
-import socket
 from pathlib import Path
 
 import h5py
@@ -12,20 +11,9 @@ from stages.engine import keras
 from stages.images.decode import decode
 from tests.commands.conftest import lines, spread
 
+pytestmark = pytest.mark.usefixtures("no_network")
 read = keras.applications.mobilenet_v2.preprocess_input
 FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
-
-
-@pytest.fixture(autouse=True)
-def no_network(tmp_path, monkeypatch):
-    """Every connection is refused, and nothing was downloaded before."""
-
-    def refuse(*_, **__):
-        raise ConnectionRefusedError("the network is unplugged")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path / "keras"))
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,3 @@
-import socket
-
 import h5py
 import numpy as np
 import pytest
@@ -14,15 +12,8 @@ MOBILENET = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
 
 @pytest.fixture(autouse=True)
-def no_network(tmp_path, monkeypatch):
-    """Every connection is refused, nothing was downloaded before, and pip has no index."""
-
-    def refuse(*_, **__):
-        raise ConnectionRefusedError("the network is unplugged")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path / "keras"))
+def nothing_from_outside(no_network, tmp_path, monkeypatch):
+    """No network, and pip has no index."""
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "empty"))
