@@ -79,7 +79,7 @@ def whole(path: str | Path, shared: bool = False):
             if file.is_file():
                 with open(file, "rb") as opened:
                     os.fsync(opened.fileno())
-        if path.is_dir():
+        if path.is_dir() or part.is_dir():
             remove(path)
         os.replace(part, path)
     except BaseException:

@@ -37,14 +37,17 @@ def adopt(
     for key in store.missing(wanted):
         lacking[row_of(key)].append(key)
     lacking.pop(None, None)
-    digests = _listing(out) if lacking else {}
-    recipe, index = (_content(digests.get(name)) for name in ("recipe.json", "keys.txt"))
+    if not lacking:
+        return 0
+    cache = dvc_cache()
+    digests = _listing(cache, out)
+    recipe, index = (_content(cache, digests.get(name)) for name in ("recipe.json", "keys.txt"))
     if recipe is None or index is None or json.loads(recipe) != store.recipe:
         return 0
     keys, taken = index.decode().split(), 0
     for name, start, stop in files(keys):
         rows = [(key, n - start) for n in range(start, stop) for key in lacking.get(keys[n], ())]
-        if rows and (content := _content(digests.get(name))) is not None:
+        if rows and (content := _content(cache, digests.get(name))) is not None:
             chosen, places = zip(*rows, strict=True)
             store.add(list(chosen), np.load(io.BytesIO(content))[list(places)])
             taken += len(rows)
@@ -53,12 +56,12 @@ def adopt(
 
 def recorded_file(out: str) -> bytes | None:
     """The content of the recorded file `out`; none where DVC's cache has it no more."""
-    return _content(_digest(out))
+    return _content(dvc_cache(), _digest(out))
 
 
-def _listing(folder: str) -> dict[str, str]:
+def _listing(cache: Path, folder: str) -> dict[str, str]:
     """The MD5 of each file in a recorded folder, by its name."""
-    content = _content(_digest(folder))
+    content = _content(cache, _digest(folder))
     return {entry["relpath"]: entry["md5"] for entry in json.loads(content)} if content else {}
 
 
@@ -73,10 +76,12 @@ def _digest(out: str) -> str | None:
     return next((entry["md5"] for entry in outs if entry["path"] == out), None)
 
 
-def _content(md5: str | None) -> bytes | None:
+def _content(cache: Path, md5: str | None) -> bytes | None:
     """An object of DVC's cache, if it is there and whole."""
+    if md5 is None:
+        return None
     try:
-        content = (dvc_cache() / "files" / "md5" / (md5 or "")[:2] / (md5 or "")[2:]).read_bytes()
+        content = (cache / "files" / "md5" / md5[:2] / md5[2:]).read_bytes()
     except OSError:
         return None
     same = hashlib.md5(content, usedforsecurity=False).hexdigest() == md5.removesuffix(".dir")
