@@ -1,11 +1,17 @@
 """How a stage starts, refuses and leaves its files: whole or not at all."""
 
 import contextlib
+import errno
+import mmap
 import os
+import re
 import shutil
 import sys
 import uuid
 from pathlib import Path
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Refusal(Exception):
@@ -21,43 +27,68 @@ def naming(offenders: list[str], most: int = 20) -> str:
     return "\n".join(lines)
 
 
-def run(stage) -> None:
-    """Call `stage` with the command line's arguments, and end the process."""
-    stage(*sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if _is_stage and "tensorflow" in sys.modules:
-        os._exit(0)  # all is on disk, and TensorFlow takes a second to take itself apart
+_kept: mmap.mmap | None = None
 
 
-def ends(interrupted: str):
-    """An excepthook by which a refusal or Ctrl-C, wherever it comes, ends in one message and a
-    non-zero exit.
+def watched() -> None:
+    """From now on what `note_kept` is told is seen by a process that this one forks, and back."""
+    global _kept
+    _kept = mmap.mmap(-1, 256)
+
+
+def note_kept(what: str) -> None:
+    """Note what a run that ended now would go on from."""
+    if _kept is not None:
+        _kept[:] = what.encode()[:255].ljust(256, b"\0")
+
+
+def going_on() -> str:
+    """What was kept and what to do, in a line."""
+    what = _kept[:].rstrip(b"\0").decode(errors="ignore") if _kept is not None else ""
+    return f"Kept: {what or 'what was finished'}. The same command goes on from there."
+
+
+def ends(interrupted: str = ""):
+    """An excepthook by which a refusal, Ctrl-C, a full disk or too little memory, wherever it
+    comes, ends in one message and a non-zero exit.
 
     Args:
         interrupted: what is said after Ctrl-C.
     """
 
     def end(kind, error, trace) -> None:
-        if issubclass(kind, Refusal):
-            sys.stderr.write(f"thaw: {error}\n")
-        elif issubclass(kind, KeyboardInterrupt):
+        if issubclass(kind, KeyboardInterrupt):
             sys.stderr.write(f"\nthaw: {interrupted}\n")
             sys.stderr.flush()
             os._exit(130)  # TensorFlow's threads would hold an ordinary exit for seconds
+        elif (said := _said(error)) is not None:
+            sys.stderr.write(f"thaw: {said}\n")
         else:
             sys.__excepthook__(kind, error, trace)
 
     return end
 
 
-_spec = getattr(sys.modules["__main__"], "__spec__", None)
-_is_stage = _spec is not None and _spec.name.startswith("stages.")
-if _is_stage:
-    # from the first import on; nobody else's process is touched
-    sys.excepthook = ends(
-        "interrupted. What was finished is kept; the same command goes on from there."
-    )
+def _said(error: BaseException) -> str | None:
+    """The message for an error that is the user's or the machine's; none for one of ours."""
+    if isinstance(error, Refusal):
+        return str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return f"memory ran out. Lower batch_size or threads, or run fewer at once. {going_on()}"
+    if not isinstance(error, OSError):
+        return None
+    where = f" for {error.filename}" if error.filename else ""
+    # NumPy tells of a short write by its text alone
+    if error.errno in FULL or re.fullmatch(r"\d+ requested and \d+ written", str(error)):
+        return f"the disk has no room{where}. Free some, or set THAW_STORE to a roomier one. " + (
+            going_on()
+        )
+    if error.errno in CLOSED:
+        return (
+            f"{error.filename or 'a file'} cannot be written or read: {error.strerror}. Give this "
+            f"user the right to, or set THAW_STORE to a folder of yours. {going_on()}"
+        )
+    return None
 
 
 @contextlib.contextmanager

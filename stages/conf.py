@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from stages.command import Refusal, run, whole
+from stages.command import Refusal, whole
 from stages.params.composition import compose, conf_digest, differences, shown
 from stages.params.whole import SCHEME
 
@@ -43,7 +43,3 @@ def main() -> None:
             )
     with whole("data/conf.txt") as part:
         part.write_text(SAYS)
-
-
-if __name__ == "__main__":
-    run(main)

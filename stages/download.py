@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from stages.command import run, whole
+from stages.command import whole
 from stages.params.base import read
 from stages.params.dataset import reader, source
 
@@ -22,7 +22,3 @@ def main() -> None:
             table.writeheader()
             table.writerows(sorted(rows, key=lambda row: row["path"]))
     print(f"{len(rows)} images in {Path('data/raw')}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -26,7 +26,7 @@ def _stderr_held():
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(original, held.read())
             raise

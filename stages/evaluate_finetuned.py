@@ -1,7 +1,5 @@
 """Stage evaluate_finetuned@F: a fine-tuned model, on the test images."""
 
-from stages.command import run
-from stages.results.pixels import evaluate_pixels
+from stages.results.pixels import evaluate_pixels as main
 
-if __name__ == "__main__":
-    run(evaluate_pixels)
+__all__ = ["main"]

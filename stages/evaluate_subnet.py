@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.command import run
 from stages.images.arrays import Arrays
 from stages.networks import logistic
 from stages.networks.subnet import predict
@@ -27,7 +26,3 @@ def main(name: str) -> None:
         return predict(parameters, f"models/{name}/model.keras", selected)
 
     evaluate(name, probabilities)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,6 +1,5 @@
 """Stage features@B: the backbone's outputs for every image, whatever its split, each once."""
 
-from stages.command import run
 from stages.images.arrays import Arrays, write_arrays
 from stages.images.recorded import adopt
 from stages.networks.recipe import frozen_recipe
@@ -24,7 +23,3 @@ def main(name: str) -> None:
         frozen.fill(store, missing, images.__getitem__, "features")
     print(f"{len(missing):,} of {len(images):,} images are new")
     write_arrays(f"data/features/{name}", images.keys, store.__getitem__, recipe)
-
-
-if __name__ == "__main__":
-    run(main)

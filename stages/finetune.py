@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.command import Refusal, run, whole
+from stages.command import Refusal, whole
 from stages.engine import keras, repeatable
 from stages.images.arrays import Arrays
 from stages.images.augment import distinct_views, fitting, flipped, flips, layers, viewer
@@ -214,7 +214,3 @@ def _served(frozen: Frozen, end: keras.Model, parameters: Finetune) -> keras.Mod
         given.append(end(frozen.network(keras.ops.flip(pixels, axes) if axes else pixels)))
     mean = keras.layers.Average(dtype="float32")(given) if len(given) > 1 else given[0]
     return keras.Model(pixels, mean)
-
-
-if __name__ == "__main__":
-    run(main)

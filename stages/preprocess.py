@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from stages.command import Refusal, naming, run, whole
+from stages.command import Refusal, naming, note_kept, whole
 from stages.images.arrays import write_arrays
 from stages.images.decode import RESIZING, BadImage, decode, identity
 from stages.images.recorded import adopt, recorded_file
@@ -56,6 +56,7 @@ def main() -> None:
             if fresh:
                 store.add(list(fresh), np.stack(list(fresh.values())))
             new += len(fresh)
+            note_kept(f"{start + len(some):,} of {len(rows):,} images")
             progress.advance(len(some))
     print(f"{new:,} of {len(rows):,} images are new")
 
@@ -90,7 +91,3 @@ def _decode(row: dict, raw: Raw, image: Image, store: Store) -> np.ndarray | Non
         return None
     row["pixels"] = identity(pixels)
     return pixels
-
-
-if __name__ == "__main__":
-    run(main)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from stages.command import Refusal, naming, run, whole
+from stages.command import Refusal, naming, whole
 from stages.params.base import read
 from stages.params.dataset import source
 from stages.sources.folder import Parameters, files, find
@@ -96,7 +96,3 @@ def _recorded(name: str, parameters: Parameters) -> bytes | None:
         fetch = [sys.executable, "-m", "dvc", "fetch", "--quiet", f"scan@{name}"]
         subprocess.run(fetch, capture_output=True)
     return cached.read_bytes() if cached.exists() else None
-
-
-if __name__ == "__main__":
-    run(main)

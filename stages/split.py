@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from stages.command import Refusal, run, whole
+from stages.command import Refusal, whole
 from stages.images.splits import carve, unused
 from stages.params.base import load, nearest, read
 from stages.params.dataset import Split
@@ -52,7 +52,3 @@ def classes(labels: set[str], positive: str | None) -> list[str]:
         order.remove(positive)
         order.append(positive)
     return order
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,6 +1,6 @@
 """Stage train_network@N: a full network trained on pixels."""
 
-from stages.command import Refusal, run, whole
+from stages.command import Refusal, whole
 from stages.engine import keras, repeatable
 from stages.images.arrays import Arrays
 from stages.images.augment import fitting, flipped, layers
@@ -65,7 +65,3 @@ def main(name: str) -> None:
         record.image = load(Image, "dataset", "image").model_dump()
         save_model(model, folder / "model.keras")
         (folder / "record.json").write_text(record.json())
-
-
-if __name__ == "__main__":
-    run(main)

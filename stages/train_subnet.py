@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.command import run, whole
+from stages.command import whole
 from stages.images.arrays import Arrays
 from stages.params.backbone import Backbone
 from stages.params.base import load, read
@@ -98,7 +98,3 @@ def _logistic(
     count = model["coefficients"].size + model["intercept"].size
     settings = {**parameters.model_dump(), "seed": seed}
     return Record(kept=1, epochs=1, settings=settings, parameters=count, history=[metrics])
-
-
-if __name__ == "__main__":
-    run(main)

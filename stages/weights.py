@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.command import run, whole
+from stages.command import whole
 from stages.engine import repeatable
 from stages.networks.backbone import application, tensors
 from stages.networks.digest import digest
@@ -27,7 +27,3 @@ def main(name: str) -> None:
         np.savez(file, **held)
     count = sum(values.size for values in held.values())
     print(f"{backbone.application}: {count:,} parameters, digest {digest(held)}")
-
-
-if __name__ == "__main__":
-    run(main)

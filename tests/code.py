@@ -33,9 +33,9 @@ def imported(path: str, seen: set[str] | None = None) -> set[str]:
 
 
 def expected(stage: str) -> set[str]:
-    """The code that dvc.yaml should name for a stage: what its file imports, and what any of the
-    files that a parameter can choose imports besides itself."""
-    code = imported(f"stages/{stage}.py")
+    """The code that dvc.yaml should name for a stage: what starts stages, what its file
+    imports, and what any of the files that a parameter can choose imports besides itself."""
+    code = imported("stages/__main__.py") | imported(f"stages/{stage}.py")
     if stage in CHOSEN:
         for path in (ROOT / "stages" / CHOSEN[stage]).glob("*.py"):
             if "\nclass Parameters(" in path.read_text(encoding="utf-8"):

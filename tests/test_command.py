@@ -1,12 +1,6 @@
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from stages.command import Refusal, naming, run, whole
+from stages.command import Refusal, naming, whole
 
 
 def test_a_file_has_its_name_only_once_it_is_whole(tmp_path):
@@ -48,51 +42,6 @@ def test_what_a_killed_run_left_is_cleared(tmp_path, content):
         part.mkdir()
         (part / "whole").write_text("whole")
     assert content(tmp_path) == {"a/whole": b"whole"}
-
-
-def test_a_stage_gets_the_arguments_of_the_command_line(monkeypatch):
-    given = []
-    monkeypatch.setattr(sys, "argv", ["stage", "one", "two"])
-    run(lambda *arguments: given.extend(arguments))
-    assert given == ["one", "two"]
-
-
-@pytest.fixture
-def started(tmp_path):
-    """A function that starts a stage in an empty folder."""
-
-    def start(stage: str) -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, "-m", f"stages.{stage}"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-            stderr=subprocess.PIPE,
-            text=True,
-            # a shell's background jobs ignore Ctrl-C, and hand that down
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-
-    return start
-
-
-def test_a_refusal_is_one_message_and_exit_code_one(started):
-    stage = started("preprocess")
-    _, said = stage.communicate()
-    assert stage.returncode == 1
-    assert said.startswith("thaw: params.yaml cannot be read: ") and said.count("\n") == 1
-
-
-def test_ctrl_c_is_one_message_and_another_exit_code(started, tmp_path):
-    (tmp_path / "data" / "raw").mkdir(parents=True)
-    os.mkfifo(tmp_path / "data" / "raw" / "index.csv")  # the stage waits for someone to write it
-    image = "{size: 8, resampling: bicubic, colour: rgb}"
-    (tmp_path / "params.yaml").write_text(f"dataset: {{image: {image}, on_bad_image: stop}}")
-    stage = started("preprocess")
-    with open(tmp_path / "data" / "raw" / "index.csv", "w"):
-        stage.send_signal(signal.SIGINT)
-        _, said = stage.communicate()
-    assert stage.returncode == 130
-    assert said.strip().startswith("thaw: interrupted.") and said.strip().count("\n") == 0
 
 
 def test_the_first_twenty_offenders_are_named_and_the_rest_counted():

@@ -1,8 +1,10 @@
 """`python -m stages.networks.describe APPLICATION SIZE`: the layers it can be cut at, as JSON."""
 
 import json
+import os
+import sys
 
-from stages.command import run
+from stages.command import ends
 from stages.networks.backbone import application, cuts
 
 
@@ -12,4 +14,7 @@ def main(name: str, size: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    sys.excepthook = ends()
+    main(*sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(0)  # TensorFlow takes a second to take itself apart

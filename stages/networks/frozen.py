@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.command import Refusal
+from stages.command import Refusal, note_kept
 from stages.engine import keras, tf
 from stages.networks.backbone import halves, load_backbone, prepared
 from stages.networks.recipe import frozen_recipe
@@ -72,13 +72,15 @@ class Frozen:
             Refusal: an output is not finite.
         """
         missing = store.missing(keys)
-        done, rows = [], []
+        done, rows, stored = [], [], 0
         with Progress(what, len(missing)) as progress:
             for some, pixels in _ahead(self._batches(missing, image)):
                 rows.append(self.apply(pixels).numpy()[: len(some)])
                 done += some
                 if len(rows) == PASSES_A_SHARD:
                     self._keep(store, done, rows)
+                    stored += len(done)
+                    note_kept(f"{stored:,} of {len(missing):,} new outputs of the backbone")
                     done, rows = [], []
                 progress.advance(len(some))
             if rows:

@@ -7,13 +7,15 @@ import json
 import os
 import sys
 import time
+import zipfile
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from dvclive import Live
 
-from stages.command import Refusal, whole
+from stages.command import Refusal, note_kept, whole
 from stages.engine import keras, tf
 from stages.params.training import Training
 from stages.store import digest, root
@@ -21,8 +23,9 @@ from stages.training.adam import Adam, AdamW
 from stages.training.batches import Batches
 from stages.training.record import Record
 
-SECONDS_BETWEEN_CHECKPOINTS = 10
-"""A training shorter than this is quicker done again than kept."""
+LEAST_SECONDS, LARGEST_SHARE = 1, 0.05
+"""A checkpoint follows an epoch, but not within a second, nor where writing them would take more of
+the time than this share: then it is quicker to do an epoch again."""
 
 
 def compile_model(model: keras.Model, training: Training, steps: int) -> None:
@@ -199,7 +202,7 @@ class _Checkpoint:
     FOLLOWED = ("epoch", "best_epoch", "best", "history", "start")
 
     def __init__(self, model: keras.Model, recipe: dict):
-        self.model, self.saved = model, time.monotonic()
+        self.model, self.due = model, time.monotonic() + LEAST_SECONDS
         made_by = {name: version(name) for name in ("keras", "numpy")} | {"code": _code()}
         made_by["threads"] = os.environ.get("TF_NUM_INTRAOP_THREADS", os.cpu_count())
         self.folder = root() / "training" / digest({**recipe, **made_by, "tf": tf.__version__})
@@ -208,30 +211,37 @@ class _Checkpoint:
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def save(self, keeper: _Keeper) -> None:
-        if time.monotonic() - self.saved < SECONDS_BETWEEN_CHECKPOINTS:
+        if (started := time.monotonic()) < self.due:
             return
         followed = {name: getattr(keeper, name) for name in self.FOLLOWED}
         arrays = {f"variable {n}": np.asarray(v) for n, v in enumerate(self._variables())}
         arrays |= {f"best {n}": values for n, values in enumerate(keeper.best_weights)}
         with whole(self.folder / "state.npz", shared=True) as part, open(part, "wb") as file:
             np.savez(file, followed=json.dumps(followed), **arrays)
-        self.saved = time.monotonic()
+        took = time.monotonic() - started
+        self.due = started + took + max(LEAST_SECONDS, took / LARGEST_SHARE)
+        note_kept(f"{keeper.epoch} of {keeper.training.epochs} epochs")
 
     def restore(self, keeper: _Keeper) -> bool:
         """Bring model and keeper to the state that was saved; whether there was one."""
         path = self.folder / "state.npz"
         if not path.exists():
             return False
-        with np.load(path) as state:
-            for name, value in json.loads(str(state["followed"])).items():
-                setattr(keeper, name, value)
-            for number, variable in enumerate(self._variables()):
-                variable.assign(state[f"variable {number}"])
-            count = sum(name.startswith("best ") for name in state.files)
-            keeper.best_weights = [state[f"best {number}"] for number in range(count)]
+        try:
+            with np.load(path) as file:  # its parts have checksums
+                state = {name: file[name] for name in file.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+            print(f"{path} is damaged and is not used: the training starts anew", flush=True)
+            return False
+        for name, value in json.loads(str(state.pop("followed"))).items():
+            setattr(keeper, name, value)
+        for number, variable in enumerate(self._variables()):
+            variable.assign(state.pop(f"variable {number}"))
+        keeper.best_weights = list(state.values())  # in their order
         print(
             f"going on after epoch {keeper.epoch}, where the last run was interrupted", flush=True
         )
+        note_kept(f"{keeper.epoch} of {keeper.training.epochs} epochs")
         return True
 
     def remove(self) -> None:

@@ -59,7 +59,8 @@ def train(afresh, tmp_path, monkeypatch):
     the end of that epoch."""
 
     def run(name, seed=0, killed_at=None, validated=True, start=None, scale=1, **changed):
-        monkeypatch.setattr(module, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+        monkeypatch.setattr(module, "LEAST_SECONDS", 0)
+        monkeypatch.setattr(module, "LARGEST_SHARE", float("inf"))
         afresh(seed)
         parameters = Dense(**{**DENSE, **changed})
         model = build(parameters, SHAPE, 2)
@@ -118,6 +119,20 @@ def test_a_killed_training_goes_on_to_the_same_bytes(train, tmp_path, content, c
         train("killed", killed_at=2, **changed)
     train("resumed", **changed)
     assert "going on after epoch 2" in capfd.readouterr().out
+    assert content(tmp_path / "resumed") == content(tmp_path / "whole")
+
+
+def test_a_damaged_checkpoint_is_not_used(train, store, tmp_path, content, capfd):
+    train("whole", epochs=3)
+    with pytest.raises(Killed):
+        train("killed", killed_at=2, epochs=3)
+    (state,) = (store / "training").glob("*/state.npz")
+    held = bytearray(state.read_bytes())
+    held[len(held) // 2] ^= 1
+    state.write_bytes(held)
+    train("resumed", epochs=3)
+    said = capfd.readouterr().out
+    assert f"{state} is damaged and is not used" in said and "going on" not in said
     assert content(tmp_path / "resumed") == content(tmp_path / "whole")
 
 

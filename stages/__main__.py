@@ -1,0 +1,118 @@
+"""`python -m stages NAME [ARGUMENT...]` runs stage NAME in a process of its own and watches it.
+
+The watcher is small and waits for nothing: whatever TensorFlow is in the middle of, Ctrl-C ends
+within two seconds; a stage that the kernel killed for its memory is told of; and what became of it
+is a line of logs/runs.jsonl (its time and memory, which artifacts must not hold).
+"""
+
+import contextlib
+import datetime
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from stages.command import ends, going_on, watched
+
+GRACE = 1.0
+"""Seconds that a stage has to end by itself after Ctrl-C."""
+LOG = Path("logs/runs.jsonl")
+
+
+def main(name: str, *arguments: str) -> int:
+    """Run the stage and give the exit code: its own, or 128 and the number of the signal that
+    ended it."""
+    started = time.time()
+    alive, held = os.pipe()  # closed, and so at its end, once this process is gone
+    stage = os.fork()
+    if not stage:
+        os.close(held)
+        _become(name, arguments, alive)
+    os.close(alive)
+    told = []
+
+    def tell(number, _) -> None:
+        told.append(number)
+        os.kill(stage, signal.SIGTERM)
+        signal.setitimer(signal.ITIMER_REAL, GRACE)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, tell)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(stage, signal.SIGKILL))
+    _, status, used = os.wait4(stage, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    code = os.waitstatus_to_exitcode(status)
+    peak = used.ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
+    if told:
+        code = 128 + told[0]
+        sys.stderr.write(f"\nthaw: interrupted. {going_on()}\n")
+    elif code < 0:
+        sys.stderr.write(f"\nthaw: {_killed(-code, peak)} {going_on()}\n")
+        code = 128 - code
+    _log(
+        {
+            "stage": " ".join([name, *arguments]),
+            "started": datetime.datetime.fromtimestamp(started).astimezone().isoformat(),
+            "seconds": round(time.time() - started, 2),
+            "exit": code,
+            "peak_mb": peak,
+        }
+    )
+    return code
+
+
+def _become(name: str, arguments: tuple[str, ...], alive: int) -> None:
+    """Be the stage; never returns."""
+    threading.Thread(target=_outlive_nobody, args=(alive,), daemon=True).start()
+    # the watcher tells of Ctrl-C; a handler, unlike SIG_IGN, is not handed down to pip or apt
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGTERM, _interrupt)
+    code = 1
+    try:
+        importlib.import_module(f"stages.{name}").main(*arguments)
+        code = 0
+    except KeyboardInterrupt:
+        pass
+    except BaseException:
+        ends()(*sys.exc_info())
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)  # all is on disk, and TensorFlow takes a second to take itself apart
+
+
+def _interrupt(*_) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: None)  # once is enough
+    raise KeyboardInterrupt
+
+
+def _outlive_nobody(alive: int) -> None:
+    os.read(alive, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _killed(number: int, peak: int) -> str:
+    name = signal.Signals(number).name
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    return (
+        f"the stage was ended by {name} with {peak:,} MB of memory in use; this machine has "
+        f"{memory:,} MB. If memory ran out, lower batch_size or threads, or run fewer at once."
+    )
+
+
+def _log(line: dict) -> None:
+    with contextlib.suppress(OSError):  # a full disk has been told of by the stage
+        LOG.parent.mkdir(exist_ok=True)
+        with open(LOG, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    watched()
+    sys.exit(main(*sys.argv[1:]))
