@@ -10,13 +10,16 @@ READY  := $(VENV)/ready-$(EXTRA)
 OWN_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test setup lint lock clean
+.PHONY: repro test verify setup lint lock clean
 
 repro: setup
 	dvc repro
 
 test: setup
 	python -m pytest
+
+verify: setup
+	thaw verify
 
 lint: setup
 	ruff check . && ruff format --check .

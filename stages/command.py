@@ -11,6 +11,8 @@ import uuid
 from pathlib import Path
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
+SHORT = r"\d+ requested and \d+ written"
+"""All that NumPy says of a full disk."""
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -78,8 +80,7 @@ def _said(error: BaseException) -> str | None:
     if not isinstance(error, OSError):
         return None
     where = f" for {error.filename}" if error.filename else ""
-    # NumPy tells of a short write by its text alone
-    if error.errno in FULL or re.fullmatch(r"\d+ requested and \d+ written", str(error)):
+    if error.errno in FULL or re.fullmatch(SHORT, str(error.args[0])):
         return f"the disk has no room{where}. Free some, or set THAW_STORE to a roomier one. " + (
             going_on()
         )
@@ -113,8 +114,10 @@ def whole(path: str | Path, shared: bool = False):
         if path.is_dir() or part.is_dir():
             remove(path)
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         remove(part)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
 
 

@@ -18,10 +18,11 @@ import configparser
 import hashlib
 import json
 import os
-import uuid
 from pathlib import Path
 
 import numpy as np
+
+from stages.command import whole
 
 
 def dvc_cache() -> Path:
@@ -116,10 +117,5 @@ def read_row(
 
 
 def _write(path: Path, content) -> None:
-    """Write aside, flush to disk, rename: the file is whole or absent."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    with open(part, "wb") as file:
+    with whole(path, shared=True) as part, open(part, "wb") as file:
         content(file) if callable(content) else file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)

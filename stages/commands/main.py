@@ -1,4 +1,4 @@
-"""`thaw`: the commands that only read. See `thaw --help`."""
+"""`thaw`: the commands beside the pipeline. See `thaw --help`."""
 
 import argparse
 import os
@@ -17,7 +17,8 @@ def main() -> int:
 
 
 def command(arguments: list[str]) -> int:
-    """Run one command and give its exit code: 0, or 3 where files could not be read.
+    """Run one command and give its exit code: 0, 3 where files could not be read, 4 where artifacts
+    differ.
 
     Raises:
         Refusal: what was given cannot be used, or a file cannot be written.
@@ -25,14 +26,14 @@ def command(arguments: list[str]) -> int:
     given = _parser().parse_args(arguments)
     sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no UTF-8
     try:
-        unreadable = given.run(given)
+        code = given.run(given)
         sys.stdout.flush()
     except BrokenPipeError:  # as in `thaw predict ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         raise Refusal(f"{error.filename or 'the output'}: {error.strerror or error}.") from None
-    return UNREADABLE if unreadable else 0
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         "thaw",
         description="Commands that use trained networks. Training is DVC's: dvc repro.",
         epilog=f"Exit codes: 1 refused, 2 wrong arguments, {UNREADABLE} done but some files could "
-        f"not be read, 130 interrupted.",
+        f"not be read, 4 artifacts differ, 130 interrupted.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -70,6 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     package.add_argument("model", metavar="MODEL", help="a name in models/")
     package.add_argument("out", metavar="OUT.keras")
     package.set_defaults(run=_package)
+
+    verify = commands.add_parser("verify", help="run the pipeline anew and compare with dvc.lock")
+    verify.description = (
+        "Runs the last commit in a temporary clone with an empty cache, and says which artifacts "
+        "are not the bytes that dvc.lock records. Takes as long as the first run."
+    )
+    verify.add_argument("stages", nargs="*", metavar="STAGE", help="as for dvc repro; default: all")
+    verify.set_defaults(run=_verify)
     return parser
 
 
@@ -85,19 +94,25 @@ def _count(text: str) -> int:
 def _classify(given: argparse.Namespace) -> int:
     from stages.commands.classify import classify
 
-    return classify(given.images, given.backbone, given.top, given.json)
+    return UNREADABLE if classify(given.images, given.backbone, given.top, given.json) else 0
 
 
 def _predict(given: argparse.Namespace) -> int:
     from stages.commands.predict import predict
 
-    return predict(given.model, given.images, given.form, given.out)
+    return UNREADABLE if predict(given.model, given.images, given.form, given.out) else 0
 
 
 def _package(given: argparse.Namespace) -> int:
     from stages.commands.package import package
 
     return package(given.model, given.out)
+
+
+def _verify(given: argparse.Namespace) -> int:
+    from stages.commands.verify import verify
+
+    return verify(given.stages)
 
 
 if __name__ == "__main__":

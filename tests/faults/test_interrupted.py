@@ -1,6 +1,7 @@
-"""The pipeline killed, interrupted and starved at every stage; then the same bytes as if nothing had
-happened. THAW_FAULT_SEED chooses other moments."""
+"""The pipeline killed and interrupted in every stage, to the same bytes as if nothing had happened.
+THAW_FAULT_SEED chooses other moments."""
 
+import contextlib
 import json
 import os
 import random
@@ -81,10 +82,8 @@ class Repro:
     def end(self, number: int) -> float:
         """Send a signal to all its processes; the seconds until they are gone."""
         started = time.monotonic()
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it was quicker
             os.killpg(self.process.pid, number)
-        except ProcessLookupError:
-            pass  # it was quicker
         self.process.wait(60)
         took = time.monotonic() - started
         self._reader.join()
@@ -102,7 +101,9 @@ def made(project: Project) -> dict[str, str]:
     """The digest of every artifact that dvc.lock records, those outside DVC's cache too."""
     lock = yaml.safe_load((project.folder / "dvc.lock").read_text())
     return {
-        out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage.get("outs", ())
+        out["path"]: out["md5"]
+        for stage in lock["stages"].values()
+        for out in stage.get("outs", ())
     }
 
 
@@ -183,9 +184,9 @@ def test_a_killed_extraction_goes_on_from_its_last_images(fresh, undisturbed):
     store = Path(project.environment["THAW_STORE"])
     assert run.wait_for(lambda _: len(list(store.glob("frozen/*/*.keys"))) > 1)
     run.end(signal.SIGKILL)
-    new, total = re.findall(r"(\d+) of (\d+) images are new", project.dvc("repro", "features@vgg16"))[
-        -1
-    ]
+    new, total = re.findall(
+        r"(\d+) of (\d+) images are new", project.dvc("repro", "features@vgg16")
+    )[-1]
     assert int(new) <= int(total) - 2 * 32, "two shards of 8 passes of 4 images were on disk"
     out = "data/features/vgg16"
     assert made(project)[out] == artifacts[out]
@@ -218,7 +219,8 @@ def test_ctrl_c_is_one_line_and_two_seconds(fresh, undisturbed, stage):
     assert "Traceback" not in run.said
     (line,) = [line for line in run.said.splitlines() if line.startswith("thaw: ")]
     assert re.fullmatch(
-        r"thaw: interrupted\. Kept: [\d,]+ of [\d,]+ .+\. The same command goes on from there\.", line
+        r"thaw: interrupted\. Kept: [\d,]+ of [\d,]+ .+\. The same command goes on from there\.",
+        line,
     )
     assert took < 2
     assert not list((project.folder / "models").glob("*")) or stage == "finetune@finetuned"

@@ -1,0 +1,124 @@
+"""No room, no memory, no right to write: one line that says so, and the next run goes on."""
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.test_interrupted import COUNTS, WHOLE, made
+from tests.pipeline.conftest import Project, draw
+from tests.pipeline.test_pipeline import overrides
+
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0 or sys.platform != "linux",
+    reason="needs root on Linux, to mount a small file system",
+)
+
+
+@pytest.fixture
+def mount():
+    """A function that mounts an empty file system of some kilobytes, or changes its options."""
+    mounted = []
+
+    def mount(folder: Path, options: str) -> None:
+        if folder in mounted:
+            options = f"remount,{options}"
+        else:
+            folder.mkdir(exist_ok=True)
+            mounted.append(folder)
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        subprocess.run(command, check=True)
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "project").mkdir()
+    project = Project(tmp_path / "project", tmp_path / "store")
+    draw(project.folder / "photos", COUNTS)
+    project.dvc("exp", "run", *overrides(*WHOLE), "conf")
+    return project
+
+
+def message(said: str) -> str:
+    assert "Traceback" not in said, said
+    (line,) = [line for line in said.splitlines() if line.startswith("thaw: ")]
+    return line
+
+
+@needs_root
+def test_a_full_disk_is_told_of_and_the_next_run_goes_on(project, mount, tmp_path):
+    store = tmp_path / "store"
+    mount(store, "size=700k")  # 180 pictures of 3 KB fit, their features of 1 KB not quite
+    stage = "features@vgg16"
+    said = message(project.dvc("repro", stage, fails=True))
+    assert re.match(rf"thaw: the disk has no room for {store}.*Free some, or set THAW_STORE", said)
+    assert "The same command goes on from there." in said
+    assert not list(store.glob("**/*.part")) and not list(project.folder.glob("**/*.part"))
+    mount(store, "size=100m")
+    before = len(list(store.glob("frozen/*/*.keys")))
+    new, total = re.findall(r"(\d+) of (\d+) images are new", project.dvc("repro", stage))[-1]
+    assert before > 0 and int(new) <= int(total) - before * 32
+    undisturbed = Project(_folder(tmp_path / "other"), tmp_path / "another store")
+    draw(undisturbed.folder / "photos", COUNTS)
+    undisturbed.dvc("exp", "run", *overrides(*WHOLE), stage)
+    assert made(project) == made(undisturbed)
+
+
+@needs_root
+def test_a_full_disk_under_the_outputs_leaves_no_half_of_one(project, mount, tmp_path):
+    data = project.folder / "data"
+    kept = {path.name: path.read_bytes() for path in data.iterdir() if path.is_file()}
+    (project.folder / "data").rename(project.folder / "before")
+    mount(data, "size=120k")
+    for name, content in kept.items():
+        (data / name).write_bytes(content)
+    said = message(project.dvc("repro", "preprocess", fails=True))
+    assert said.startswith("thaw: the disk has no room")
+    assert not (data / "images").exists() and not list(data.glob("*.part"))
+
+
+@needs_root
+def test_a_store_that_cannot_be_written_is_told_of(project, mount, tmp_path):
+    store = tmp_path / "store"
+    mount(store, "size=100m")
+    project.dvc("repro", "preprocess")
+    mount(store, "ro")
+    said = message(project.dvc("repro", "features@vgg16", fails=True))
+    assert said.startswith(f"thaw: {store}/frozen cannot be written")
+    assert "set THAW_STORE to a folder of yours" in said
+    mount(store, "rw")
+    project.dvc("repro", "features@vgg16")
+
+
+def test_too_little_memory_is_told_of(project):
+    large = overrides(*WHOLE, "dataset.image.size=1024")
+    project.dvc("exp", "run", *large, "download")
+    limit = 600 * 2**20  # 180 pictures take 566 MB, before they are put together
+
+    done = subprocess.run(
+        [sys.executable, "-m", "stages", "preprocess"],
+        cwd=project.folder,
+        env=project.environment,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        capture_output=True,
+        text=True,
+    )
+    assert message(done.stderr).startswith("thaw: memory ran out. Lower batch_size or threads")
+    line = json.loads((project.folder / "logs/runs.jsonl").read_text().splitlines()[-1])
+    assert line["exit"] == done.returncode == 1
+    assert not (project.folder / "data/images").exists()
+    project.dvc("repro", "preprocess")
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
