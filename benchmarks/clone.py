@@ -1,4 +1,4 @@
-"""A clone of the last commit, in which benchmarks run `dvc` as a user does."""
+"""A clone of a commit, in which benchmarks run `dvc` as a user does."""
 
 import os
 import subprocess
@@ -16,14 +16,17 @@ class Clone:
         shared: with this repository's cache and store, so that nothing is computed twice; else
             with its own, empty ones.
         source: the repository that is cloned.
+        at: the commit; none: the last.
 
     Attributes:
         commit: its short name.
     """
 
-    def __init__(self, folder: Path, shared: bool, source: Path = ROOT):
+    def __init__(self, folder: Path, shared: bool, source: Path = ROOT, at: str | None = None):
         self.folder = folder
         subprocess.run(["git", "clone", "--quiet", str(source), str(folder)], check=True)
+        if at:
+            self._said("git", "checkout", "--quiet", at)
         for key in ("user.name", "user.email"):
             self._said("git", "config", key, "thaw@localhost")
         self.commit = self._said("git", "rev-parse", "--short", "HEAD").strip()

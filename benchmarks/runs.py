@@ -4,6 +4,7 @@
     python -m benchmarks.runs fashion_cnn --seeds 1     one preset, one training seed
     python -m benchmarks.runs fashion_cnn --only leaky_cnn
     python -m benchmarks.runs cats_dogs -S dataset.source.sha256=...
+    python -m benchmarks.runs fashion_resnet --at 1a2b3c4  of that code
     python -m benchmarks.runs --table                   write them into README.md and the presets
 
 Models are run one after the other in a clone of the last commit that shares this repository's
@@ -97,13 +98,14 @@ TABLE = [
 ]
 
 
-def run(name: str, seed: int, only: list[str], given: list[str]) -> None:
+def run(name: str, seed: int, only: list[str], given: list[str], at: str | None) -> None:
     """Run what is missing of NAME with a training seed, each model into the result file as soon as
     it is evaluated.
 
     Args:
         only: the models asked for; none: all.
         given: further overrides.
+        at: the commit that is run; none: the last.
     """
     result = RESULTS / f"{name}-seed{seed}.json"
     content = json.loads(result.read_text()) if result.exists() else {"models": {}}
@@ -112,7 +114,7 @@ def run(name: str, seed: int, only: list[str], given: list[str]) -> None:
         print(f"{result.name}: there already", flush=True)
         return
     with tempfile.TemporaryDirectory() as folder:
-        clone = Clone(Path(folder) / "thaw", shared=True)
+        clone = Clone(Path(folder) / "thaw", shared=True, at=at)
         overrides = [f"seed={seed}", *RUNS[name], *given]
         chosen = [part for override in overrides for part in ("-S", override)]
         clone.dvc("exp", "run", *chosen, "conf")
@@ -188,6 +190,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="RUN", help=", ".join(RUNS))
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
     parser.add_argument("--only", action="append", default=[], metavar="MODEL")
+    parser.add_argument("--at", metavar="COMMIT", help="run its code, to go on with a training")
     parser.add_argument("-S", action="append", default=[], dest="given", metavar="KEY=VALUE")
     parser.add_argument(
         "--table", action="store_true", help="write the figures into README.md and the presets"
@@ -205,7 +208,7 @@ def main() -> None:
         return
     for seed in range(chosen.seeds):
         for name in chosen.names or RUNS:
-            run(name, seed, chosen.only, chosen.given)
+            run(name, seed, chosen.only, chosen.given, chosen.at)
 
 
 if __name__ == "__main__":
