@@ -1,12 +1,20 @@
 # `make repro` does the main job, `make test` runs the tests; each sets up what it needs.
-# EXTRA=gpu installs TensorFlow's CUDA build instead of the CPU one, EXTRA=benchmarks also the engines
-# that it is measured against.
+# EXTRA=gpu installs TensorFlow's CUDA build instead of the CPU one; any other extras of pyproject.toml
+# are added to it: make setup EXTRA="s3 benchmarks".
 PYTHON ?= python3
-EXTRA  ?= cpu
 UV     := uv==0.13.9
 VENV   := .venv
 BIN    := $(VENV)/bin
-READY  := $(VENV)/ready-$(EXTRA)
+EMPTY  :=
+SPACE  := $(EMPTY) $(EMPTY)
+COMMA  := ,
+# as the environment has it, until another choice is made
+HAS    := $(patsubst $(VENV)/ready-%,%,$(wildcard $(VENV)/ready-*))
+EXTRA  ?= $(or $(subst -,$(SPACE),$(HAS)),cpu)
+BASE   := $(if $(filter gpu,$(EXTRA)),gpu,cpu)
+MORE   := $(subst $(SPACE),$(COMMA),$(strip $(filter-out cpu gpu,$(EXTRA))))
+READY  := $(VENV)/ready-$(subst $(SPACE),-,$(strip $(EXTRA)))
+COMPILE := --quiet --universal --generate-hashes --python-version 3.11 --no-header
 OWN_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -27,7 +35,7 @@ lint: setup
 setup: $(READY) identity
 
 # compiled here, since not every machine lets Python do so, and TensorFlow uncompiled starts in 10 s
-$(READY): requirements-$(EXTRA).lock
+$(READY): requirements-$(BASE).lock $(if $(MORE),requirements-all.lock)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Thaw needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$($(PYTHON) -V 2>&1): make PYTHON=python3.11 ..." >&2; exit 1; }
 	PATH="$(OWN_PATH)" $(PYTHON) -m venv --clear $(VENV)
@@ -35,6 +43,11 @@ $(READY): requirements-$(EXTRA).lock
 	@index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$(python -m pip config get global.index-url 2>/dev/null)}}; \
 	  $${index:+env UV_DEFAULT_INDEX="$$index"} uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode $<
 	uv pip install --quiet --offline --no-deps --python $(BIN)/python --editable .
+ifneq ($(MORE),)
+	@index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$(python -m pip config get global.index-url 2>/dev/null)}}; \
+	  $${index:+env UV_DEFAULT_INDEX="$$index"} uv pip install --quiet --python $(BIN)/python --compile-bytecode \
+	  --constraint requirements-all.lock --editable '.[$(MORE)]'
+endif
 	@touch $@
 
 # `dvc exp run` commits what it did and needs a name to do so; a user's own name is left alone.
@@ -43,10 +56,13 @@ identity:
 	@git config user.name >/dev/null || git config --local user.name thaw
 	@git config user.email >/dev/null || git config --local user.email thaw@localhost
 
+# One lock has everything, and its hashes hold for whatever extras are installed; the other two are
+# what most users install, in the same versions.
 lock:
-	for extra in cpu gpu benchmarks; do \
-	  uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
-	    --extra $$extra --extra dev --output-file requirements-$$extra.lock pyproject.toml || exit 1; \
+	uv pip compile $(COMPILE) --extra cpu --extra all --output-file requirements-all.lock pyproject.toml
+	for base in cpu gpu; do \
+	  uv pip compile $(COMPILE) --extra $$base --extra dev --constraint requirements-all.lock \
+	    --output-file requirements-$$base.lock pyproject.toml || exit 1; \
 	done
 
 clean:

@@ -61,7 +61,7 @@ def speed(clone: Clone, common: list[str]) -> None:
     print(f"largest difference in the histories: {apart:.1e}")
     for name, rows in histories.items():
         print(f"  {name}: " + ", ".join(f"{row['val_loss']:.6f}" for row in rows))
-    again = [*common, *STILL, f"{KEY}.views=1", f"{KEY}.learning_rate=3.0e-5"]
+    again = [*common, *STILL, f"{KEY}.views=1", f"{KEY}.learning_rate=5.0e-5"]
     run = _run(clone, STAGE, again)
     print(f"with another learning rate: {run.first[STAGE]:.1f} s to the first epoch")
 
