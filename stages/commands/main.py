@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--csv", dest="form", action="store_const", const="csv", help="a table")
     form.add_argument("--json", dest="form", action="store_const", const="json", help="a line each")
     predict.add_argument("--out", metavar="FILE", help="write there; default: to the terminal")
+    _allowing(predict)
     predict.set_defaults(run=_predict)
 
     package = commands.add_parser("package", help="a trained model as one file of its own")
@@ -69,8 +70,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     package.add_argument("model", metavar="MODEL", help="a name in models/")
     package.add_argument("out", metavar="OUT.keras")
+    _allowing(package)
     package.set_defaults(run=_package)
     return parser
+
+
+def _allowing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="MODULE:CLASS",
+        help="a class that the model may have besides Keras's own; keras.layers:Lambda runs code "
+        "that the file brings",
+    )
 
 
 def _count(text: str) -> int:
@@ -91,13 +104,13 @@ def _classify(given: argparse.Namespace) -> int:
 def _predict(given: argparse.Namespace) -> int:
     from stages.commands.predict import predict
 
-    return predict(given.model, given.images, given.form, given.out)
+    return predict(given.model, given.images, given.form, given.out, tuple(given.allow))
 
 
 def _package(given: argparse.Namespace) -> int:
     from stages.commands.package import package
 
-    return package(given.model, given.out)
+    return package(given.model, given.out, tuple(given.allow))
 
 
 if __name__ == "__main__":

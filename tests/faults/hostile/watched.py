@@ -149,6 +149,7 @@ def main(room: str, fork: str) -> None:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints is no answer
     module = importlib.import_module(f"tests.faults.hostile.{room}")
+    getattr(module, "warm", lambda: None)()
     watch = Watch()
     watch.allowed = set(getattr(module, "ALLOWED", ()))
     print("ready", file=out, flush=True)
