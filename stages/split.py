@@ -6,7 +6,9 @@ from stages.command import Refusal, run, whole
 from stages.images.splits import carve, unused
 from stages.params.base import load, nearest, one
 from stages.params.dataset import Dataset, Split
+from stages.tables import table
 
+INDEX = ["path", "sha256", "pixels", "label", "group", "confidence", "probability", "split"]
 COLUMNS = ["pixels", "label", "class", "group", "confidence", "split"]
 
 
@@ -15,7 +17,7 @@ def main() -> None:
     identity, and one with split `skipped` for each that could not. Training images beyond the
     limit have split `unused`."""
     split = load(Split, "dataset", "split")
-    index = pd.read_csv("data/index.csv", dtype=str, keep_default_na=False)
+    index = table("data/index.csv", [*INDEX, "problem"], dtype=str)
     readable = index[index["problem"] == ""].copy()
     made = carve(readable, split)
     limit = one(Dataset, "dataset", "limit")

@@ -13,7 +13,7 @@ MOST_PIXELS = 250_000_000
 """Of one picture; more is taken for a decompression bomb."""
 
 LARGE_PIXELS = 50_000_000
-"""Of one picture; of those with more, one at a time is decoded, or threads would fill the memory."""
+"""Of one picture; of those with more, one is decoded at a time, or threads would fill memory."""
 MOST_SCANS = 100
 """Of a JPEG; a small file can ask for any number of passes over a large picture."""
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "AVIF")

@@ -213,11 +213,14 @@ def _class(path, held: dict, given: dict[str, type]) -> list[tuple[str, type]]:
         return [(registered or name, given[full])]
     elif registered not in (None, name):
         full = f"{registered} ({full})"
-    elif module is None and name in VALUES:
-        return []
-    elif full in ADMITTED or module in PARTS:
-        return []
-    elif module == "keras.layers" and name not in REFUSED_LAYERS:
+    elif (
+        module is None
+        and name in VALUES
+        or full in ADMITTED
+        or module in PARTS
+        or module == "keras.layers"
+        and name not in REFUSED_LAYERS
+    ):
         return []
     raise Refusal(
         f"{path} is refused: it asks for {_plain(full)}, which could run code or read other files. "

@@ -1,6 +1,6 @@
 """The process in which inputs are tried: `python -m tests.faults.hostile.watched ROOM FORK`.
 
-It reads a trial a line from stdin, {"argument": ..., "megabytes": ...}, and answers each with a line
+It reads a trial a line from stdin, {"argument": ..., "megabytes": ...}, and answers each with one
 on stdout. With FORK 1 every trial has a process of its own; TensorFlow does not survive a fork, so
 with FORK 0 they follow one another in this one.
 """
