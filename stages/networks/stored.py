@@ -213,14 +213,10 @@ def _class(path, held: dict, given: dict[str, type]) -> list[tuple[str, type]]:
         return [(registered or name, given[full])]
     elif registered not in (None, name):
         full = f"{registered} ({full})"
-    elif (
-        module is None
-        and name in VALUES
-        or full in ADMITTED
-        or module in PARTS
-        or module == "keras.layers"
-        and name not in REFUSED_LAYERS
-    ):
+    elif module == "keras.layers":
+        if name not in REFUSED_LAYERS:
+            return []
+    elif full in ADMITTED or module in PARTS or (module is None and name in VALUES):
         return []
     raise Refusal(
         f"{path} is refused: it asks for {_plain(full)}, which could run code or read other files. "

@@ -97,12 +97,16 @@ def layer(change) -> bytes:
 CLASSES = [
     ("keras.layers", "Lambda"), ("keras.layers", "TFSMLayer"), ("keras.layers", "StringLookup"),
     ("keras.layers", "TextVectorization"), ("keras.layers", "TorchModuleWrapper"),
-    ("keras.layers", "JaxLayer"), ("keras.layers", "FlaxLayer"), ("keras.src.layers.core.lambda_layer", "Lambda"),
-    ("keras.utils", "get_file"), ("keras.saving", "load_model"), ("keras.config", "enable_unsafe_deserialization"),
-    ("keras.models", "load_model"), ("keras.utils", "plot_model"), ("builtins", "eval"), ("os", "system"),
+    ("keras.layers", "JaxLayer"), ("keras.layers", "FlaxLayer"),
+    ("keras.src.layers.core.lambda_layer", "Lambda"),
+    ("keras.utils", "get_file"), ("keras.saving", "load_model"),
+    ("keras.config", "enable_unsafe_deserialization"),
+    ("keras.models", "load_model"), ("keras.utils", "plot_model"),
+    ("builtins", "eval"), ("os", "system"),
     ("subprocess", "Popen"), ("evil", "Evil"), ("keras.evil", "Evil"), ("keras_hub.evil", "Evil"),
     ("keras.callbacks", "CSVLogger"), ("keras.datasets.mnist", "load_data"), ("keras", "Model"),
-    (None, "__lambda__"), (None, "__typespec__"), (None, "Lambda"), (None, "function"), ("builtins", "function"),
+    (None, "__lambda__"), (None, "__typespec__"), (None, "Lambda"),
+    (None, "function"), ("builtins", "function"),
     (["keras.layers"], "Dense"), ("keras.layers", {"a": 1}), ("keras.layers", None), (0, 0),
 ]  # fmt: skip
 
