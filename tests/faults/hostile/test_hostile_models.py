@@ -49,17 +49,18 @@ import sys
 from stages.command import Refusal
 from stages.networks.stored import stored
 try:
-    print(type(stored(sys.argv[1], tuple(sys.argv[2:])).layers[1]).__name__)
+    kind = type(stored(sys.argv[1], tuple(sys.argv[2:])).layers[1])
+    print(f"{kind.__module__}.{kind.__name__}")
 except Refusal as refused:
     print(refused)
 """
 
 
 def test_a_class_of_ones_own_is_loaded_only_if_it_is_named(tmp_path):
-    (tmp_path / "mine.py").write_text("import keras\nclass Mine(keras.layers.Dense): pass\n")
+    (tmp_path / "mine.py").write_text("import keras\nclass Dense(keras.layers.Dense): pass\n")
 
     def mine(held) -> None:
-        held.update(module="mine", class_name="Mine", registered_name="Custom>Mine")
+        held.update(module="mine", class_name="Dense", registered_name="Custom>Dense")
 
     file = models.write(tmp_path, models.layer(mine))
 
@@ -69,11 +70,11 @@ def test_a_class_of_ones_own_is_loaded_only_if_it_is_named(tmp_path):
         done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True)
         return done.stdout.strip() or done.stderr
 
-    assert "asks for Custom>Mine (mine.Mine), which could run code" in said()
-    assert said().endswith("--allow mine:Mine")
-    assert said("mine:Mine") == "Mine"
+    assert "asks for Custom>Dense (mine.Dense), which could run code" in said()
+    assert said().endswith("--allow mine:Dense")
+    assert said("mine:Dense") == "mine.Dense"
     assert said("mine:Other").startswith("--allow mine:Other: expected MODULE:CLASS")
-    assert said("nowhere:Mine").startswith("--allow nowhere:Mine: expected MODULE:CLASS")
+    assert said("nowhere:Dense").startswith("--allow nowhere:Dense: expected MODULE:CLASS")
 
 
 def test_every_layer_of_keras_that_reads_code_or_files_is_refused():
