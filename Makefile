@@ -18,7 +18,7 @@ COMPILE := --quiet --universal --generate-hashes --python-version 3.11 --no-head
 OWN_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test verify setup lint lock clean
+.PHONY: repro test verify setup lint audit lock clean
 
 repro: setup
 	dvc repro
@@ -31,6 +31,14 @@ verify: setup
 
 lint: setup
 	ruff check . && ruff format --check .
+
+# Asks a service on the network about every pinned package, and fails where it has no answer.
+audit: setup
+	@for lock in requirements-*.lock; do echo "$$lock:"; \
+	  uv tool run pip-audit==2.9.0 --requirement $$lock --strict --no-deps --disable-pip \
+	    --progress-spinner off --timeout 20 || \
+	    { echo "$$lock: has known vulnerabilities, or could not be audited (see above)" >&2; exit 1; }; \
+	done
 
 setup: $(READY) identity
 

@@ -4,11 +4,10 @@
 as it stands, and would quietly train on what conf/ said before (treeverse/dvc#10750).
 """
 
-from pathlib import Path
 
-import yaml
 
 from stages.command import Refusal, whole
+from stages.params.base import read
 from stages.params.composition import compose, conf_digest, differences, shown
 from stages.params.whole import SCHEME
 
@@ -24,7 +23,9 @@ def main() -> None:
         Refusal: params.yaml was composed from another conf/, and a value differs; names the keys
             and what to run. Overrides by `-S` on top of this conf/ are the user's own.
     """
-    kept = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    kept = read()
+    if not isinstance(kept, dict):
+        raise Refusal("params.yaml holds no parameters. `dvc exp run` composes it anew.")
     if kept.get("scheme") != f"{SCHEME}-{conf_digest()}":
         composed = compose()
         composed["scheme"] = kept.get("scheme")

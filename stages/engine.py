@@ -7,10 +7,10 @@ import sys
 import tempfile
 
 from stages.command import Refusal
-from stages.params.base import read
+from stages.params.base import Common, one
 
 with contextlib.suppress(Refusal):  # of a params.yaml that is elsewhere or older; `conf` checks it
-    if threads := read("threads"):
+    if threads := one(Common, "threads"):
         os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"

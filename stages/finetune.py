@@ -13,10 +13,11 @@ from stages.images.arrays import Arrays
 from stages.images.augment import distinct_views, fitting, flipped, flips, layers, viewer
 from stages.networks.frozen import Frozen
 from stages.networks.output import probabilities
+from stages.networks.stored import stored
 from stages.networks.subnet import build
 from stages.params.backbone import Backbone
-from stages.params.base import check, load, read
-from stages.params.dataset import Image
+from stages.params.base import Common, check, load, one
+from stages.params.dataset import Dataset, Image
 from stages.params.finetune import Finetune
 from stages.params.subnet import Dense
 from stages.params.training import Augmentation
@@ -38,15 +39,15 @@ def main(name: str) -> None:
     """Write models/NAME: the model (uint8 pixels in, the output layer out), record.json and
     DVCLive's learning curves."""
     parameters = load(Finetune, "finetunes", name)
-    augmentation = fitting(parameters.augmentation, read("dataset", "symmetries"))
+    augmentation = fitting(parameters.augmentation, one(Dataset, "dataset", "symmetries"))
     parameters = parameters.model_copy(update={"augmentation": augmentation})
     backbone = load(Backbone, "backbones", parameters.features)
-    seed = read("seed")
+    seed = one(Common, "seed")
     rows, images = Rows(), Arrays("data/images")
     repeatable(seed)
     weights = f"data/weights/{parameters.features}.npz"
     frozen = Frozen(backbone, weights, images.shape, parameters.thaw_from)
-    subnet = keras.saving.load_model(f"models/{parameters.subnet}/model.keras", compile=False)
+    subnet = stored(f"models/{parameters.subnet}/model.keras")
     for layer in frozen.thawed.layers:
         # as when the features were made; trained statistics would drift from the frozen part's
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)

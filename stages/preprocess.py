@@ -14,8 +14,8 @@ from stages.command import Refusal, naming, note_kept, whole
 from stages.images.arrays import write_arrays
 from stages.images.decode import RESIZING, BadImage, decode, identity
 from stages.images.recorded import adopt, recorded_file
-from stages.params.base import load, read
-from stages.params.dataset import Image
+from stages.params.base import load, one
+from stages.params.dataset import Dataset, Image
 from stages.progress import Progress
 from stages.sources.packed import Raw, given
 from stages.store import Store
@@ -31,7 +31,7 @@ def main() -> None:
     """Write data/images, the distinct pictures under the identity of their pixels, and
     data/index.csv, a row for each file with why it was left out if it was."""
     image = load(Image, "dataset", "image")
-    skip = read("dataset", "on_bad_image") == "skip"
+    skip = one(Dataset, "dataset", "on_bad_image") == "skip"
     with open(RAW / "index.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     recipe = {**image.model_dump(), "pillow": PIL.__version__, "resizing": RESIZING}

@@ -4,9 +4,11 @@ import pandas as pd
 
 from stages.command import Refusal, whole
 from stages.images.splits import carve, unused
-from stages.params.base import load, nearest, read
-from stages.params.dataset import Split
+from stages.params.base import load, nearest, one
+from stages.params.dataset import Dataset, Split
+from stages.tables import table
 
+INDEX = ["path", "sha256", "pixels", "label", "group", "confidence", "probability", "split"]
 COLUMNS = ["pixels", "label", "class", "group", "confidence", "split"]
 
 
@@ -15,16 +17,16 @@ def main() -> None:
     identity, and one with split `skipped` for each that could not. Training images beyond the
     limit have split `unused`."""
     split = load(Split, "dataset", "split")
-    index = pd.read_csv("data/index.csv", dtype=str, keep_default_na=False)
+    index = table("data/index.csv", [*INDEX, "problem"], dtype=str)
     readable = index[index["problem"] == ""].copy()
     made = carve(readable, split)
-    limit = read("dataset", "limit")
+    limit = one(Dataset, "dataset", "limit")
     if limit is not None:
         made = made.mask(unused(readable, made, limit, split), "unused")
     readable["split"] = made
     skipped = index[index["problem"] != ""].assign(split="skipped")
     rows = pd.concat([readable, skipped])
-    order = classes(set(readable["label"]), read("dataset", "positive"))
+    order = classes(set(readable["label"]), one(Dataset, "dataset", "positive"))
     numbers = {label: number for number, label in enumerate(order)}
     rows["class"] = rows["label"].map(numbers).astype("Int64")  # none where all were skipped
     rows = rows.sort_values(["pixels", "label", "sha256"])

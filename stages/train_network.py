@@ -4,8 +4,8 @@ from stages.command import Refusal, whole
 from stages.engine import keras, repeatable
 from stages.images.arrays import Arrays
 from stages.images.augment import fitting, flipped, layers
-from stages.params.base import load, read
-from stages.params.dataset import Image
+from stages.params.base import Common, load, one, read
+from stages.params.dataset import Dataset, Image
 from stages.params.network import family, network
 from stages.training.batches import batches
 from stages.training.fit import fit
@@ -18,9 +18,9 @@ def main(name: str) -> None:
     """Write models/NAME: the model (uint8 pixels in, the output layer out), record.json and
     DVCLive's learning curves."""
     parameters = network(read("networks", name), name)
-    augmentation = fitting(parameters.augmentation, read("dataset", "symmetries"))
+    augmentation = fitting(parameters.augmentation, one(Dataset, "dataset", "symmetries"))
     parameters = parameters.model_copy(update={"augmentation": augmentation})
-    seed = read("seed")
+    seed = one(Common, "seed")
     rows, images = Rows(), Arrays("data/images")
     repeatable(seed)
     shape = images.shape

@@ -8,7 +8,7 @@ import numpy as np
 from stages.command import whole
 from stages.images.arrays import Arrays
 from stages.params.backbone import Backbone
-from stages.params.base import load, read
+from stages.params.base import Common, load, one, read
 from stages.params.dataset import Image
 from stages.params.subnet import Dense, Logistic, subnet
 from stages.training.record import Record
@@ -22,7 +22,7 @@ def main(name: str) -> None:
     with whole(f"models/{name}") as folder:
         folder.mkdir()
         train = _logistic if isinstance(parameters, Logistic) else _dense
-        record = train(parameters, rows, features, read("seed"), folder)
+        record = train(parameters, rows, features, one(Common, "seed"), folder)
         record.classes = rows.classes
         record.image = load(Image, "dataset", "image").model_dump()
         backbone = load(Backbone, "backbones", parameters.features)
@@ -83,7 +83,7 @@ def _logistic(
 
     train, inputs = some("train")
     weight = weights(train, parameters.class_weight, parameters.confidence_weight)
-    with threadpool_limits(read("threads")):
+    with threadpool_limits(one(Common, "threads")):
         model = logistic.fit(
             inputs, train["class"].to_numpy(), weight, parameters.C, parameters.max_iter
         )

@@ -4,16 +4,19 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.command import Refusal
 from stages.commands.trained import Trained
 from stages.engine import keras
 from stages.networks import logistic
 from stages.networks.frozen import Frozen
+from stages.networks.stored import stored
 
 
-def assembled(trained: Trained) -> keras.Model:
+def assembled(trained: Trained, allowed: tuple[str, ...] = ()) -> keras.Model:
     """From uint8 pixels (batch, size, size, channels) to class probabilities (batch, classes),
     float32.
+
+    Args:
+        allowed: as stages.networks.stored.
 
     Raises:
         Refusal: the model's file is none that this version reads.
@@ -22,28 +25,17 @@ def assembled(trained: Trained) -> keras.Model:
     shape = (size, size, 3 if trained.image.colour == "rgb" else 1)
     pixels = keras.Input(shape, dtype="uint8", name="pixels")
     if trained.backbone is None:
-        return keras.Model(pixels, certain(stored(trained.path / "model.keras")(pixels)))
+        return keras.Model(pixels, certain(_stored(trained.path / "model.keras", allowed)(pixels)))
     frozen = Frozen(trained.backbone, trained.weights, shape, thaw_from=None)
     features = keras.ops.cast(frozen.network(pixels), frozen.dtype)  # as they are stored
     features = keras.ops.cast(features, "float32")
     if (trained.path / "model.npz").exists():
         return keras.Model(pixels, _logistic(features, trained.path / "model.npz"))
-    return keras.Model(pixels, certain(stored(trained.path / "model.keras")(features)))
+    return keras.Model(pixels, certain(_stored(trained.path / "model.keras", allowed)(features)))
 
 
-def stored(path: Path) -> keras.Model:
-    """A model from its file.
-
-    Raises:
-        Refusal: it cannot be read.
-    """
-    try:
-        held = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises nearly everything on files that are not its own
-        raise Refusal(
-            f"{path} cannot be read: {str(error).strip().splitlines()[0]} If it was trained by "
-            f"another version, `dvc repro` trains it anew."
-        ) from None
+def _stored(path: Path, allowed: tuple[str, ...]) -> keras.Model:
+    held = stored(path, allowed)
     return keras.Model(held.inputs[0], held.outputs[0], name="trained")  # a number might be taken
 
 

@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--csv", dest="form", action="store_const", const="csv", help="a table")
     form.add_argument("--json", dest="form", action="store_const", const="json", help="a line each")
     predict.add_argument("--out", metavar="FILE", help="write there; default: to the terminal")
+    _allowing(predict)
     predict.set_defaults(run=_predict)
 
     package = commands.add_parser("package", help="a trained model as one file of its own")
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     package.add_argument("model", metavar="MODEL", help="a name in models/")
     package.add_argument("out", metavar="OUT.keras")
+    _allowing(package)
     package.set_defaults(run=_package)
 
     verify = commands.add_parser("verify", help="run the pipeline anew and compare with dvc.lock")
@@ -80,6 +82,17 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("stages", nargs="*", metavar="STAGE", help="as for dvc repro; default: all")
     verify.set_defaults(run=_verify)
     return parser
+
+
+def _allowing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="MODULE:CLASS",
+        help="a class that the model may have besides Keras's own; keras.layers:Lambda runs code "
+        "that the file brings",
+    )
 
 
 def _count(text: str) -> int:
@@ -100,13 +113,15 @@ def _classify(given: argparse.Namespace) -> int:
 def _predict(given: argparse.Namespace) -> int:
     from stages.commands.predict import predict
 
-    return UNREADABLE if predict(given.model, given.images, given.form, given.out) else 0
+    allowed = tuple(given.allow)
+    found = predict(given.model, given.images, given.form, given.out, allowed)
+    return UNREADABLE if found else 0
 
 
 def _package(given: argparse.Namespace) -> int:
     from stages.commands.package import package
 
-    return package(given.model, given.out)
+    return package(given.model, given.out, tuple(given.allow))
 
 
 def _verify(given: argparse.Namespace) -> int:

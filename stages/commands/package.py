@@ -12,12 +12,15 @@ INTERPOLATION = {"lanczos": "lanczos3"}
 """What Keras calls Pillow's filters, where it calls them otherwise."""
 
 
-def package(given: str, out: str) -> int:
+def package(given: str, out: str, allowed: tuple[str, ...] = ()) -> int:
     """Write a model of models/ as the file `out`.
 
     `keras.saving.load_model(out)` reads it where this code is not: from uint8 RGB pictures (batch,
     height, width, 3) of any size to class probabilities (batch, classes), float32. Its member
     thaw.json has the names of the classes.
+
+    Args:
+        allowed: classes that the model may have besides Keras's own, see stages.networks.stored.
 
     Raises:
         Refusal: there is no such model, or `out` is no name for it.
@@ -32,7 +35,7 @@ def package(given: str, out: str) -> int:
     from stages.engine import keras
     from stages.training.saving import EPOCH, save_model
 
-    model = assembled(trained)
+    model = assembled(trained, allowed)
     image = trained.image
     pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
     whole_model = keras.Model(pictures, model(resized(pictures, **image.model_dump())), name="thaw")

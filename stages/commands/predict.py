@@ -21,7 +21,9 @@ FORMS = {".csv": "csv", ".json": "json", ".jsonl": "json"}
 Answer = tuple[Picture, np.ndarray | None]
 
 
-def predict(model: str, given: list[str], form: str | None, out: str | None) -> int:
+def predict(
+    model: str, given: list[str], form: str | None, out: str | None, allowed: tuple[str, ...] = ()
+) -> int:
     """Write file, class and probability of every picture; give how many could not be read.
 
     Args:
@@ -29,6 +31,7 @@ def predict(model: str, given: list[str], form: str | None, out: str | None) -> 
         given: pictures, and folders of them.
         form: csv, json (one object a line), or none: by the name of `out`, else a table.
         out: a file; none: the standard output.
+        allowed: classes that the model may have besides Keras's own, see stages.networks.stored.
 
     Raises:
         Refusal: there is no such model or path, or a folder without pictures.
@@ -39,7 +42,7 @@ def predict(model: str, given: list[str], form: str | None, out: str | None) -> 
         raise Refusal(f"--out {out}: expected a file, and it is a folder.")
     form = form or FORMS.get(Path(out or "").suffix.lower(), "table")
     head, lines = {"csv": _csv, "json": _json, "table": _table}[form](trained.classes, files)
-    network, bad = trained.load(), 0
+    network, bad = trained.load(allowed), 0
     with writing(out) as write:
         write(head)
         for some in answers(network, files, trained.image, trained.batch_size):

@@ -5,16 +5,20 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from stages.command import Refusal
 from stages.networks.digest import digest_of
 from stages.params.backbone import Backbone
-from stages.params.base import check, nearest
+from stages.params.base import Section, check, nearest
 from stages.params.dataset import Image
 
 MODELS = Path("models")
+MOST_CARD = 10_000_000
+"""Bytes."""
 BATCH_SIZE = 32
 """Of models that read pixels, as where they are evaluated."""
 
@@ -50,13 +54,27 @@ class Trained:
     def batch_size(self) -> int:
         return self.backbone.batch_size if self.backbone else BATCH_SIZE
 
-    def load(self) -> Callable[[np.ndarray], np.ndarray]:
-        """From uint8 pixels (n, size, size, channels) to class probabilities (n, classes)."""
-        from stages.commands.assemble import assembled, stored
+    def load(self, allowed: tuple[str, ...] = ()) -> Callable[[np.ndarray], np.ndarray]:
+        """From uint8 pixels (n, size, size, channels) to class probabilities (n, classes).
 
+        Args:
+            allowed: as stages.networks.stored.
+
+        Raises:
+            Refusal: it cannot be read, or does not give a probability for each class.
+        """
+        from stages.commands.assemble import assembled
+        from stages.networks.stored import stored
+
+        model = stored(self.path, allowed) if self.packaged else assembled(self, allowed)
+        count = model.output_shape[-1] if len(model.outputs) == 1 else None
+        if count != len(self.classes) or len(model.inputs) != 1:
+            raise Refusal(
+                f"{self.path} is no classifier of {len(self.classes)} classes: expected one input, "
+                f"and one output with as many values."
+            )
         if not self.packaged:
-            return assembled(self).predict_on_batch
-        model = stored(self.path)
+            return model.predict_on_batch
         # it resizes and turns grey itself, which leaves pixels that are so already as they are
         return lambda pixels: model.predict_on_batch(
             pixels if pixels.shape[-1] == 3 else np.repeat(pixels, 3, axis=-1)
@@ -89,7 +107,8 @@ def find(given: str) -> Trained:
 
 
 def _recorded(folder: Path) -> Trained:
-    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    place = folder / "record.json"
+    record = _object(place, lambda: place.read_bytes())
     if not record.get("classes") or not record.get("image"):
         raise Refusal(
             f"{folder}/record.json does not say which classes and images the model is for: it was "
@@ -97,37 +116,69 @@ def _recorded(folder: Path) -> Trained:
         )
     if not any((folder / file).exists() for file in ("model.keras", "model.npz")):
         raise Refusal(f"{folder} holds no model: `dvc pull` or `dvc repro` brings it.")
-    backbone = record["backbone"]
-    name = backbone and backbone.pop("name")
+    said = _card(record, f"{place}")
+    backbone = record.get("backbone")
+    if not backbone:
+        return Trained(folder, said.classes, said.image, None, None, said.settings)
+    if not isinstance(backbone, dict) or not isinstance(backbone.get("name"), str):
+        raise Refusal(f"{place}: backbone = {backbone!r:.200}: expected a section with its name.")
+    name = backbone.pop("name")
+    chosen = check(Backbone, backbone, f"{place}: backbone")
     weights = folder.resolve().parents[1] / "data" / "weights" / f"{name}.npz"
-    if name and not weights.exists():
+    if "/" in name or not weights.exists():
         raise Refusal(
-            f"{folder} reads what the backbone {name} makes of a picture, and the weights of that, "
+            f"{folder} reads what the backbone {name!r} makes of a picture, and its weights, "
             f"{weights}, are not there: `dvc pull` or `dvc repro weights@{name}` brings them."
         )
-    if name and backbone["digest"] not in (None, digest_of(weights)):
+    if chosen.digest not in (None, digest_of(weights)):
         raise Refusal(
             f"{weights} is not what {folder} was trained on: `dvc checkout` or `dvc repro` brings "
             f"both together."
         )
-    return Trained(
-        folder,
-        record["classes"],
-        check(Image, record["image"], f"{folder}/record.json: image"),
-        check(Backbone, backbone, f"{folder}/record.json: backbone") if name else None,
-        weights if name else None,
-        record["settings"],
-    )
+    return Trained(folder, said.classes, said.image, chosen, weights, said.settings)
 
 
 def _packaged(path: Path) -> Trained:
     if not zipfile.is_zipfile(path):
         raise Refusal(f"{path} is no model: expected a file that `thaw package` wrote.")
-    with zipfile.ZipFile(path) as archive:
-        if CARD not in archive.namelist():
-            raise Refusal(
-                f"{path} does not say which classes it knows: expected a model's folder or a file "
-                f"that `thaw package` wrote."
-            )
-        card = json.loads(archive.read(CARD))
-    return Trained(path, card["classes"], check(Image, card["image"], CARD), None, None, {})
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if CARD not in archive.namelist():
+                raise Refusal(
+                    f"{path} does not say which classes it knows: expected a model's folder or a "
+                    f"file that `thaw package` wrote."
+                )
+            if archive.getinfo(CARD).file_size > MOST_CARD:
+                raise Refusal(f"{path}: its {CARD} has over {MOST_CARD:,} bytes.")
+            content = archive.read(CARD)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise Refusal(f"{path} cannot be read: {error!r:.200}.") from None
+    said = _card(_object(f"{path}: {CARD}", lambda: content), f"{path}: {CARD}")
+    return Trained(path, said.classes, said.image, None, None, {})
+
+
+class Card(Section):
+    """What a model says of itself."""
+
+    classes: Annotated[list[str], Field(min_length=2)]
+    image: Image
+    settings: dict
+
+
+def _card(held: dict, place: str) -> Card:
+    return check(Card, {k: held[k] for k in Card.model_fields if k in held}, place)
+
+
+def _object(place, read: Callable[[], bytes]) -> dict:
+    """A JSON object.
+
+    Raises:
+        Refusal: it is none, or cannot be read.
+    """
+    try:
+        held = json.loads(read())
+    except (OSError, ValueError, RecursionError) as error:
+        raise Refusal(f"{place} cannot be read: {error}. `dvc checkout` brings it.") from None
+    if not isinstance(held, dict):
+        raise Refusal(f"{place}: expected a JSON object. `dvc checkout` brings it.")
+    return held

@@ -3,17 +3,20 @@
 import bisect
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from stages.command import whole
+from stages.command import Refusal, whole
 from stages.store import read_row
 
 LEAST_ROWS, ROOMY = 8, 2048
 """A file holds up to 8 rows; from 8 x 2048 rows in all it holds up to 16, and so on: then there are
 1,500 to 3,000 files. Where the number doubles, nearly all are laid anew."""
+KEY = re.compile("[0-9a-f]+")
+AGAIN = "`dvc checkout` brings it as it was, or `dvc repro` makes it anew."
 HELD_BYTES = 2**29
 """Of rows that a training reads in every epoch, and so are kept in memory; more are read anew."""
 
@@ -29,11 +32,23 @@ class Arrays:
 
     def __init__(self, folder: str | Path):
         self._folder = Path(folder)
-        self.keys = (self._folder / "keys.txt").read_text().split()
+        try:
+            self.keys = (self._folder / "keys.txt").read_text(encoding="ascii").split()
+            if not self.keys or self.keys != sorted(set(self.keys)):
+                raise ValueError("its keys are not in order, each once")
+            if not all(KEY.fullmatch(key) for key in self.keys):
+                raise ValueError("a key is no digest")
+        except (OSError, ValueError) as error:
+            raise Refusal(f"{folder}/keys.txt cannot be read: {error}. {AGAIN}") from None
         self._row_of = {key: row for row, key in enumerate(self.keys)}
         self._files = files(self.keys)
         self._starts = np.array([start for _, start, _ in self._files])
-        first = np.load(self._path(0), mmap_mode="r")
+        try:
+            first = np.load(self._path(0), mmap_mode="r")
+            if first.ndim < 1 or len(first) != self._files[0][2] or first.dtype.kind not in "fiub":
+                raise ValueError(f"it has shape {first.shape}")
+        except Exception as error:  # NumPy raises nearly everything on damaged files
+            raise Refusal(f"{self._path(0)} cannot be read: {error!s:.200}. {AGAIN}") from None
         self.shape, self.dtype = first.shape[1:], first.dtype
         self._bytes = first[0].nbytes
 

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import threading
 import warnings
 
 import numpy as np
@@ -11,9 +12,17 @@ from PIL import Image, ImageOps
 MOST_PIXELS = 250_000_000
 """Of one picture; more is taken for a decompression bomb."""
 
+LARGE_PIXELS = 50_000_000
+"""Of one picture; of those with more, one is decoded at a time, or threads would fill memory."""
+MOST_SCANS = 100
+"""Of a JPEG; a small file can ask for any number of passes over a large picture."""
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "AVIF")
+"""Of Pillow's readers, whatever a file is called; some others start programs."""
+
 RESIZING = "float"
 """How `resized` calculates, for the recipe of what is stored."""
 
+_large = threading.Lock()
 Image.MAX_IMAGE_PIXELS = None  # judged by `decode`, which names the size it refuses
 
 
@@ -35,22 +44,28 @@ def decode(content: bytes, size: int, resampling: str, colour: str) -> np.ndarra
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata does no harm to the pixels
-            with Image.open(io.BytesIO(content)) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+                count = picture.width * picture.height
+                if count > MOST_PIXELS:
                     raise BadImage(f"{picture.width} x {picture.height} pixels, too large")
-                picture.load()
-                with contextlib.suppress(Exception):  # corrupt EXIF: take the pixels as they lie
-                    ImageOps.exif_transpose(picture, in_place=True)
-                mode = "RGB" if colour == "rgb" else "L"
-                picture = _opaque(picture)
-                return resized(
-                    picture if picture.mode == mode else picture.convert(mode), size, resampling
-                )
+                if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > MOST_SCANS:
+                    raise BadImage(f"over {MOST_SCANS} scans, too many for a JPEG")
+                with _large if count > LARGE_PIXELS else contextlib.nullcontext():
+                    return _pixels(picture, size, resampling, colour)
     except BadImage:
         raise
     except Exception as error:  # Pillow's readers raise nearly everything on damaged files
         reason = "no image that Pillow can read" if "cannot identify" in str(error) else error
         raise BadImage(f"{reason}") from None
+
+
+def _pixels(picture: Image.Image, size: int, resampling: str, colour: str) -> np.ndarray:
+    picture.load()
+    with contextlib.suppress(Exception):  # corrupt EXIF: take the pixels as they lie
+        ImageOps.exif_transpose(picture, in_place=True)
+    mode = "RGB" if colour == "rgb" else "L"
+    picture = _opaque(picture)
+    return resized(picture if picture.mode == mode else picture.convert(mode), size, resampling)
 
 
 def resized(picture: Image.Image, size: int, resampling: str) -> np.ndarray:

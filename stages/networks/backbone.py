@@ -8,6 +8,7 @@ import numpy as np
 
 from stages.command import Refusal
 from stages.engine import arithmetic, keras
+from stages.networks.digest import arrays_of
 from stages.params.base import nearest
 
 
@@ -54,10 +55,10 @@ def load_backbone(name: str, size: int, weights: str | Path, precision: str) -> 
     """
     with arithmetic(precision):
         model = application(name, size)
-    with np.load(weights) as held:
-        if [v.path for v in model.weights] != held.files:
-            raise Refusal(f"{weights} does not hold the weights of {name}.")
-        put(held, model)
+    held = arrays_of(weights)
+    if [(v.path, tuple(v.shape)) for v in model.weights] != [(n, w.shape) for n, w in held.items()]:
+        raise Refusal(f"{weights} does not hold the weights of {name}.")
+    put(held, model)
     return model
 
 

@@ -1,9 +1,12 @@
 """What tells one set of weights from another."""
 
 import hashlib
+import zipfile
 from pathlib import Path
 
 import numpy as np
+
+from stages.command import Refusal
 
 
 def digest(held: dict[str, np.ndarray]) -> str:
@@ -17,5 +20,27 @@ def digest(held: dict[str, np.ndarray]) -> str:
 
 def digest_of(path: str | Path) -> str:
     """The digest of the weights in a file of stage weights@B."""
-    with np.load(path) as held:
-        return digest({name: held[name] for name in held.files})
+    return digest(arrays_of(path))
+
+
+def arrays_of(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file as NumPy's savez writes it, by name.
+
+    Raises:
+        Refusal: it is damaged, or holds anything but numbers; a pickle is never loaded.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("its arrays are packed, as ours are not")
+        with np.load(path, allow_pickle=False) as held:
+            found = {name: held[name] for name in held.files}
+        for name, values in found.items():
+            if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+                raise ValueError(f"{name!r} holds no numbers")
+        return found
+    except Exception as error:  # NumPy raises nearly everything on damaged files
+        reason = f"{error}".strip().splitlines() or [type(error).__name__]
+        raise Refusal(
+            f"{path} cannot be read: {reason[0]!a:.200}. `dvc checkout` or `dvc repro` brings it."
+        ) from None

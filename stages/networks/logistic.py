@@ -7,7 +7,8 @@ from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from stages.command import whole
+from stages.command import Refusal, whole
+from stages.networks.digest import arrays_of
 
 AT_ONCE = 256
 
@@ -55,6 +56,18 @@ def save(model: dict[str, np.ndarray], path: str | Path) -> None:
 
 
 def load(path: str | Path) -> dict[str, np.ndarray]:
-    """Read what `save` wrote."""
-    with np.load(path) as held:
-        return {name: held[name] for name in held.files}
+    """Read what `save` wrote.
+
+    Raises:
+        Refusal: it is damaged, or its arrays do not fit together.
+    """
+    held = arrays_of(path)
+    shapes = {name: held[name].shape for name in held}
+    rows = shapes.get("coefficients", ())
+    fitting = {"mean": rows[1:], "scale": rows[1:], "coefficients": rows, "intercept": rows[:1]}
+    if len(rows) != 2 or shapes != fitting:
+        raise Refusal(
+            f"{path} is no logistic model: its arrays are {shapes}. `dvc checkout` or `dvc repro` "
+            f"brings it."
+        )
+    return held

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.engine import keras
 from stages.networks.output import probabilities
+from stages.networks.stored import stored
 
 
 def predict(path: Path, inputs, batch_size: int) -> np.ndarray:
@@ -14,8 +14,11 @@ def predict(path: Path, inputs, batch_size: int) -> np.ndarray:
     Args:
         path: a .keras file from a training stage.
         inputs: (n, ...) as the model takes them, an array or stages.images.arrays.Selection.
+
+    Raises:
+        Refusal: as stages.networks.stored.
     """
-    model = keras.saving.load_model(path, compile=False)
+    model = stored(path)
     given = []
     for start in range(0, len(inputs), batch_size):
         some = inputs[start : start + batch_size]

@@ -1,14 +1,12 @@
 """Subnets: small networks on bottleneck features, built by Keras and applied by NumPy."""
 
-import io
-import zipfile
 from pathlib import Path
 
-import h5py
 import numpy as np
 from scipy.special import erf, expit, softmax
 
 from stages.networks.output import output, probabilities
+from stages.networks.stored import opened_weights
 from stages.params.subnet import Dense
 
 AT_ONCE = 256
@@ -72,9 +70,7 @@ ACTIVATIONS = {
 
 def _weights(path: str | Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Kernel and bias of each dense layer, in order."""
-    with zipfile.ZipFile(path) as archive:
-        held = io.BytesIO(archive.read("model.weights.h5"))
-    with h5py.File(held) as file:
+    with opened_weights(path) as file:
         layers = file["layers"]
         names = [name for name in layers if name.split("_")[0] == "dense"]
         names.sort(key=lambda name: int(name.partition("_")[2] or 0))  # dense, dense_1, ...

@@ -2,10 +2,10 @@
 
 import difflib
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.command import Refusal
 
@@ -17,6 +17,21 @@ class Section(BaseModel):
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
     )
 
+
+class Common(Section):
+    """The top level of params.yaml, but for its sections."""
+
+    scheme: str
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    threads: Annotated[int, Field(ge=1, le=1024)] | None
+    """Of a training's arithmetic; none: as many as there are cores. The number has a part in the
+    last bits of what is trained, so another one trains anew."""
+
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MOST_DEPTH = 50
+MOST_TEXT = 1_000_000
+"""Letters of params.yaml; the largest that conf/ composes to has 10,000."""
 
 S = TypeVar("S", bound=Section)
 
@@ -32,10 +47,7 @@ def load(section: type[S], *keys: str, file: str | Path = "params.yaml") -> S:
 
 def read(*keys: str, file: str | Path = "params.yaml"):
     """The value of `file` under `keys`, as it stands there."""
-    try:
-        values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise Refusal(f"{file} cannot be read: {error}. `dvc exp run` composes it anew.") from None
+    values = _parsed(file)
     for depth, key in enumerate(keys):
         if not isinstance(values, dict) or key not in values:
             known = list(values) if isinstance(values, dict) else []
@@ -45,6 +57,37 @@ def read(*keys: str, file: str | Path = "params.yaml"):
             )
         values = values[key]
     return values
+
+
+def one(section: type[S], *keys: str, file: str | Path = "params.yaml"):
+    """One value of `file`, checked as the field of `section` that its last key names.
+
+    Raises:
+        Refusal: it is absent, or not what `section` declares.
+    """
+    value = read(*keys, file=file)
+    try:
+        section.model_validate({keys[-1]: value})
+    except ValidationError as error:  # the other fields are missing, and not asked for
+        wrong = [item for item in error.errors() if item["loc"][0] == keys[-1]]
+        if wrong:
+            raise Refusal(_line(section, wrong[0], keys[:-1])) from None
+    return value
+
+
+def _parsed(file: str | Path):
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+        depth = 0
+        for event in yaml.parse(text, LOADER):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MOST_DEPTH or isinstance(event, yaml.AliasEvent) or len(text) > MOST_TEXT:
+                raise ValueError("it is large, deep, or repeats parts by *, as no composed one is")
+        return yaml.load(text, LOADER)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise Refusal(f"{file} cannot be read: {reason}. `dvc exp run` composes it anew.") from None
 
 
 def check(section: type[S], values, *keys: str) -> S:
@@ -89,7 +132,7 @@ def _line(section: type[Section], item: dict, keys: tuple[str, ...]) -> str:
         return f"{key} is missing."
     expected = item["msg"].removeprefix("Value error, ")
     expected = expected[0].lower() + expected[1:]
-    return f"{key} = {item['input']!r}: {expected}.{_suggest(item)}"
+    return f"{key} = {item['input']!r:.200}: {expected}.{_suggest(item)}"
 
 
 def _suggest(item: dict) -> str:

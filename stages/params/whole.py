@@ -6,13 +6,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from stages.command import Refusal
 from stages.params.backbone import Backbone
-from stages.params.base import Section, check, nearest
+from stages.params.base import Common, check, nearest
 from stages.params.dataset import Dataset, source
 from stages.params.evaluate import Evaluate
 from stages.params.finetune import Finetune
@@ -24,14 +21,9 @@ SCHEME = 1
 """Raised when parameters change their meaning or their place."""
 
 
-class Whole(Section):
+class Whole(Common):
     """The top level of params.yaml."""
 
-    scheme: str
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
-    threads: Annotated[int, Field(ge=1, le=1024)] | None
-    """Of a training's arithmetic; none: as many as there are cores. The number has a part in the
-    last bits of what is trained, so another one trains anew."""
     backbones: dict
     subnets: dict
     networks: dict
@@ -104,6 +96,8 @@ def layers(application: str, size: int, key: str) -> list[str]:
     """
     from importlib.metadata import version
 
+    if not application.isidentifier():
+        raise Refusal(f"{key}: {application!r:.200} is no network of keras.applications.")
     asked = f"{application} {size} keras {version('keras')}"
     remembered = root() / "layers" / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
     if not remembered.exists():

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from stages.command import Refusal, whole
 from stages.images.arrays import Arrays
-from stages.params.base import load, read
+from stages.params.base import load, one
+from stages.params.dataset import Dataset
 from stages.params.evaluate import Evaluate
 from stages.results.curves import write_curves
 from stages.results.gallery import gallery
@@ -25,7 +26,7 @@ def evaluate(name: str, predict) -> None:
         Refusal: the split holds no test data.
     """
     parameters = load(Evaluate, "evaluate")
-    dataset = read("dataset", "name")
+    dataset = one(Dataset, "dataset", "name")
     rows, images = Rows(), Arrays("data/images")
     test = rows.of("test")
     if test.empty:

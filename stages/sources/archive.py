@@ -11,8 +11,12 @@ from stages.command import Refusal, naming
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 MOST_EXPANSION = 200
-"""Times its own size that an archive may unpack to, once that is over 1 GB."""
+"""Times its own size that an archive may unpack to, once that is over LEAST_REFUSED."""
+LEAST_REFUSED = 10**9
+"""Bytes."""
 MOST_ENTRIES = 20_000_000
+MOST_NAME = 1000
+"""Letters of an entry's path."""
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 
@@ -26,8 +30,8 @@ def unpack(archive: Path, into: Path) -> None:
 
     Raises:
         Refusal: it is damaged, or an entry would be written elsewhere, is a link or a device, or
-            the whole is too large for the disk or out of all proportion. Entries are judged
-            before the first is written.
+            the whole is too large for the disk or out of all proportion, or a name is there
+            twice. Entries are judged before the first is written.
     """
     try:
         with (
@@ -35,8 +39,11 @@ def unpack(archive: Path, into: Path) -> None:
             if zipfile.is_zipfile(archive)
             else tarfile.open(archive) as opened
         ):
-            entries = list(_zip(opened) if isinstance(opened, zipfile.ZipFile) else _tar(opened))
-            _judge(archive, entries, into)
+            most = max(LEAST_REFUSED, MOST_EXPANSION * archive.stat().st_size)
+            is_zip = isinstance(opened, zipfile.ZipFile)
+            found = _zip(opened) if is_zip else _tar(opened, most)
+            entries = list(_limited(archive, into, found, most))
+            _judge(archive, entries)
             for name, _, kind, reader in entries:
                 if kind == "file":
                     target = into / name
@@ -45,8 +52,40 @@ def unpack(archive: Path, into: Path) -> None:
                         shutil.copyfileobj(source, file)
                 elif kind == "folder":
                     (into / name).mkdir(parents=True, exist_ok=True)
-    except DAMAGE as error:
-        raise Refusal(f"{archive} cannot be unpacked: {error}") from None
+    except Refusal:
+        raise
+    except Exception as error:  # Python's readers raise nearly everything on damaged archives
+        name = f" ({str(error.filename)[-60:]!r})" if getattr(error, "filename", None) else ""
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise Refusal(f"{archive} cannot be unpacked: {_plain(reason)}{name}") from None
+
+
+def _plain(reason: str) -> str:
+    """At most a line of it, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in reason)[:300]
+
+
+def _limited(archive: Path, into: Path, entries: Iterator[tuple], most: int) -> Iterator[tuple]:
+    """The entries, until they come to more than anybody means: a bomb is not even listed."""
+    total, free = 0, shutil.disk_usage(into).free
+    for count, entry in enumerate(entries, start=1):
+        total += entry[1]
+        if count > MOST_ENTRIES:
+            raise Refusal(
+                f"{archive} is refused: it has more than {MOST_ENTRIES:,} entries, expected at "
+                f"most so many."
+            )
+        if total > free:
+            raise Refusal(
+                f"{archive} unpacks to {total / 1e9:.1f} GB and {free / 1e9:.1f} GB are free."
+            )
+        if total > most:
+            raise Refusal(
+                f"{archive} is refused: {archive.stat().st_size} bytes would unpack to {total}, "
+                f"over {MOST_EXPANSION} times as many. If that is right, unpack it yourself and "
+                f"give the folder."
+            )
+        yield entry
 
 
 def _zip(opened: zipfile.ZipFile) -> Iterator[tuple]:
@@ -56,7 +95,7 @@ def _zip(opened: zipfile.ZipFile) -> Iterator[tuple]:
         yield entry.filename, entry.file_size, kind, lambda e=entry: opened.open(e)
 
 
-def _tar(opened: tarfile.TarFile) -> Iterator[tuple]:
+def _tar(opened: tarfile.TarFile, most: int) -> Iterator[tuple]:
     for entry in opened:
         kind = "folder" if entry.isdir() else "file" if entry.isreg() else "special"
         yield entry.name, entry.size, kind, lambda e=entry: opened.extractfile(e)
@@ -64,33 +103,24 @@ def _tar(opened: tarfile.TarFile) -> Iterator[tuple]:
     opened.fileobj.seek(opened.offset)
     if opened.fileobj.read(512) != bytes(512):
         raise tarfile.ReadError("it is damaged or cut short")
-    while opened.fileobj.read(1 << 20):
-        pass
+    while came := len(opened.fileobj.read(1 << 20)):
+        most -= came
+        if most < 0:
+            raise tarfile.ReadError("behind its end comes more than it may unpack to")
 
 
-def _judge(archive: Path, entries: list[tuple], into: Path) -> None:
-    bad = []
-    for name, _, kind, _ in entries:
+def _judge(archive: Path, entries: list[tuple]) -> None:
+    bad, files = [], set()
+    for name, size, kind, _ in entries:
         parts = PurePosixPath(name.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or ":" in name.split("/")[0] or "\0" in name:
-            bad.append(f"{name!r} would be written outside its folder")
+            bad.append(f"{name[:MOST_NAME]!r} would be written outside its folder")
         elif kind == "special":
             bad.append(f"{name!r} is a link or a device")
+        elif size < 0 or len(name) > MOST_NAME:
+            bad.append(f"{name[:60]!r}... has a name of {len(name)} letters and {size} bytes")
+        elif kind == "file" and str(parts) in files:
+            bad.append(f"{name!r} is there twice")
+        files.add(str(parts) if kind == "file" else None)
     if bad:
         raise Refusal(f"{archive} is refused, {len(bad)} entries are unsafe:\n{naming(bad)}")
-    total, own = sum(entry[1] for entry in entries), archive.stat().st_size
-    free = shutil.disk_usage(into).free
-    if len(entries) > MOST_ENTRIES:
-        raise Refusal(
-            f"{archive} is refused: {len(entries)} entries, expected {MOST_ENTRIES} at most."
-        )
-    if total > free:
-        raise Refusal(
-            f"{archive} unpacks to {total / 1e9:.1f} GB and {free / 1e9:.1f} GB are free."
-        )
-    if total > max(1e9, MOST_EXPANSION * own):
-        raise Refusal(
-            f"{archive} is refused: {own} bytes would unpack to {total}, over "
-            f"{MOST_EXPANSION} times as many. If that is right, unpack it yourself and give the "
-            f"folder."
-        )

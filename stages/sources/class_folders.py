@@ -85,7 +85,8 @@ def _rows(folder: Path, wrapped: bool, said: str) -> list[dict]:
     images = [file for file in found if file.lower().endswith(IMAGES)]
     rows = layout(images, _folders(folder), wrapped, said)
     if len(found) > len(images):
-        others = [file for file in found if file not in set(images)]
+        pictures = set(images)
+        others = [file for file in found if file not in pictures]
         print(f"{len(others)} files that are no images are left out: {', '.join(others[:5])}")
     return rows
 

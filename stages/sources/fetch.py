@@ -29,6 +29,10 @@ TRIES = 3
 """In a row that bring nothing."""
 PAUSE = 1.0
 """Seconds before the second try; twice as long before each further one."""
+MOST_BYTES = 20 * 10**9
+"""Of one file; no set that is named here has a tenth of it."""
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+"""Hosts from which a file may come without encryption, since it does not leave the machine."""
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 """Answers of a server that another try may better."""
 
@@ -38,6 +42,32 @@ _absent: dict[str, str] = {}
 
 class Failure(Exception):
     """A source cannot give a file; its text is the reason, in a line."""
+
+
+class _SameScheme(urllib.request.HTTPRedirectHandler):
+    """Follows a server elsewhere only as securely as it was asked."""
+
+    def redirect_request(self, request, file, code, message, headers, url):
+        before, after = _scheme(request.full_url), urllib.parse.urlsplit(url).scheme
+        if after != before:
+            raise Failure(f"the server sends us from {before} to {after}, which is not followed")
+        _scheme(url)
+        return super().redirect_request(request, file, code, message, headers, url)
+
+
+_open = urllib.request.build_opener(_SameScheme).open
+
+
+def _scheme(url: str) -> str:
+    """https, or http for this machine.
+
+    Raises:
+        Failure: it is neither.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        return parts.scheme
+    raise Failure(f"expected an address that begins with https://, not {parts.scheme}://")
 
 
 def fetch(
@@ -122,6 +152,7 @@ def _mirror(name: str, digest: str) -> Path:
 
 def _download(url: str, digest: str, kept: Path) -> None:
     """Download to `kept`, going on from what an earlier try or run left beside it."""
+    _scheme(url)
     host = urllib.parse.urlsplit(url).netloc
     if host in _absent:
         raise Failure(_absent[host])
@@ -165,7 +196,7 @@ def _continue(url: str, part: Path, end: float) -> None:
     asked = urllib.request.Request(url, headers=headers)
     _in_time(end)
     try:
-        answer = urllib.request.urlopen(asked, timeout=SECONDS)
+        answer = _open(asked, timeout=SECONDS)
     except urllib.error.HTTPError as error:
         if error.code != 416 or not have:  # 416: there is no more than we have
             raise
@@ -177,8 +208,9 @@ def _continue(url: str, part: Path, end: float) -> None:
         start = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
         if answer.status != 206 or start != str(have):
             have = 0  # the server gives it from the start, or there was nothing
-        length = answer.headers.get("Content-Length")
-        total = have + int(length) if length else None
+        length = answer.headers.get("Content-Length", "")
+        total = have + int(length) if length.isdecimal() and len(length) < 20 else None
+        _in_size(part, total or have)
         bar = tqdm(
             desc=part.name.removesuffix(".partial"),
             initial=have,
@@ -190,12 +222,19 @@ def _continue(url: str, part: Path, end: float) -> None:
         with bar, open(part, "ab") as file:
             file.truncate(have)
             while chunk := answer.read1(1 << 16):
+                _in_size(part, file.tell() + len(chunk))
                 file.write(chunk)
                 bar.update(len(chunk))
                 _in_time(end)
             came = file.tell()
     if total is not None and came < total:
         raise ConnectionError(f"the connection broke off after {came:,} of {total:,} bytes")
+
+
+def _in_size(part: Path, size: int) -> None:
+    if size > MOST_BYTES:
+        part.unlink(missing_ok=True)
+        raise Failure(f"it has {size:,} bytes or more, expected {MOST_BYTES:,} at most")
 
 
 def _in_time(end: float) -> None:

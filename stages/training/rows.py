@@ -6,6 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stages.command import Refusal
+from stages.tables import AGAIN, table
+
+COLUMNS = ["pixels", "label", "class", "group", "confidence", "split"]
+SPLITS = {"train", "validation", "test", "skipped", "unused"}
+
 
 class Rows:
     """The rows of data/split.csv.
@@ -16,17 +22,29 @@ class Rows:
     """
 
     def __init__(self, path: str | Path = "data/split.csv"):
-        self._digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        table = pd.read_csv(
+        held = table(
             path,
-            dtype={"label": str, "group": str, "pixels": str},
-            keep_default_na=False,  # a class may be called None
+            COLUMNS,
+            dtype={"label": str, "group": str, "pixels": str},  # a class may be called None
             na_values={name: [""] for name in ("class", "group", "confidence")},
         )
-        used = ~table["split"].isin(["skipped", "unused"])
-        self.table = table[used].astype({"class": "int64"})
-        self.skipped = int((table["split"] == "skipped").sum())
+        self._digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        if strange := set(held["split"].astype(str)) - SPLITS:
+            raise Refusal(
+                f"{path}: split = {min(strange)!r:.100}: expected one of "
+                f"{', '.join(sorted(SPLITS))}. {AGAIN}"
+            )
+        used = ~held["split"].isin(["skipped", "unused"])
+        try:
+            self.table = held[used].astype({"class": "int64", "confidence": "float64"})
+        except (ValueError, TypeError, OverflowError) as error:
+            raise Refusal(f"{path}: a class or confidence is no number: {error}. {AGAIN}") from None
+        self.skipped = int((held["split"] == "skipped").sum())
         numbered = self.table[["class", "label"]].drop_duplicates().sort_values("class")
+        if numbered["class"].tolist() != list(range(len(numbered))):
+            raise Refusal(
+                f"{path}: expected the classes 0 to n - 1, each with one label of its own. {AGAIN}"
+            )
         self.classes = numbered["label"].tolist()
 
     def digest(self) -> str:

@@ -16,6 +16,9 @@ class Server:
         ranges: whether it knows about them.
         silent: whether it takes questions and never answers.
         status: what it answers instead, one after the other.
+        redirect: where it sends the first that asks.
+        says_length: whether it tells how long a file is.
+        length: what it tells of that, if it lies.
     """
 
     def __init__(self):
@@ -23,7 +26,9 @@ class Server:
         self.asked: list[tuple[str, str | None]] = []
         self.breaks: list[int] = []
         self.status: list[int] = []
-        self.ranges, self.silent = True, False
+        self.ranges, self.silent, self.says_length = True, False, True
+        self.redirect: str | None = None
+        self.length: str | None = None
         self.ended = threading.Event()
         served = self
 
@@ -44,6 +49,13 @@ class Server:
         if self.silent:
             self.ended.wait(30)
             return
+        if self.redirect:
+            request.send_response(302)
+            request.send_header("Location", self.redirect)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            self.redirect = None
+            return
         content = self.files.get(request.path[1:])
         if self.status or content is None:
             request.send_error(self.status.pop(0) if self.status else 404)
@@ -61,7 +73,8 @@ class Server:
             request.send_header("Content-Range", f"bytes {start}-{last}")
         else:
             request.send_response(200)
-        request.send_header("Content-Length", str(len(content) - start))
+        if self.says_length:
+            request.send_header("Content-Length", self.length or str(len(content) - start))
         request.end_headers()
         end = self.breaks.pop(0) if self.breaks else len(content)
         request.wfile.write(content[start:end])

@@ -223,3 +223,51 @@ def test_when_nobody_has_it_each_source_is_named_with_its_reason(tmp_path, serve
     said = refusal(lambda: fetch(NAME, DIGEST, url))
     digest = hashlib.sha256(b"abc").hexdigest()
     assert f"THAW_MIRROR: {tmp_path}/empty/{NAME} is another file, with SHA-256 {digest}" in said
+
+
+@pytest.mark.parametrize(
+    "url", ["http://example.org/a", "ftp://example.org/a", "file:///etc/passwd", "data:,a", "a"]
+)
+def test_only_https_is_asked_beyond_this_machine(server, url):
+    said = refusal(lambda: fetch("a", "0" * 64, url))
+    assert f"{url}: expected an address that begins with https://, not " in said
+
+
+@pytest.mark.parametrize("to", ["https://127.0.0.1/a", "ftp://127.0.0.1/a", "file:///etc/passwd"])
+def test_no_redirect_to_another_scheme_is_followed(get, server, to):
+    server.redirect = to
+    said = refusal(get)
+    scheme = to.partition(":")[0]
+    ours = f"the server sends us from http to {scheme}, which is not followed"
+    assert (ours if scheme != "file" else f"Redirection to url '{to}' is not allowed") in said
+    assert len(server.asked) == 1
+
+
+def test_no_redirect_away_from_this_machine_is_followed_without_encryption(get, server):
+    server.redirect = "http://example.org/a"
+    assert "expected an address that begins with https://, not http://" in refusal(get)
+
+
+def test_a_redirect_within_the_scheme_is_followed(get, server, kept):
+    server.files["other"] = CONTENT
+    server.redirect = f"{server.url}other"
+    assert get().read_bytes() == CONTENT
+    assert [path for path, _ in server.asked] == [NAME, "other"]
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_a_file_that_is_too_large_is_not_kept(get, server, kept, monkeypatch, says):
+    monkeypatch.setattr(room, "MOST_BYTES", 300_000)
+    server.says_length = says
+    assert "bytes or more, expected 300,000 at most" in refusal(get)
+    assert os.listdir(kept.parent) == [f"{NAME}.lock"]
+
+
+@pytest.mark.parametrize("length", ["-1", "1e9", "x", "9" * 5000])
+def test_a_length_that_is_none_is_no_harm(get, server, kept, length):
+    server.length = length
+    server.says_length = True
+    try:
+        assert get().read_bytes() == CONTENT
+    except Refusal as refused:
+        assert "\n  " in str(refused)

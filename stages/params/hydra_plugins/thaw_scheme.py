@@ -9,7 +9,6 @@ change in params.yaml is told, so that an override of an earlier run never ends 
 import sys
 from pathlib import Path
 
-import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.plugins import Plugins  # noqa: F401  (what marks this file as a plugin's)
 from omegaconf import DictConfig, OmegaConf
@@ -60,12 +59,21 @@ def _importable() -> None:
 
 
 def _tell(values: dict) -> None:
+    from stages.command import Refusal
+    from stages.params.base import read
     from stages.params.composition import differences, shown
 
     file = ROOT / "params.yaml"
     if not file.exists():
         return
-    changed = differences(yaml.safe_load(file.read_text(encoding="utf-8")), values)
+    try:
+        before = read(file=file)
+    except Refusal:
+        before = None
+    if not isinstance(before, dict):
+        print("thaw: params.yaml could not be read and is composed anew")
+        return
+    changed = differences(before, values)
     lines = [f"  {key}: {shown(old)} -> {shown(new)}" for key, old, new in changed]
     if lines:
         print(f"thaw: params.yaml changes in {len(lines)} places:", *lines[:MOST], sep="\n")

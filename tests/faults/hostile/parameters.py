@@ -1,0 +1,133 @@
+"""Files of parameters that are not what conf/ composes to, and what reads them."""
+
+import copy
+import functools
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from stages.params import base
+from stages.params.backbone import Backbone
+from stages.params.base import Common, load, one, read
+from stages.params.dataset import Dataset, Image, Split, source
+from stages.params.evaluate import Evaluate
+from stages.params.finetune import Finetune
+from stages.params.network import network
+from stages.params.subnet import subnet
+from stages.params.whole import check_whole
+
+ALLOWED = {"subprocess.Popen", "os.posix_spawn"}  # Keras is asked for the layers of a backbone
+ROOT = Path(__file__).parents[3]
+
+
+def target(given: dict) -> None:
+    os.chdir(Path(given["file"]).parent)
+    if given["how"] == "whole":  # as dvc exp run does
+        check_whole(read())
+        return
+    base._parsed = functools.cache(PARSED)  # they would read it 30 times
+    source(read("dataset", "source"))  # as the stages do, one after the other
+    load(Image, "dataset", "image"), load(Split, "dataset", "split"), load(Evaluate, "evaluate")
+    for key in ("limit", "positive", "on_bad_image", "symmetries", "name"):
+        one(Dataset, "dataset", key)
+    for key in ("seed", "threads"):
+        one(Common, key)
+    for group, check in (
+        ("backbones", lambda name: load(Backbone, "backbones", name)),
+        ("subnets", lambda name: subnet(read("subnets", name), name)),
+        ("networks", lambda name: network(read("networks", name), name)),
+        ("finetunes", lambda name: load(Finetune, "finetunes", name)),
+    ):
+        for name in read(group) if isinstance(read(group), dict) else ["any"]:
+            check(name)
+
+
+PARSED = base._parsed
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+VALUES = [None, True, -1, 10**30, float("nan"), "", "\x1b[2J\0\n", "9" * 5000, [None], {"a": {}}]
+
+
+def real() -> dict:
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def warm() -> None:
+    """Have Keras asked for VGG16's layers before memory is limited."""
+    check_whole(real())
+
+
+def places(held, *above) -> Iterator[tuple]:
+    """The key of every value, sections included."""
+    for key, value in held.items() if isinstance(held, dict) else ():
+        yield *above, key
+        yield from places(value, *above, key)
+
+
+def corpus() -> Iterator[tuple[str, str]]:
+    """Each key missing, beside an unknown one, and with each wrong value, in turn."""
+    whole = real()
+    for place in places(whole):
+        *above, last = place
+        label = ".".join(map(str, place))
+
+        def changed(change, above=above) -> str:
+            values = copy.deepcopy(whole)
+            section = values
+            for key in above:
+                section = section[key]
+            change(section)
+            return yaml.dump(values, Dumper=DUMPER)
+
+        yield f"{label} missing", changed(lambda section, last=last: section.pop(last))
+        unknown = changed(lambda section, last=last: section.update({f"{last}x": 1}))
+        yield f"{label}x unknown", unknown
+        marked = changed(lambda section, last=last: section.update({last: "MARK"}))
+        for value in VALUES:
+            given = yaml.safe_dump(value, default_flow_style=True, width=10**6)
+            yield f"{label} = {value!r:.20}", marked.replace("MARK", given.removesuffix("...\n"))
+
+
+def texts() -> Iterator[tuple[str, bytes, str | None]]:
+    """Files that are no parameters, or hardly: what they are, content, how they must end."""
+    whole = (ROOT / "params.yaml").read_bytes()
+    yield "the real one", whole, "taken"
+    yield "empty", b"", "refused"
+    yield "a list", b"- 1\n- 2\n", "refused"
+    yield "a word", b"params\n", "refused"
+    yield "not UTF-8", whole.replace(b"solar_cells", b"solar\xff\xfe"), "refused"
+    yield "UTF-16", whole.decode().encode("utf-16"), "refused"
+    yield "with a byte order mark", b"\xef\xbb\xbf" + whole, None
+    yield "tabs", whole.replace(b"    ", b"\t"), "refused"
+    yield "a NUL", whole + b"\0", "refused"
+    yield "an unfinished list", whole + b"a: [1", "refused"
+    yield "a key twice", whole + b"seed: 1\n", None
+    laughs = b"a0: &a0 [x]\n" + b"".join(
+        b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 30)
+    )
+    yield "aliases of aliases", laughs, "refused"
+    yield "an alias to itself", whole + b"x: &x [*x]\n", "refused"
+    yield "merged keys", b"d: &d {seed: 1}\n<<: *d\n" + whole, "refused"
+    yield "deeper than a stack", b"[" * 100_000, "refused"
+    yield (
+        "deeper than a stack, by indents",
+        b"".join(b" " * n + b"a:\n" for n in range(900)),
+        "refused",
+    )
+    yield "a Python object", b"x: !!python/object/apply:os.system ['touch evil']\n", "refused"
+    yield "an unknown tag", whole + b"x: !evil 1\n", "refused"
+    yield (
+        "a number of a million digits",
+        whole.replace(b"seed: 0", b"seed: 1" + b"0" * 10**6),
+        "refused",
+    )
+    yield "ten megabytes", whole + b"#" * 10**7, "refused"
+    yield "a number of sixty parts", whole.replace(b"seed: 0", b"seed: 1:2:3"), None
+    yield "a date", whole.replace(b"seed: 0", b"seed: 2001-99-99"), "refused"
+    yield "two documents", whole + b"---\n" + whole, "refused"
+
+
+def seeds(chance: random.Random) -> list[bytes]:
+    return [(ROOT / "params.yaml").read_bytes()]
