@@ -37,7 +37,8 @@ def workplace(tmp_path, monkeypatch):
         image = {"size": size, "resampling": "bicubic", "colour": "rgb"}
         dataset = {"image": image, "symmetries": ["horizontal"]}
         parameters = {"seed": 0, "dataset": dataset, **sections}
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))
+        apart = json.loads(json.dumps(parameters))  # or YAML repeats shared parts by aliases
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(apart))
 
     return make
 
