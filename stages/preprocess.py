@@ -14,6 +14,7 @@ from stages.command import Refusal, naming, run, whole
 from stages.images.arrays import write_arrays
 from stages.images.decode import RESIZING, BadImage, decode, identity
 from stages.images.recorded import adopt, recorded_file
+from stages.inputs import checked
 from stages.params.base import load, read
 from stages.params.dataset import Image
 from stages.progress import Progress
@@ -32,6 +33,7 @@ def main() -> None:
     data/index.csv, a row for each file with why it was left out if it was."""
     image = load(Image, "dataset", "image")
     skip = read("dataset", "on_bad_image") == "skip"
+    checked(RAW)
     with open(RAW / "index.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     recipe = {**image.model_dump(), "pillow": PIL.__version__, "resizing": RESIZING}

@@ -4,6 +4,7 @@ import pandas as pd
 
 from stages.command import Refusal, run, whole
 from stages.images.splits import carve, unused
+from stages.inputs import checked
 from stages.params.base import load, nearest, read
 from stages.params.dataset import Split
 
@@ -15,6 +16,7 @@ def main() -> None:
     identity, and one with split `skipped` for each that could not. Training images beyond the
     limit have split `unused`."""
     split = load(Split, "dataset", "split")
+    checked("data/index.csv")
     index = pd.read_csv("data/index.csv", dtype=str, keep_default_na=False)
     readable = index[index["problem"] == ""].copy()
     made = carve(readable, split)

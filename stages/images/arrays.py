@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.command import whole
+from stages.inputs import Recorded
 from stages.store import read_row
 
 LEAST_ROWS, ROOMY = 8, 2048
@@ -19,7 +20,8 @@ HELD_BYTES = 2**29
 
 
 class Arrays:
-    """A folder as `write_arrays` made it.
+    """A folder as `write_arrays` made it. A file in it is checked before the first of its rows is
+    read; one that was cut or altered is refused by name.
 
     Attributes:
         keys: sorted.
@@ -28,8 +30,8 @@ class Arrays:
     """
 
     def __init__(self, folder: str | Path):
-        self._folder = Path(folder)
-        self.keys = (self._folder / "keys.txt").read_text().split()
+        self._recorded = Recorded(folder)
+        self.keys = self._recorded.check("keys.txt").read_text().split()
         self._row_of = {key: row for row, key in enumerate(self.keys)}
         self._files = files(self.keys)
         self._starts = np.array([start for _, start, _ in self._files])
@@ -81,7 +83,7 @@ class Arrays:
         return read_row(path, int(place) - start, stop - start, self.shape, self.dtype)
 
     def _path(self, number: int) -> Path:
-        return self._folder / self._files[number][0]
+        return self._recorded.check(self._files[number][0])
 
 
 class Selection:

@@ -7,6 +7,8 @@ import json
 import os
 import sys
 import time
+import zipfile
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -222,13 +224,18 @@ class _Checkpoint:
         path = self.folder / "state.npz"
         if not path.exists():
             return False
-        with np.load(path) as state:
-            for name, value in json.loads(str(state["followed"])).items():
-                setattr(keeper, name, value)
-            for number, variable in enumerate(self._variables()):
-                variable.assign(state[f"variable {number}"])
-            count = sum(name.startswith("best ") for name in state.files)
-            keeper.best_weights = [state[f"best {number}"] for number in range(count)]
+        try:
+            with np.load(path) as opened:  # a zip: each member is held against its CRC-32
+                state = {name: opened[name] for name in opened.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as reason:
+            print(f"{path} was cut or altered ({reason}): training starts anew", flush=True)
+            return False
+        for name, value in json.loads(str(state["followed"])).items():
+            setattr(keeper, name, value)
+        for number, variable in enumerate(self._variables()):
+            variable.assign(state[f"variable {number}"])
+        count = sum(name.startswith("best ") for name in state)
+        keeper.best_weights = [state[f"best {number}"] for number in range(count)]
         print(
             f"going on after epoch {keeper.epoch}, where the last run was interrupted", flush=True
         )

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stages.inputs import checked
+
 
 class Rows:
     """The rows of data/split.csv.
@@ -16,6 +18,7 @@ class Rows:
     """
 
     def __init__(self, path: str | Path = "data/split.csv"):
+        checked(path)
         self._digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         table = pd.read_csv(
             path,
