@@ -10,13 +10,19 @@ READY  := $(VENV)/ready-$(EXTRA)
 OWN_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test setup lint lock clean
+.PHONY: repro test test-faults setup lint lock clean
 
 repro: setup
 	dvc repro
 
 test: setup
 	python -m pytest
+
+# kills, corrupts and shares for real, in ten minutes or more; the servers are packages, and what it
+# skips it says why (apt-get install openssh-server nginx saves it their download)
+test-faults: setup
+	uv pip install --quiet --python $(BIN)/python --constraint requirements-$(EXTRA).lock --editable '.[faults]'
+	python -m pytest -n 0 -rs tests/faults
 
 lint: setup
 	ruff check . && ruff format --check .

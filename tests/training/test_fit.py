@@ -131,6 +131,21 @@ def test_checkpoints_are_of_one_recipe_and_end_with_the_training(train, store, c
     assert list((store / "training").iterdir()) == []
 
 
+@pytest.mark.parametrize("damage", ["altered", "cut"])
+def test_a_damaged_checkpoint_is_not_gone_on_from(train, store, capfd, content, tmp_path, damage):
+    train("whole", epochs=2)
+    with pytest.raises(Killed):
+        train("killed", killed_at=1, epochs=2)
+    (state,) = (store / "training").rglob("state.npz")
+    saved = bytearray(state.read_bytes())
+    saved[len(saved) // 2] ^= 1
+    state.write_bytes(saved if damage == "altered" else saved[: len(saved) // 2])
+    train("resumed", epochs=2)
+    said = capfd.readouterr().out
+    assert "was cut or altered" in said and "going on" not in said
+    assert content(tmp_path / "resumed") == content(tmp_path / "whole")
+
+
 def test_best_keeps_the_epoch_of_the_lowest_validation_loss_and_patience_ends_the_rest(train):
     model, record = train("best", keep="best", learning_rate=0.05, epochs=30, patience=2)
     losses = [row["val_loss"] for row in record.history]
