@@ -48,7 +48,8 @@ def test_what_one_clone_ran_no_other_runs_again(kind, trained, tmp_path):
         else:
             second.dvc("push", "--run-cache")
             third.dvc("pull", "--run-cache")
-            assert third.ran(third.dvc("exp", "run", "-S", ANOTHER)) == []
+            # DVC never keeps a stage with outputs in git besides its metrics, as evaluation has
+            assert third.ran(third.dvc("exp", "run", "-S", ANOTHER)) == DEPENDENTS[1:]
         assert third.outs()["models/logistic"] == second.outs()["models/logistic"]
         assert third.outs()["models/logistic"] != first.outs()["models/logistic"]
 
@@ -132,6 +133,6 @@ def test_two_runs_in_one_clone(trained, tmp_path):
     # whatever happened, the next run is whole, and so is what is kept
     clone.dvc("exp", "run", "-S", "subnets.logistic.C=0.7")
     assert clone.repro() == []
-    assert "0 files" in clone.dvc("status") or "up to date" in clone.dvc("status")
+    assert "up to date" in clone.dvc("status")
     shown = clone.dvc("exp", "list", "--name-only").split()
     assert len(shown) >= 1 + len(done)
