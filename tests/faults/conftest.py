@@ -58,14 +58,14 @@ class Clone(Project):
         if mirror:
             self.environment["THAW_MIRROR"] = str(mirror)
         # every clone has its own memory of what lies where, as on another machine
-        self.dvc("config", "--local", "core.site_cache_dir", str(folder / ".dvc" / "site"))
+        self.dvc("config", "--local", "core.site_cache_dir", f"{folder}.site")
 
     def copy(self, folder: Path) -> "Clone":
         """The same, cache and all, in another folder."""
         shutil.copytree(self.folder, folder, symlinks=True)
         twin = object.__new__(Clone)
         twin.folder, twin.environment = folder, dict(self.environment)
-        twin.dvc("config", "--local", "core.site_cache_dir", str(folder / ".dvc" / "site"))
+        twin.dvc("config", "--local", "core.site_cache_dir", f"{folder}.site")
         return twin
 
     def use(self, remote, url: bool = True) -> None:

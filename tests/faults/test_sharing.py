@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.faults import servers
 from tests.faults.conftest import Clone
@@ -35,7 +34,7 @@ def test_what_one_clone_ran_no_other_runs_again(kind, trained, tmp_path):
         second.dvc("pull")
         assert second.repro() == []
         assert second.ran(second.dvc("exp", "run", "-S", ANOTHER)) == DEPENDENTS
-        (name,) = yaml.safe_load(second.dvc("exp", "list", "--name-only")).split()
+        (name,) = second.dvc("exp", "list", "--name-only").split()
         second.dvc("push")
 
         third = Clone(tmp_path / "third", of=first)
