@@ -18,7 +18,7 @@ COMPILE := --quiet --universal --generate-hashes --python-version 3.11 --no-head
 OWN_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test verify setup lint audit lock clean
+.PHONY: repro test test-faults verify setup lint audit lock clean
 
 repro: setup
 	dvc repro
@@ -28,6 +28,12 @@ test: setup
 
 verify: setup
 	thaw verify
+
+# kills, corrupts and shares for real, in ten minutes or more; the servers are packages, and what it
+# skips it says why (apt-get install openssh-server nginx saves it their download)
+test-faults: setup
+	uv pip install --quiet --python $(BIN)/python --constraint requirements-$(EXTRA).lock --editable '.[faults]'
+	python -m pytest -n 0 -rs tests/faults
 
 lint: setup
 	ruff check . && ruff format --check .

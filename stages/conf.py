@@ -4,8 +4,6 @@
 as it stands, and would quietly train on what conf/ said before (treeverse/dvc#10750).
 """
 
-
-
 from stages.command import Refusal, whole
 from stages.params.base import read
 from stages.params.composition import compose, conf_digest, differences, shown

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.images.arrays import Arrays
+from stages.inputs import checked
 from stages.networks import logistic
 from stages.networks.subnet import predict
 from stages.params.subnet import Logistic, subnet
@@ -14,6 +15,7 @@ from stages.results.evaluate import evaluate
 
 def main(name: str) -> None:
     """Write the subnet's results, see stages/results/evaluate.py."""
+    checked(f"models/{name}")
     settings = json.loads(Path(f"models/{name}/record.json").read_text())["settings"]
     parameters = subnet({k: v for k, v in settings.items() if k != "seed"}, name)
     features = Arrays(f"data/features/{parameters.features}")

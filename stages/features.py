@@ -2,6 +2,7 @@
 
 from stages.images.arrays import Arrays, write_arrays
 from stages.images.recorded import adopt
+from stages.inputs import checked
 from stages.networks.recipe import frozen_recipe
 from stages.params.backbone import Backbone
 from stages.params.base import load
@@ -13,6 +14,7 @@ def main(name: str) -> None:
     of each picture's pixels; float32, or float16 where the arithmetic is bfloat16."""
     backbone = load(Backbone, "backbones", name)
     images, weights = Arrays("data/images"), f"data/weights/{name}.npz"
+    checked(weights)
     recipe = frozen_recipe(backbone, weights, thaw_from=None)
     store = Store("frozen", recipe)
     adopt(store, images.keys, f"data/features/{name}")

@@ -11,6 +11,7 @@ from stages.command import Refusal, whole
 from stages.engine import keras, repeatable
 from stages.images.arrays import Arrays
 from stages.images.augment import distinct_views, fitting, flipped, flips, layers, viewer
+from stages.inputs import checked
 from stages.networks.frozen import Frozen
 from stages.networks.output import probabilities
 from stages.networks.stored import stored
@@ -46,6 +47,7 @@ def main(name: str) -> None:
     rows, images = Rows(), Arrays("data/images")
     repeatable(seed)
     weights = f"data/weights/{parameters.features}.npz"
+    checked(weights, f"models/{parameters.subnet}")
     frozen = Frozen(backbone, weights, images.shape, parameters.thaw_from)
     subnet = stored(f"models/{parameters.subnet}/model.keras")
     for layer in frozen.thawed.layers:

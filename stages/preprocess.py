@@ -14,6 +14,7 @@ from stages.command import Refusal, naming, note_kept, whole
 from stages.images.arrays import write_arrays
 from stages.images.decode import RESIZING, BadImage, decode, identity
 from stages.images.recorded import adopt, recorded_file
+from stages.inputs import checked
 from stages.params.base import load, one
 from stages.params.dataset import Dataset, Image
 from stages.progress import Progress
@@ -32,6 +33,7 @@ def main() -> None:
     data/index.csv, a row for each file with why it was left out if it was."""
     image = load(Image, "dataset", "image")
     skip = one(Dataset, "dataset", "on_bad_image") == "skip"
+    checked(RAW)
     with open(RAW / "index.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     recipe = {**image.model_dump(), "pillow": PIL.__version__, "resizing": RESIZING}

@@ -4,6 +4,7 @@ import pandas as pd
 
 from stages.command import Refusal, whole
 from stages.images.splits import carve, unused
+from stages.inputs import checked
 from stages.params.base import load, nearest, one
 from stages.params.dataset import Dataset, Split
 from stages.tables import table
@@ -17,6 +18,7 @@ def main() -> None:
     identity, and one with split `skipped` for each that could not. Training images beyond the
     limit have split `unused`."""
     split = load(Split, "dataset", "split")
+    checked("data/index.csv")
     index = table("data/index.csv", [*INDEX, "problem"], dtype=str)
     readable = index[index["problem"] == ""].copy()
     made = carve(readable, split)

@@ -9,20 +9,29 @@ versions); its key is the image's content. A shard holds the parts that were mad
     ROOT/KIND/RECIPE/<shard>.npy     the rows
     ROOT/KIND/RECIPE/<shard>.keys    a key a line; a shard exists once this file does
 
+A shard is named by the SHA-256 of its keys and the CRC-32 of its rows, and looked at before it is
+first used: what was cut or altered is dropped, and so computed again. (Shards of earlier versions
+have no CRC-32 in their names and are taken as they are.)
+
 Nothing is ever overwritten but by the same bytes, so any number of processes, on any number of
-machines, may read and add at once. To clear the
-store, delete its folder.
+machines, may read and add at once. To clear the store, delete its folder.
 """
 
 import configparser
 import hashlib
 import json
 import os
+import threading
+import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from stages.command import whole
+
+SECONDS_UNFINISHED = 3600
+"""After which a file that nobody finished writing is taken for a killed run's."""
 
 
 def dvc_cache() -> Path:
@@ -69,27 +78,53 @@ class Store:
         self._places: dict[str, tuple[str, int]] = {}
         self._counts: dict[str, int] = {}
         self._kind: tuple[tuple[int, ...], np.dtype] | None = None
-        for keys in sorted(self.folder.glob("*.keys")):
-            self._know(keys.stem, keys.read_text().split())
+        self._looked_at: set[str] = set()
+        self._lock = threading.Lock()
+        for part in self.folder.glob("*.part"):  # of a run that was killed
+            if time.time() - part.stat().st_mtime > SECONDS_UNFINISHED:
+                part.unlink(missing_ok=True)
+        for file in sorted(self.folder.glob("*.keys")):
+            content = file.read_bytes()
+            if file.stem.split("-")[0] == _name(content):
+                self._know(file.stem, content.decode().split())
+            else:
+                self._drop(file.stem)
 
     def _know(self, shard: str, keys: list[str]) -> None:
         self._counts[shard] = len(keys)
         for row, key in enumerate(keys):
             self._places.setdefault(key, (shard, row))
 
+    def _drop(self, shard: str) -> None:
+        """Forget a shard that is not what was written."""
+        print(f"{self.folder / shard}.npy was cut or altered: its parts are dropped", flush=True)
+        self._places = {key: at for key, at in self._places.items() if at[0] != shard}
+        (self.folder / f"{shard}.keys").unlink(missing_ok=True)
+        (self.folder / f"{shard}.npy").unlink(missing_ok=True)
+
     def __contains__(self, key: str) -> bool:
-        return key in self._places
+        with self._lock:
+            if (place := self._places.get(key)) and place[0] not in self._looked_at:
+                shard = place[0]
+                _, _, crc = shard.partition("-")
+                if crc and crc != _crc_of(self.folder / f"{shard}.npy"):
+                    self._drop(shard)
+                self._looked_at.add(shard)
+            return key in self._places
 
     def missing(self, keys) -> list[str]:
         """Those of `keys` that are not here, each once, in their order."""
-        return [key for key in dict.fromkeys(keys) if key not in self._places]
+        return [key for key in dict.fromkeys(keys) if key not in self]
 
     def add(self, keys: list[str], rows: np.ndarray) -> None:
         """Keep `rows` (len(keys), ...) under `keys`, as one shard, on disk before this returns."""
-        shard = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32]
+        content, seen = "\n".join(keys).encode(), _Crc()
+        np.save(seen, rows)
+        shard = f"{_name(content)}-{seen.value:08x}"
         _write(self.folder / f"{shard}.npy", lambda file: np.save(file, rows))
-        _write(self.folder / f"{shard}.keys", "\n".join(keys).encode())
+        _write(self.folder / f"{shard}.keys", content)
         self._know(shard, keys)
+        self._looked_at.add(shard)
 
     def __getitem__(self, key: str) -> np.ndarray:
         """The row of `key`.
@@ -97,6 +132,8 @@ class Store:
         Raises:
             KeyError: it is not here.
         """
+        if key not in self:
+            raise KeyError(key)
         shard, row = self._places[key]
         path = self.folder / f"{shard}.npy"
         if self._kind is None:
@@ -114,6 +151,30 @@ def read_row(
     with open(path, "rb") as file:
         file.seek((row - count) * values * dtype.itemsize, os.SEEK_END)  # after NumPy's header
         return np.fromfile(file, dtype, values).reshape(shape)
+
+
+def _name(keys: bytes) -> str:
+    return hashlib.sha256(keys).hexdigest()[:32]
+
+
+class _Crc:
+    """A file that only sums up what is written to it."""
+
+    value = 0
+
+    def write(self, content) -> None:
+        self.value = zlib.crc32(content, self.value)
+
+
+def _crc_of(path: Path) -> str | None:
+    seen = _Crc()
+    try:
+        with open(path, "rb") as file:
+            while piece := file.read(2**20):
+                seen.write(piece)
+    except OSError:
+        return None
+    return f"{seen.value:08x}"
 
 
 def _write(path: Path, content) -> None:

@@ -128,3 +128,38 @@ def test_in_a_queued_experiments_copy_it_is_the_repositorys(tmp_path, monkeypatc
     monkeypatch.delenv("THAW_STORE")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     assert root() == tmp_path / ".dvc" / "cache" / "thaw"
+
+
+@pytest.mark.parametrize("damage", ["altered", "cut", "gone", "keys"])
+def test_a_damaged_shard_is_dropped_and_can_be_added_again(damage, capsys):
+    store = Store("frozen", RECIPE)
+    store.add(["a", "b"], rows(1, 2))
+    store.add(["c"], rows(3))
+    (file,) = [keys for keys in store.folder.glob("*.keys") if "a" in keys.read_text()]
+    array = file.with_suffix(".npy")
+    content = bytearray(array.read_bytes())
+    content[-1] ^= 1
+    if damage == "altered":
+        array.write_bytes(content)
+    elif damage == "cut":
+        array.write_bytes(content[:-4])
+    elif damage == "gone":
+        array.unlink()
+    else:
+        file.write_text("a")
+    again = Store("frozen", RECIPE)
+    assert again.missing(["a", "b", "c"]) == ["a", "b"]
+    assert "was cut or altered: its parts are dropped" in capsys.readouterr().out
+    assert not file.exists()
+    with pytest.raises(KeyError):
+        again["a"]
+    again.add(["a", "b"], rows(1, 2))
+    assert (Store("frozen", RECIPE)["b"] == 2).all()
+
+
+def test_a_shard_of_an_earlier_version_is_taken_as_it_is():
+    store = Store("frozen", RECIPE)
+    store.add(["a"], rows(1))
+    for file in store.folder.glob("*-*"):
+        file.rename(file.with_stem(file.stem.split("-")[0]))
+    assert (Store("frozen", RECIPE)["a"] == 1).all()

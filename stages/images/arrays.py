@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.command import Refusal, whole
+from stages.inputs import Recorded
 from stages.store import read_row
 
 LEAST_ROWS, ROOMY = 8, 2048
@@ -22,7 +23,8 @@ HELD_BYTES = 2**29
 
 
 class Arrays:
-    """A folder as `write_arrays` made it.
+    """A folder as `write_arrays` made it. A file in it is checked before the first of its rows is
+    read; one that was cut or altered is refused by name.
 
     Attributes:
         keys: sorted.
@@ -31,9 +33,9 @@ class Arrays:
     """
 
     def __init__(self, folder: str | Path):
-        self._folder = Path(folder)
+        self._recorded = Recorded(folder)
         try:
-            self.keys = (self._folder / "keys.txt").read_text(encoding="ascii").split()
+            self.keys = self._recorded.check("keys.txt").read_text(encoding="ascii").split()
             if not self.keys or self.keys != sorted(set(self.keys)):
                 raise ValueError("its keys are not in order, each once")
             if not all(KEY.fullmatch(key) for key in self.keys):
@@ -96,7 +98,7 @@ class Arrays:
         return read_row(path, int(place) - start, stop - start, self.shape, self.dtype)
 
     def _path(self, number: int) -> Path:
-        return self._folder / self._files[number][0]
+        return self._recorded.check(self._files[number][0])
 
 
 class Selection:

@@ -4,7 +4,6 @@ DVC removes a stage's outputs before it runs. In a colleague's clone, or after t
 cleared, they are all that is left of what was computed, so their rows are taken into the store.
 """
 
-import hashlib
 import io
 import json
 from collections import defaultdict
@@ -12,9 +11,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from stages.images.arrays import files
+from stages.inputs import cached, recorded_digests
 from stages.store import Store, dvc_cache
 
 
@@ -41,13 +40,13 @@ def adopt(
         return 0
     cache = dvc_cache()
     digests = _listing(cache, out)
-    recipe, index = (_content(cache, digests.get(name)) for name in ("recipe.json", "keys.txt"))
+    recipe, index = (cached(cache, digests.get(name)) for name in ("recipe.json", "keys.txt"))
     if recipe is None or index is None or json.loads(recipe) != store.recipe:
         return 0
     keys, taken = index.decode().split(), 0
     for name, start, stop in files(keys):
         rows = [(key, n - start) for n in range(start, stop) for key in lacking.get(keys[n], ())]
-        if rows and (content := _content(cache, digests.get(name))) is not None:
+        if rows and (content := cached(cache, digests.get(name))) is not None:
             chosen, places = zip(*rows, strict=True)
             store.add(list(chosen), np.load(io.BytesIO(content))[list(places)])
             taken += len(rows)
@@ -56,33 +55,15 @@ def adopt(
 
 def recorded_file(out: str) -> bytes | None:
     """The content of the recorded file `out`; none where DVC's cache has it no more."""
-    return _content(dvc_cache(), _digest(out))
+    return cached(dvc_cache(), _digest(out))
 
 
 def _listing(cache: Path, folder: str) -> dict[str, str]:
     """The MD5 of each file in a recorded folder, by its name."""
-    content = _content(cache, _digest(folder))
+    content = cached(cache, _digest(folder))
     return {entry["relpath"]: entry["md5"] for entry in json.loads(content)} if content else {}
 
 
 def _digest(out: str) -> str | None:
     """The MD5 that dvc.lock has for `out`."""
-    lock = Path("dvc.lock")
-    if not lock.exists():
-        return None
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    stages = yaml.load(lock.read_text(encoding="utf-8"), loader)["stages"].values()
-    outs = (entry for stage in stages for entry in stage.get("outs", ()))
-    return next((entry["md5"] for entry in outs if entry["path"] == out), None)
-
-
-def _content(cache: Path, md5: str | None) -> bytes | None:
-    """An object of DVC's cache, if it is there and whole."""
-    if md5 is None:
-        return None
-    try:
-        content = (cache / "files" / "md5" / md5[:2] / md5[2:]).read_bytes()
-    except OSError:
-        return None
-    same = hashlib.md5(content, usedforsecurity=False).hexdigest() == md5.removesuffix(".dir")
-    return content if same else None
+    return next(iter(recorded_digests(out)), None)

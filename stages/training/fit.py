@@ -230,8 +230,8 @@ class _Checkpoint:
         try:
             with np.load(path) as file:  # its parts have checksums
                 state = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-            print(f"{path} is damaged and is not used: the training starts anew", flush=True)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as reason:
+            print(f"{path} was cut or altered ({reason}): training starts anew", flush=True)
             return False
         for name, value in json.loads(str(state.pop("followed"))).items():
             setattr(keeper, name, value)

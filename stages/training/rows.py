@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from stages.command import Refusal
+from stages.inputs import checked
 from stages.tables import AGAIN, table
 
 COLUMNS = ["pixels", "label", "class", "group", "confidence", "split"]
@@ -22,6 +23,7 @@ class Rows:
     """
 
     def __init__(self, path: str | Path = "data/split.csv"):
+        checked(path)
         held = table(
             path,
             COLUMNS,

@@ -1,0 +1,137 @@
+"""A team with a remote: who has what, who runs what, and what goes over the wire."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import servers
+from tests.faults.conftest import Clone
+
+KINDS = ["folder", "ssh", "webdav", "s3", "http"]
+PULLS = ("--pull", "--allow-missing")
+ANOTHER = "subnets.logistic.C=0.5"
+DEPENDENTS = ["train_subnet@logistic", "evaluate_subnet@logistic"]
+
+
+def size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def names_of(clone: Clone) -> set[str]:
+    """The outputs of dvc.lock whose object is in the clone's cache."""
+    return {out for out, md5 in clone.outs().items() if clone.object(md5).exists()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_one_clone_ran_no_other_runs_again(kind, trained, tmp_path):
+    with getattr(servers, kind)() as remote:
+        first = trained.copy(tmp_path / "first")
+        first.use(remote)
+        assert "pushed" in first.dvc("push")
+
+        second = Clone(tmp_path / "second", of=first)
+        second.use(remote, url=False)
+        second.dvc("pull")
+        assert second.repro() == []
+        assert second.ran(second.dvc("exp", "run", "-S", ANOTHER)) == DEPENDENTS
+        (name,) = second.dvc("exp", "list", "--name-only").split()
+        second.dvc("push")
+
+        third = Clone(tmp_path / "third", of=first)
+        third.use(remote, url=False)
+        third.dvc("pull")
+        if kind == "http":  # plain HTTP cannot list, so DVC keeps no run cache there (issue 9470)
+            assert "run-cache is not supported" in second.dvc("push", "--run-cache", fails=True)
+            assert "run-cache is not supported" in third.dvc("pull", "--run-cache", fails=True)
+            assert third.ran(third.dvc("exp", "run", "-S", ANOTHER)) == DEPENDENTS
+        else:
+            second.dvc("push", "--run-cache")
+            third.dvc("pull", "--run-cache")
+            # DVC never keeps a stage with outputs in git besides its metrics, as evaluation has
+            assert third.ran(third.dvc("exp", "run", "-S", ANOTHER)) == DEPENDENTS[1:]
+        assert third.outs()["models/logistic"] == second.outs()["models/logistic"]
+        assert third.outs()["models/logistic"] != first.outs()["models/logistic"]
+
+        # an experiment travels through git, its artifacts through the remote
+        second.dvc("exp", "push", "origin", name)
+        fourth = Clone(tmp_path / "fourth", of=first)
+        fourth.use(remote, url=False)
+        assert name in fourth.dvc("exp", "list", "origin")
+        fourth.dvc("exp", "pull", "origin", name)
+        fourth.dvc("exp", "apply", name)
+        assert fourth.outs() == second.outs()
+        assert (fourth.folder / "models/logistic/model.npz").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_who_changes_a_subnet_downloads_the_features_alone(kind, trained, tmp_path, capsys):
+    with getattr(servers, kind)() as remote:
+        first = trained.copy(tmp_path / "first")
+        first.use(remote)
+        first.dvc("push")
+        whole = size(remote.folder)
+
+        training = Clone(tmp_path / "training", of=first)
+        training.use(remote, url=False)
+        said = training.dvc("exp", "run", *PULLS, "-S", ANOTHER, "train_subnet@logistic")
+        assert training.ran(said) == DEPENDENTS[:1]
+        read = {"data/features/mobile", "data/split.csv"}
+        assert names_of(training) - {"models/logistic"} == read
+        features = size(first.folder / "data/features")
+        fetched = size(training.cache / "files") - size(training.folder / "models")
+        assert features < fetched < 1.2 * features + 20_000, "the listing and the split, no more"
+
+        # evaluation shows test images beside their labels, so it reads the decoded ones, not raw
+        both = Clone(tmp_path / "both", of=first)
+        both.use(remote, url=False)
+        assert both.ran(both.dvc("exp", "run", *PULLS, "-S", ANOTHER)) == DEPENDENTS
+        assert {"data/raw", "data/weights/mobile.npz"}.isdisjoint(names_of(both))
+        assert "data/images" in names_of(both)
+        with capsys.disabled():
+            print(
+                f"\n{kind}: {whole:,} bytes in the remote; to train another subnet "
+                f"{fetched:,} are downloaded ({features:,} are features); to evaluate it too, "
+                f"{size(both.cache / 'files'):,} are in the cache afterwards"
+            )
+
+
+def test_two_clones_push_at_once(trained, tmp_path):
+    """Both lose nothing: an object is the same whoever pushes it."""
+    with servers.s3() as remote:
+        clones = [trained.copy(tmp_path / name) for name in ("first", "second")]
+        for clone, other in zip(clones, ("0.5", "0.6"), strict=True):
+            clone.use(remote)
+            clone.dvc("exp", "run", "-S", f"subnets.logistic.C={other}")
+            clone.commit("another")
+        pushing = [clone.start("push", "--run-cache") for clone in clones]
+        for process in pushing:
+            said, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, said
+        for number, clone in enumerate(clones):
+            fresh = Clone(tmp_path / f"fresh{number}", of=clone)
+            fresh.use(remote, url=False)
+            fresh.dvc("pull")
+            assert fresh.repro() == []
+            assert fresh.outs() == clone.outs()
+
+
+def test_two_runs_in_one_clone(trained, tmp_path):
+    """One runs; the other runs after it, or says that the repository is locked. Nothing is hurt."""
+    clone = trained.copy(tmp_path / "clone")
+    running = [clone.start("exp", "run", "-S", f"subnets.logistic.C={c}") for c in ("0.5", "0.6")]
+    ended = []
+    for process in running:
+        said, _ = process.communicate(timeout=300)
+        ended.append((process.returncode, said))
+    done = [said for code, said in ended if code == 0]
+    assert done, ended
+    for code, said in ended:
+        assert "Traceback" not in said
+        if code:
+            assert "lock" in said.lower(), said
+    # whatever happened, the next run is whole, and so is what is kept
+    clone.dvc("exp", "run", "-S", "subnets.logistic.C=0.7")
+    assert clone.repro() == []
+    assert "up to date" in clone.dvc("status")
+    shown = clone.dvc("exp", "list", "--name-only").split()
+    assert len(shown) >= 1 + len(done)
