@@ -17,6 +17,7 @@ from stages.params.dataset import Dataset, source
 from stages.params.evaluate import Evaluate
 from stages.params.finetune import Finetune
 from stages.params.network import network
+from stages.params.runtime import runtime
 from stages.params.subnet import subnet
 from stages.store import root
 
@@ -32,6 +33,7 @@ class Whole(Section):
     threads: Annotated[int, Field(ge=1, le=1024)] | None
     """Of a training's arithmetic; none: as many as there are cores. The number has a part in the
     last bits of what is trained, so another one trains anew."""
+    runtime: dict
     backbones: dict
     subnets: dict
     networks: dict
@@ -50,6 +52,7 @@ def check_whole(values: dict) -> None:
     dataset = check(Dataset, whole.dataset, "dataset")
     source(whole.dataset["source"])
     check(Evaluate, whole.evaluate, "evaluate")
+    runtime(whole.runtime)
     backbones = {n: check(Backbone, v, "backbones", n) for n, v in whole.backbones.items()}
     subnets = {n: subnet(v, n) for n, v in whole.subnets.items()}
     for name, values in whole.networks.items():
