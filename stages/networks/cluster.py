@@ -3,7 +3,8 @@
 import contextlib
 import itertools
 import os
-import shutil
+import secrets
+import socket
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ WINDOW = 2 * AHEAD
 memory, and how far the others go on while a lost worker's batch is done again."""
 LOSSES = 3
 """Workers lost, for each there is, with no batch done in between: then all will be."""
+SECONDS = 10
+"""In which a cluster must answer."""
 PATIENCE = 60
 """Seconds after which is said that no worker has started yet."""
 
@@ -57,41 +60,51 @@ def cluster(runtime: Ray):
     Raises:
         Refusal: no cluster can be joined at that address.
     """
-    # Nobody is told that Ray is used. What is started here listens on loopback alone: by this
-    # variable, read at import, Ray keeps from looking for another address of this machine.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if runtime.address is None:
+    host, _, port = (runtime.address or "127.0.0.1").partition(":")
+    if not port:
+        # of this cluster alone, where Ray would write one into the user's home
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    if host in ("127.0.0.1", "localhost"):
+        # by this variable, read at import, Ray takes no other address of this machine for it: what
+        # is started here listens on loopback alone
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray
 
-    folder = tempfile.mkdtemp(prefix="thaw-ray-", dir="/tmp")  # sockets need a short path
-    cores = max(os.cpu_count(), (runtime.workers or 1) * runtime.threads)
-    own = {
-        "address": "local",
-        "num_cpus": cores,
-        "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",
-        "_temp_dir": folder,
-    }
-    try:
+    with contextlib.ExitStack() as stack:
+        if port:
+            where = {"address": runtime.address}
+        else:
+            # sockets need a short path
+            folder = tempfile.TemporaryDirectory(
+                "", "thaw-ray-", "/tmp", ignore_cleanup_errors=True
+            )
+            where = {
+                "address": "local",
+                "num_cpus": max(os.cpu_count(), (runtime.workers or 1) * runtime.threads),
+                "include_dashboard": False,
+                "_node_ip_address": "127.0.0.1",
+                "_temp_dir": stack.enter_context(folder),
+            }
+        stack.callback(ray.shutdown)
         try:
+            if port:
+                socket.create_connection((host, int(port)), SECONDS).close()  # Ray tries minutes
             ray.init(
-                **(own if runtime.address is None else {"address": runtime.address}),
+                **where,
                 # the code of this clone, whatever the nodes have
                 runtime_env={"py_modules": [str(Path(__file__).parents[1])]},
                 log_to_driver=False,
                 logging_level="ERROR",
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise Refusal(
                 f"runtime.address = {runtime.address!r}: no Ray cluster can be used there "
                 f"({_first_line(error)}). Expected HOST:PORT of one that this machine is a node "
-                f"of, as `ray start` prints it, or null to start one here."
+                f"of, as `ray start` prints it (RAY_AUTH_MODE=token where it asks for a token), or "
+                f"null to start one here."
             ) from None
         yield
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Worker:

@@ -21,9 +21,9 @@ class Ray(Section):
     """In worker processes of a Ray cluster."""
 
     kind: Literal["ray"]
-    address: Annotated[str, Field(pattern=r"^(auto|[^/\s]+:[0-9]+)$")] | None
-    """HOST:PORT of a cluster that this machine is a node of, or `auto` for the one that runs here;
-    none: one is started on this machine, and ended with the stage."""
+    address: Annotated[str, Field(pattern=r"^[^:/\s]+:[0-9]{1,5}$")] | None
+    """HOST:PORT of a cluster that this machine is a node of; none: one is started on this machine,
+    and ended with the stage."""
     workers: Count | None
     """Processes, each of which loads the network once; none: as many as the cores allow."""
     threads: Count
