@@ -74,7 +74,9 @@ def test_each_runs_in_its_own_clone_and_is_pulled_here(shared):
 
 
 @INSTALLED
-def test_without_a_remote_it_says_what_is_needed(project):
+def test_without_a_remote_it_says_what_is_needed(tmp_path):
+    (tmp_path / "project").mkdir()
+    project = Project(tmp_path / "project", tmp_path / "store")
     done = spread(project, "-S", "seed=1,2")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.startswith("thaw: git remote get-url origin: ")
