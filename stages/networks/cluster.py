@@ -26,7 +26,7 @@ LOSSES = 3
 SECONDS = 10
 """In which a cluster must answer."""
 PATIENCE = 60
-"""Seconds after which is said that no worker has started yet."""
+"""Seconds after which is said that no worker is ready yet."""
 
 
 @contextlib.contextmanager
@@ -215,7 +215,7 @@ class Pool:
             if calls:
                 return calls
             if all(number is None for _, number in self._calls.values()):
-                print("no worker has started yet: the cluster's cores are taken", flush=True)
+                print("no worker is ready yet: all load the network or wait for cores", flush=True)
 
     def _answer(self, call, worker):
         """What a worker answers to a call; none if it is lost, and another one is started."""

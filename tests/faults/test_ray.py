@@ -121,7 +121,7 @@ class Run:
         self.until(lambda: self.process.poll() is not None)
         return self
 
-    def until(self, true, seconds: float = 300) -> None:
+    def until(self, true, seconds: float = 900) -> None:
         """Until something is true, while the stage runs."""
         end = time.monotonic() + seconds
         while True:
