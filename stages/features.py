@@ -6,6 +6,7 @@ from stages.inputs import checked
 from stages.networks.recipe import frozen_recipe
 from stages.params.backbone import Backbone
 from stages.params.base import load
+from stages.params.runtime import chosen
 from stages.store import Store
 
 
@@ -19,9 +20,12 @@ def main(name: str) -> None:
     store = Store("frozen", recipe)
     adopt(store, images.keys, f"data/features/{name}")
     if missing := store.missing(images.keys):
+        runtime = chosen()
+        from stages.networks.cluster import passes_in
         from stages.networks.frozen import Frozen  # TensorFlow takes seconds to start
 
         frozen = Frozen(backbone, weights, images.shape, thaw_from=None)
-        frozen.fill(store, missing, images.__getitem__, "features")
+        with passes_in(runtime, frozen) as passes:
+            frozen.fill(store, missing, images.__getitem__, "features", passes)
     print(f"{len(missing):,} of {len(images):,} images are new")
     write_arrays(f"data/features/{name}", images.keys, store.__getitem__, recipe)

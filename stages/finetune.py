@@ -12,6 +12,7 @@ from stages.engine import keras, repeatable
 from stages.images.arrays import Arrays
 from stages.images.augment import distinct_views, fitting, flipped, flips, layers, viewer
 from stages.inputs import checked
+from stages.networks.cluster import passes_in
 from stages.networks.frozen import Frozen
 from stages.networks.output import probabilities
 from stages.networks.stored import stored
@@ -20,6 +21,7 @@ from stages.params.backbone import Backbone
 from stages.params.base import Common, check, load, one
 from stages.params.dataset import Dataset, Image
 from stages.params.finetune import Finetune
+from stages.params.runtime import chosen
 from stages.params.subnet import Dense
 from stages.params.training import Augmentation
 from stages.store import root
@@ -127,8 +129,10 @@ class _Views:
                 f"Lower views, choose precision=bfloat16 (half the size), thaw later, or train "
                 f"with through=network."
             )
-        self.frozen.fill(self.themselves, keys, self.images.__getitem__, "frozen part")
-        self.frozen.fill(self.changed, changed, self._changed, "frozen part, views")
+        fill, image = self.frozen.fill, self.images.__getitem__
+        with passes_in(chosen(), self.frozen) as passes:
+            fill(self.themselves, keys, image, "frozen part", passes)
+            fill(self.changed, changed, self._changed, "frozen part, views", passes)
 
     def _changed(self, key: str) -> np.ndarray:
         pixels, number = key.split("-")

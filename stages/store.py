@@ -18,6 +18,7 @@ machines, may read and add at once. To clear the store, delete its folder.
 """
 
 import configparser
+import contextlib
 import hashlib
 import json
 import os
@@ -81,8 +82,9 @@ class Store:
         self._looked_at: set[str] = set()
         self._lock = threading.Lock()
         for part in self.folder.glob("*.part"):  # of a run that was killed
-            if time.time() - part.stat().st_mtime > SECONDS_UNFINISHED:
-                part.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - part.stat().st_mtime > SECONDS_UNFINISHED:
+                    part.unlink()
         for file in sorted(self.folder.glob("*.keys")):
             content = file.read_bytes()
             if file.stem.split("-")[0] == _name(content):

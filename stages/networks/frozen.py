@@ -34,6 +34,8 @@ class Frozen:
         apply: that network on a batch of pixels, in `dtype`.
         dtype: of what is stored, float32, or float16 where the arithmetic is bfloat16 (which has
             fewer digits than float16).
+        made, weights: what it was made with.
+        recipe: what shapes its outputs.
     """
 
     def __init__(
@@ -47,23 +49,25 @@ class Frozen:
         self.network.trainable = False
         self.dtype = "float16" if backbone.precision == "bfloat16" else "float32"
         self.batch_size = backbone.batch_size
+        self.made, self.weights = (backbone, shape, thaw_from), weights
         self.apply = tf.function(
             lambda pixels: tf.cast(self.network(pixels, training=False), self.dtype)
         )
-        self._recipe = frozen_recipe(backbone, weights, thaw_from)
+        self.recipe = frozen_recipe(backbone, weights, thaw_from)
 
     def store(self, **recipe) -> Store:
         """Where the outputs are kept; `recipe` is what was done to the images before."""
-        return Store("frozen", {**self._recipe, **recipe})
+        return Store("frozen", {**self.recipe, **recipe})
 
-    def fill(self, store: Store, keys: list[str], image: Callable, what: str) -> int:
+    def fill(self, store: Store, keys: list[str], image: Callable, what: str, passes=None) -> int:
         """Have in `store` the output for each of `keys`, computing those that are not there.
 
         Every pass holds the same number of images, the last one filled up with zeros, so that an
-        image's output depends on it alone. The next images are read while the network runs.
+        image's output depends on it alone.
 
         Args:
             image: gives the uint8 pixels (height, width, channels) of a key.
+            passes: runs batches as `self.passes` does, which is taken if there is none.
 
         Returns:
             How many were computed.
@@ -74,8 +78,8 @@ class Frozen:
         missing = store.missing(keys)
         done, rows, stored = [], [], 0
         with Progress(what, len(missing)) as progress:
-            for some, pixels in _ahead(self._batches(missing, image)):
-                rows.append(self.apply(pixels).numpy()[: len(some)])
+            for some, outputs in (passes or self.passes)(self._batches(missing, image)):
+                rows.append(outputs[: len(some)])
                 done += some
                 if len(rows) == PASSES_A_SHARD:
                     self._keep(store, done, rows)
@@ -86,6 +90,12 @@ class Frozen:
             if rows:
                 self._keep(store, done, rows)
         return len(missing)
+
+    def passes(self, batches: Iterator[tuple]) -> Iterator[tuple]:
+        """The keys and outputs of each batch (keys, pixels), in order. The next images are read
+        while the network runs."""
+        for some, pixels in _ahead(batches):
+            yield some, self.apply(pixels).numpy()
 
     def _batches(self, keys: list[str], image: Callable) -> Iterator[tuple]:
         for start in range(0, len(keys), self.batch_size):

@@ -14,6 +14,7 @@ from stages.params.dataset import Dataset, source
 from stages.params.evaluate import Evaluate
 from stages.params.finetune import Finetune
 from stages.params.network import network
+from stages.params.runtime import runtime
 from stages.params.subnet import subnet
 from stages.store import root
 
@@ -24,6 +25,7 @@ SCHEME = 1
 class Whole(Common):
     """The top level of params.yaml."""
 
+    runtime: dict
     backbones: dict
     subnets: dict
     networks: dict
@@ -42,6 +44,7 @@ def check_whole(values: dict) -> None:
     dataset = check(Dataset, whole.dataset, "dataset")
     source(whole.dataset["source"])
     check(Evaluate, whole.evaluate, "evaluate")
+    runtime(whole.runtime)
     backbones = {n: check(Backbone, v, "backbones", n) for n, v in whole.backbones.items()}
     subnets = {n: subnet(v, n) for n, v in whole.subnets.items()}
     for name, values in whole.networks.items():

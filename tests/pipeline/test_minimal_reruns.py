@@ -138,7 +138,7 @@ def test_every_leaf_reaches_the_stages_in_the_table(settled):
             if key in both:
                 assert got == reached()
             pattern = next((p for p in TABLE if fnmatch.fnmatchcase(key, p)), None)
-            assert got, f"{key} reaches no stage"
+            assert got or key.startswith("runtime."), f"{key} reaches no stage"
             if pattern is None or got != set(TABLE[pattern]):
                 wrong[key] = sorted(got)
     assert not wrong

@@ -1,0 +1,89 @@
+"""What Ray's workers gain and cost on one machine: `python -m benchmarks.ray`.
+
+The same images of noise through VGG16 with random weights into an empty store: in this process with
+all its threads, and in one, two, ... workers of a Ray cluster, each with one thread. All are
+started and warm, and take turns. Prints images a second, the median of a few rounds, and ratios;
+and the seconds until a new cluster gave its first batch.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.features import BATCH
+from stages.engine import repeatable
+from stages.networks.backbone import application, tensors
+from stages.networks.cluster import Pool, cluster
+from stages.networks.frozen import Frozen
+from stages.params.backbone import Backbone
+from stages.params.runtime import Ray
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--size", type=int, default=150, help="pixels")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, os.cpu_count()])
+    chosen = parser.parse_args()
+    backbone = Backbone(
+        application="VGG16",
+        weights="random",
+        digest=None,
+        preprocessing="own",
+        precision="bfloat16",
+        batch_size=BATCH,
+    )
+    random = np.random.default_rng(0)
+    shape = (chosen.size, chosen.size, 3)
+    images = {f"{n:016x}": random.integers(0, 256, shape, "uint8") for n in range(chosen.images)}
+    with tempfile.TemporaryDirectory() as folder:
+        repeatable(0)
+        weights = Path(folder, "weights.npz")
+        np.savez(weights, **tensors(application("VGG16", chosen.size)))
+        frozen = Frozen(backbone, weights, shape, None)
+        started = time.perf_counter()
+        with cluster(_ray(sum(chosen.workers))):
+            ways = {f"one process, {os.cpu_count()} threads": frozen.passes}
+            for count in chosen.workers:
+                pool = Pool(_ray(count), frozen)
+                ways[f"{count} of Ray's workers, a thread each"] = pool.passes
+                if count == chosen.workers[0]:
+                    _filled(folder, frozen, dict(list(images.items())[:1]), pool.passes)
+                    print(f"a cluster's first batch: {time.perf_counter() - started:.1f} s")
+            seconds: dict[str, list[float]] = {name: [] for name in ways}
+            for round_ in range(chosen.rounds + 1):  # the first warms up
+                for name, passes in ways.items():
+                    spent = _filled(folder, frozen, images, passes)
+                    if round_:
+                        seconds[name].append(spent)
+    speed = {name: len(images) / statistics.median(spent) for name, spent in seconds.items()}
+    here, one = list(speed.values())[:2]
+    for name, value in speed.items():
+        print(
+            f"{name:<36} {value:6.1f} images a second, {value / here:.2f} of the one process, "
+            f"{value / one:.2f} of {chosen.workers[0]}"
+        )
+
+
+def _ray(workers: int) -> Ray:
+    return Ray(kind="ray", address=None, workers=workers, threads=1)
+
+
+def _filled(folder: str, frozen: Frozen, images: dict, passes) -> float:
+    """Seconds to fill an empty store."""
+    with tempfile.TemporaryDirectory(dir=folder) as store:
+        os.environ["THAW_STORE"] = store
+        started = time.perf_counter()
+        frozen.fill(frozen.store(), list(images), images.__getitem__, "features", passes)
+        return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,317 @@
+"""Stage features in the workers of a Ray cluster: the bytes of a run without, whoever dies.
+
+Each run is the stage's own process in a folder that holds what it reads. Everything listens on
+loopback, and ends with its test.
+"""
+
+import contextlib
+import importlib.util
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from stages.images.arrays import write_arrays
+from tests.pipeline.conftest import Project, draw
+from tests.pipeline.test_pipeline import SMALL, overrides
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None,
+    reason="Ray is not installed (pip install -e '.[ray]')",
+)
+RAY = {"kind": "ray", "address": None, "workers": 3, "threads": 1}
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+LOST = "a worker was lost; another one takes its place"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A function that gives the folder with random weights of a network."""
+    folder = tmp_path_factory.mktemp("weights")
+
+    def write(application: str, size: int) -> Path:
+        file = folder / f"{application}.npz"
+        if not file.exists():
+            from stages.engine import keras
+            from stages.networks.backbone import application as made
+            from stages.networks.backbone import tensors
+
+            keras.utils.clear_session(free_memory=False)
+            keras.utils.set_random_seed(0)
+            np.savez(file, **tensors(made(application, size)))
+        return file
+
+    return write
+
+
+def descendants(process: int) -> dict[int, str]:
+    """A process, those that it started, and those that these did: their names."""
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()]
+    found, grew = {process}, True
+    while grew:
+        more = {int(pid) for pid, parent, *_ in rows if int(parent) in found} - found
+        found, grew = found | more, bool(more)
+    return {int(pid): rest[0] if rest else "" for pid, _, *rest in rows if int(pid) in found}
+
+
+def workers(process: int) -> list[int]:
+    """Of Ray, below a process."""
+    return [pid for pid, name in descendants(process).items() if name.startswith("ray::Worker")]
+
+
+class Run:
+    """Stage features on generated images, in a folder of its own.
+
+    Attributes:
+        peak: KiB of memory that the stage's own process had at most.
+    """
+
+    def __init__(self, folder: Path, composed: dict, weights, runtime: dict, images: int, **chosen):
+        self.folder, self.peak = folder, 0
+        size = chosen.pop("size", 32)
+        backbone = {**composed["backbones"]["vgg16"], "weights": "random", "batch_size": 4}
+        values = {**composed, "backbones": {"b": {**backbone, **chosen}}, "runtime": runtime}
+        (folder / "data/weights").mkdir(parents=True)
+        shutil.copyfile(
+            weights(values["backbones"]["b"]["application"], size), folder / "data/weights/b.npz"
+        )
+        (folder / "params.yaml").write_text(yaml.safe_dump(values))
+        keys = [f"{number:016x}" for number in range(images)]
+
+        def image(key: str) -> np.ndarray:
+            random = np.random.default_rng(int(key, 16))
+            return random.integers(0, 256, (size, size, 3), dtype="uint8")
+
+        write_arrays(folder / "data/images", keys, image, {})
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "DVC_"))}
+        environment |= TOKEN if runtime.get("address") else {}
+        environment |= {"THAW_STORE": str(folder / "store"), "PYTHONPATH": str(ROOT)}
+        self.log = open(folder / "log", "w+")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "stages.features", "b"],
+            cwd=folder,
+            env=environment,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # a shell's background jobs ignore Ctrl-C, and hand that down
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+
+    def said(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def wait(self) -> "Run":
+        """Until it ends."""
+        self.until(lambda: self.process.poll() is not None)
+        return self
+
+    def until(self, true, seconds: float = 900) -> None:
+        """Until something is true, while the stage runs."""
+        end = time.monotonic() + seconds
+        while True:
+            over = self.process.poll() is not None
+            if true():
+                return
+            assert not over and time.monotonic() < end, self.said()
+            status = Path(f"/proc/{self.process.pid}/status")  # where there is such a file
+            if status.exists() and (held := re.search(r"VmRSS:\s+(\d+)", status.read_text())):
+                self.peak = max(self.peak, int(held[1]))
+            time.sleep(0.05)
+
+    def shards(self) -> int:
+        return len([*(self.folder / "store").rglob("*.keys")])
+
+    def files(self, content) -> dict[str, bytes]:
+        """What it left: the features, and the store."""
+        assert self.process.returncode == 0, self.said()
+        return content(self.folder / "data/features") | content(self.folder / "store")
+
+
+@pytest.fixture
+def start(tmp_path, composed, weights):
+    """A function that starts a Run; those that still run at the end are killed."""
+    runs = []
+
+    def begin(runtime: dict, images: int, **chosen) -> Run:
+        run = Run(tmp_path / str(len(runs)), composed, weights, runtime, images, **chosen)
+        runs.append(run)
+        return run
+
+    yield begin
+    for run in runs:
+        if run.process.poll() is None:
+            os.killpg(run.process.pid, signal.SIGKILL)
+            run.process.wait()
+        run.log.close()
+
+
+@pytest.fixture
+def cluster(request):
+    """A Ray cluster of one node on loopback, started as its users do: its address and process.
+    A test's parameter is its PYTHONPATH."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    other = {}
+    if hasattr(request, "param"):
+        metadata = Path(folder, "keras-9.9.dist-info/METADATA")
+        metadata.parent.mkdir()
+        metadata.write_text("Metadata-Version: 2.1\nName: keras\nVersion: 9.9\n")
+        other["PYTHONPATH"] = folder
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    command += ["--node-ip-address=127.0.0.1", f"--port={address.split(':')[1]}", "--num-cpus=2"]
+    command += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={folder}"]
+    with open(f"{folder}/log", "w") as log:
+        head = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **TOKEN, **other},
+        )
+    try:
+        end = time.monotonic() + 120
+        while "Ray runtime started" not in Path(folder, "log").read_text():
+            assert head.poll() is None and time.monotonic() < end, Path(folder, "log").read_text()
+            time.sleep(0.2)
+        yield address, head
+    finally:
+        for process in descendants(head.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        head.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_bytes_are_those_of_a_local_run(start, content, precision):
+    """The last batch is not full, and the last shard neither."""
+    here = start({"kind": "local"}, 150, precision=precision).wait().files(content)
+    run = start(RAY, 150, precision=precision)
+    run.until(lambda: run.shards() > 0)
+    assert len(workers(run.process.pid)) == 3
+    assert run.wait().files(content) == here
+    assert "150 of 150 images are new" in run.said()
+
+
+def test_killed_workers_are_replaced_and_the_bytes_the_same(start, content):
+    here = start({"kind": "local"}, 300, size=64).wait().files(content)
+    run = start(RAY, 300, size=64)
+    for done in (1, 3):
+        run.until(lambda done=done: run.shards() >= done)
+        os.kill(workers(run.process.pid)[0], signal.SIGKILL)
+    assert run.wait().files(content) == here
+    assert run.said().count(LOST) == 2
+
+
+def test_an_existing_cluster_is_joined_and_left_as_it_was(start, content, cluster):
+    address, head = cluster
+    here = start({"kind": "local"}, 50).wait().files(content)
+    run = start({**RAY, "address": address, "workers": None}, 50)
+    run.until(lambda: len(workers(head.pid)) == 2)
+    assert not workers(run.process.pid), "none is started beside it"
+    assert run.wait().files(content) == here
+    assert head.poll() is None
+    again = start({**RAY, "address": address, "workers": 1}, 20).wait()
+    assert again.process.returncode == 0, again.said()
+
+
+def test_a_cluster_that_cannot_be_used_is_refused_in_one_line(start, cluster):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{free.getsockname()[1]}"
+        run = start({**RAY, "address": nobody}, 9).wait()
+    assert run.process.returncode == 1
+    said = run.said().splitlines()
+    assert said[-1].startswith(f"thaw: runtime.address = {nobody!r}: no Ray cluster can be used")
+    assert "Traceback" not in run.said()
+    run = start({**RAY, "address": cluster[0], "workers": 1, "threads": 3}, 9).wait()
+    assert run.process.returncode == 1
+    assert "thaw: runtime.threads = 3: expected 2 at most" in run.said()
+    assert "Traceback" not in run.said()
+
+
+@pytest.mark.parametrize("cluster", ["another Keras"], indirect=True)
+def test_workers_with_other_versions_are_refused(start, cluster):
+    run = start({**RAY, "address": cluster[0], "workers": 1}, 9).wait()
+    assert run.process.returncode == 1
+    assert "thaw: a worker of the Ray cluster has keras '9.9', expected keras '" in run.said()
+    assert "Traceback" not in run.said()
+
+
+def test_memory_does_not_grow_with_the_images(start):
+    """900 images more are 135 MB of pixels and 113 MB of outputs."""
+    chosen = {"application": "MobileNetV2", "size": 224, "batch_size": 8}
+    few, many = (start({**RAY, "workers": 2}, n, **chosen).wait() for n in (300, 1200))
+    print("peak in MiB:", few.peak / 1024, many.peak / 1024)
+    assert many.peak - few.peak < 60 * 1024
+
+
+def test_what_is_started_listens_on_loopback_and_ends_with_the_stage(start):
+    """The stage is killed, as by the kernel."""
+    run = start({**RAY, "workers": 1}, 20_000)
+    run.until(lambda: run.shards() > 0)
+    every = {**descendants(run.process.pid)}
+    assert len(every) > 4
+    listed = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout
+    sockets = [line.split() for line in listed.splitlines()]
+    theirs = {
+        row[3] for row in sockets if {*re.findall(r"pid=(\d+)", row[-1])} & {*map(str, every)}
+    }
+    assert theirs and all(re.match(r"(\[::ffff:127\.|127\.)", place) for place in theirs), theirs
+    run.process.kill()
+    run.process.wait()
+    end = time.monotonic() + 150  # Ray's agents notice after a minute
+    while left := [pid for pid in every if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < end, [every[pid] for pid in left]
+        time.sleep(0.2)
+
+
+def test_interrupted_it_ends_in_one_line_and_leaves_nothing_running(start):
+    run = start({**RAY, "workers": 2}, 400, size=64)
+    run.until(lambda: run.shards() > 0)
+    every = descendants(run.process.pid)
+    os.killpg(run.process.pid, signal.SIGINT)  # as the terminal does
+    run.until(lambda: run.process.poll() is not None)
+    assert run.process.returncode == 130 and "Traceback" not in run.said()
+    assert run.said().count("the same command goes on from there") == 1
+    assert run.shards() > 0
+    time.sleep(2)
+    assert not [name for pid, name in every.items() if Path(f"/proc/{pid}").exists()]
+
+
+def test_every_artifact_is_the_same_and_another_runtime_reruns_nothing(tmp_path):
+    """DVC's record of the whole pipeline, fine-tuning and its views included."""
+    locks = []
+    views = ["finetunes.finetuned.augmentation.shear=0.2", "finetunes.finetuned.views=2"]
+    for runtime in ("local", "ray"):
+        folder = tmp_path / runtime
+        folder.mkdir()
+        project = Project(folder, tmp_path / f"store of {runtime}")
+        draw(folder / "photos", {"disc": 40, "square": 30})
+        chosen = overrides(*SMALL, *views)
+        there = overrides("runtime=ray", "runtime.workers=2") if runtime == "ray" else []
+        assert "features@vgg16" in project.ran(project.dvc("exp", "run", *chosen, *there))
+        recorded = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+        locks.append({name: stage.get("outs") for name, stage in recorded.items()})
+        for other in ("runtime=local", "runtime=ray"):
+            said = project.dvc("exp", "run", *chosen, *overrides(other))
+            assert project.ran(said) == ["scan@folder"], "the user's folder alone is looked at"
+    assert locks[0] == locks[1]
