@@ -26,14 +26,14 @@ repro: setup
 test: setup
 	python -m pytest
 
+# kills, corrupts, starves and shares for real, for half an hour; the servers are packages, and what is
+# skipped is said with its reason (apt-get install openssh-server nginx saves it their download)
+test-faults:
+	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) faults)"
+	python -m pytest -n 0 -rs tests/faults
+
 verify: setup
 	thaw verify
-
-# kills, corrupts and shares for real, in ten minutes or more; the servers are packages, and what it
-# skips it says why (apt-get install openssh-server nginx saves it their download)
-test-faults: setup
-	uv pip install --quiet --python $(BIN)/python --constraint requirements-$(EXTRA).lock --editable '.[faults]'
-	python -m pytest -n 0 -rs tests/faults
 
 lint: setup
 	ruff check . && ruff format --check .
