@@ -21,6 +21,7 @@ defaults:
   - dataset: cats_dogs
   - backbone@backbones.mobile: mobilenet_v2
   - subnet@subnets.logistic: logistic
+  - runtime: local
   - _self_
   - experiment: null
 scheme: ${thaw.scheme:}
