@@ -70,6 +70,15 @@ def _parser() -> argparse.ArgumentParser:
     package.add_argument("model", metavar="MODEL", help="a name in models/")
     package.add_argument("out", metavar="OUT.keras")
     package.set_defaults(run=_package)
+
+    report = commands.add_parser("report", help="a page of the results, report/index.html")
+    report.description = (
+        "One file that opens without network: results, gallery, data and how they came about."
+    )
+    report.add_argument(
+        "--since", metavar="TIME", help="stages logged from then on are shown as run, others as kept"
+    )
+    report.set_defaults(run=_report)
     return parser
 
 
@@ -98,6 +107,12 @@ def _package(given: argparse.Namespace) -> int:
     from stages.commands.package import package
 
     return package(given.model, given.out)
+
+
+def _report(given: argparse.Namespace) -> int:
+    from stages.commands.report import report
+
+    return report(given.since)
 
 
 if __name__ == "__main__":
