@@ -76,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
         "One file that opens without network: results, gallery, data and how they came about."
     )
     report.add_argument(
-        "--since", metavar="TIME", help="stages logged from then on are shown as run, others as kept"
+        "--since",
+        metavar="TIME",
+        help="stages logged from then on are shown as run, others as kept",
     )
     report.set_defaults(run=_report)
     return parser

@@ -24,7 +24,9 @@ def report(since: str | None) -> int:
         try:
             datetime.fromisoformat(since)
         except ValueError:
-            raise Refusal(f"--since {since}: expected a time such as 2026-05-01T12:00:00Z.") from None
+            raise Refusal(
+                f"--since {since}: expected a time such as 2026-05-01T12:00:00Z."
+            ) from None
     found = find()
     for model in found.models:
         if model.problem:

@@ -22,9 +22,7 @@ PIXELS_AT_ONCE = 16
 SLOPES = {
     "relu": lambda x: (x > 0).astype("float32"),
     "elu": lambda x: np.where(x > 0, 1, np.exp(np.minimum(x, 0))),
-    "gelu": lambda x: (
-        (1 + erf(x / np.sqrt(2))) / 2 + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
-    ),
+    "gelu": lambda x: (1 + erf(x / np.sqrt(2))) / 2 + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi),
     "tanh": lambda x: 1 - np.tanh(x) ** 2,
 }
 """The derivatives of stages.networks.subnet.ACTIVATIONS."""

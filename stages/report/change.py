@@ -25,7 +25,7 @@ class Change:
 
     Attributes:
         commit: short, and its subject.
-        sentences: by the model's name.
+        sentences: by the model's name, without a full stop.
         rows: (model, measure, before, now, whether it is better).
     """
 
@@ -35,7 +35,7 @@ class Change:
     rows: list[tuple[str, str, float, float, bool]]
 
     def said_of(self, name: str) -> str:
-        return self.sentences.get(name, f"{name} has no metrics.")
+        return self.sentences.get(name, "not measured")
 
 
 def since_commit() -> Change | None:
@@ -74,10 +74,10 @@ def _differences(before: dict[str, dict], now: dict[str, dict]) -> tuple[dict, l
     sentences, rows = {}, []
     for name in [*now, *(n for n in before if n not in now)]:
         if name not in before:
-            sentences[name] = f"{name} is new: accuracy {now[name]['accuracy']:.1%}."
+            sentences[name] = f"new, accuracy {_percent(now[name]['accuracy'])}"
             continue
         if name not in now:
-            sentences[name] = f"{name} is gone: accuracy was {before[name]['accuracy']:.1%}."
+            sentences[name] = f"gone, accuracy was {_percent(before[name]['accuracy'])}"
             continue
         words = []
         for key, label in MEASURES.items():
@@ -87,12 +87,15 @@ def _differences(before: dict[str, dict], now: dict[str, dict]) -> tuple[dict, l
             better = (new < old) == (key in LOWER)
             rows.append((name, label, old, new, better))
             words.append(f"{label} {'rose' if new > old else 'fell'} {_by(key, old, new)}")
-        what = ", ".join(words) if words else "nothing changed"
-        sentences[name] = f"{name}: {what}."
+        sentences[name] = ", ".join(words) if words else "nothing changed"
     return sentences, rows
 
 
 def _by(key: str, old: float, new: float) -> str:
     if key in ("log_loss", "ece"):
         return f"from {old:.3f} to {new:.3f}"
-    return f"by {abs(new - old) * 100:.1f} points to {new:.1%}"
+    return f"by {abs(new - old) * 100:.1f} points to {_percent(new)}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}\u00a0%"

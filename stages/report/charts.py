@@ -103,14 +103,20 @@ def unit(name: str, kind: str, x: str, y: str, series: Series, diagonal: bool, s
     return _svg(draw, f"{name} {kind}", said)
 
 
-def scatter(axis: str, names: list[str], x: list[float], y: list[float], spans: list) -> str:
+def scatter(
+    axis: str,
+    names: list[str],
+    x: list[float],
+    y: list[float],
+    spans: list[list[float]],
+    colours: list[int],
+) -> str:
     """Accuracy against a cost, each model with its interval, the cost on a logarithmic scale."""
 
     def draw(axes):
-        for number, (label, place, height, span) in enumerate(zip(names, x, y, spans, strict=True)):
-            colour = LINES[number % len(LINES)]
-            low, high = span or (height, height)
-            axes.plot([place, place], [low, high], color=colour, linewidth=1.4)
+        for label, place, height, span, n in zip(names, x, y, spans, colours, strict=True):
+            colour = LINES[n % len(LINES)]
+            axes.plot([place, place], span, color=colour, linewidth=1.4)
             axes.plot([place], [height], "o", color=colour, markersize=6)
             axes.annotate(
                 label, (place, height), xytext=(7, 0), textcoords="offset points", va="center"

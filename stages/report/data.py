@@ -171,7 +171,7 @@ def _compare(data: Data, found: Found, used: pd.DataFrame, features) -> None:
         like[splits[own][:, None] == splits[None, :]] = -1
         like[np.arange(len(keys))[None, :] <= own[:, None]] = -1  # each pair once
         count += int((like >= NEAR).sum())
-        best = np.argsort(-like, axis=None, kind="stable")[:MOST_PAIRS]
+        best = np.argpartition(-like, min(MOST_PAIRS, like.size) - 1, axis=None)[:MOST_PAIRS]
         for a, b in zip(*np.unravel_index(best, like.shape), strict=True):
             if like[a, b] > -1:
                 pairs.append((-float(like[a, b]), start + int(a), int(b)))

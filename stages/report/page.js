@@ -3,7 +3,7 @@
   const $ = (id) => document.getElementById(id);
   const told = JSON.parse($("told").textContent);
   const corners = JSON.parse($("corners").textContent);
-  const AT_ONCE = 48;
+  const AT_ONCE = 24;
   const two = told.classes.length === 2;
 
   function bytes(text) {
@@ -13,7 +13,7 @@
     return new Float32Array(bytes(text).buffer); // little-endian, as nearly every machine
   }
   function percent(value) {
-    return Number.isFinite(value) ? `${(100 * value).toFixed(1)} %` : "–";
+    return Number.isFinite(value) ? `${(100 * value).toFixed(1)}\u00a0%` : "–";
   }
   function element(tag, properties = {}, ...children) {
     const made = Object.assign(document.createElement(tag), properties);
@@ -122,7 +122,7 @@
       const share = Math.round((100 * cells[actual][said]) / Math.max(row, 1));
       cell.style.setProperty("--share", `${share}%`);
       cell.firstChild.data = cells[actual][said].toLocaleString("en");
-      cell.querySelector(".span").textContent = `${share} %`;
+      cell.querySelector(".span").textContent = `${share}\u00a0%`;
     }
     mark(panel, "roc", alarms, recall);
     mark(panel, "pr", recall, precision);

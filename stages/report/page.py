@@ -51,7 +51,7 @@ def page(found: Found, since: str | None) -> str:
     )
     environment.filters |= {"percent": percent, "size": size, "number": number, "digits": digits}
     environment.filters |= {"seconds": seconds}
-    paths = {} if found.table is None else dict(zip(found.table["pixels"], found.table["path"]))
+    paths = {} if found.table is None else found.table.set_index("pixels")["path"].to_dict()
     return environment.get_template("page.html").render(
         found=found,
         dataset=found.parameters["dataset"]["name"],
@@ -159,9 +159,13 @@ def _curves(found: Found, model: Model) -> list[tuple]:
     true = test["label"].map(found.classes.index).to_numpy()
     p, classes = model.probabilities, found.classes
     two = len(classes) == 2
-    groups = {name: rows for name, rows in sorted(test.reset_index().groupby("group").indices.items())}
+    groups = {
+        name: rows for name, rows in sorted(test.reset_index().groupby("group").indices.items())
+    }
     everything = np.arange(len(true))
-    by_group = {"all": everything} | (dict(list(groups.items())[: MOST_CURVES - 1]) if len(groups) > 1 else {})
+    by_group = {"all": everything} | (
+        dict(list(groups.items())[: MOST_CURVES - 1]) if len(groups) > 1 else {}
+    )
 
     def scores(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if two:
@@ -191,12 +195,22 @@ def _curves(found: Found, model: Model) -> list[tuple]:
         tail = f", {which}" if which else ""
         area = "; ".join(f"{n}: area {np.trapezoid(y, x):.3f}" for n, x, y in roc)
         drawn = charts.unit(
-            model.name, f"roc {which}", "false positive rate", "recall", roc, True,
+            model.name,
+            f"roc {which}",
+            "false positive rate",
+            "recall",
+            roc,
+            True,
             f"ROC curve{about}{tail}. {area}",
         )
         made.append((f"ROC{about}{tail}", "roc" if two else "", Markup(drawn)))
         drawn = charts.unit(
-            model.name, f"precision {which}", "recall", "precision", pr, False,
+            model.name,
+            f"precision {which}",
+            "recall",
+            "precision",
+            pr,
+            False,
             f"precision against recall{about}{tail}, {', '.join(n for n, *_ in pr)}",
         )
         made.append((f"Precision and recall{about}{tail}", "pr" if two else "", Markup(drawn)))
@@ -207,9 +221,17 @@ def _curves(found: Found, model: Model) -> list[tuple]:
         reliable.append(
             (label, *(np.array([g[k] for g in points]) for k in ("confidence", "accuracy")))
         )
-    said = "; ".join(f"{n}: " + ", ".join(f"{a:.0%} right at {c:.0%}" for c, a in zip(x, y, strict=True)) for n, x, y in reliable[:1])
+    said = "; ".join(
+        f"{n}: " + ", ".join(f"{a:.0%} right at {c:.0%}" for c, a in zip(x, y, strict=True))
+        for n, x, y in reliable[:1]
+    )
     drawn = charts.unit(
-        model.name, "reliability", "confidence", "share that is right", reliable, True,
+        model.name,
+        "reliability",
+        "confidence",
+        "share that is right",
+        reliable,
+        True,
         f"how often answers are right by their confidence. {said}",
     )
     made.append(("Reliability" + (", by group" if len(by_group) > 1 else ""), "", Markup(drawn)))
@@ -240,7 +262,11 @@ def _costs(found: Found) -> list[tuple[str, str, Markup]]:
     made = []
     for title, axis, cost in (
         ("Training time", "training time, seconds", lambda m: m.seconds),
-        ("Parameters", "parameters that were trained", lambda m: (m.record or {}).get("trained")),
+        (
+            "Parameters",
+            "parameters trained",
+            lambda m: (m.record or {}).get("trained") or (m.record or {}).get("parameters"),
+        ),
         ("Size", "size on disk, bytes", lambda m: m.size),
     ):
         known = [model for model in found.evaluated if cost(model)]
@@ -252,6 +278,7 @@ def _costs(found: Found) -> list[tuple[str, str, Markup]]:
             [float(cost(model)) for model in known],
             [100 * model.metrics["accuracy"] for model in known],
             [[100 * v for v in _interval(model)] for model in known],
+            [found.models.index(model) for model in known],
         )
         made.append((title, axis, Markup(drawn)))
     return made
@@ -262,7 +289,7 @@ def _interval(model: Model) -> list[float]:
 
 
 def percent(value: float | None, places: int = 1) -> str:
-    return "–" if value is None else f"{100 * value:.{places}f} %"
+    return "–" if value is None else f"{100 * value:.{places}f}\u00a0%"
 
 
 def digits(value: float | None, places: int = 3) -> str:

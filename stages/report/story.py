@@ -1,5 +1,6 @@
 """How the results came about: stages, what each took, parameters, versions and machine."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -183,9 +184,21 @@ def _stale(entry: dict | None, parameters: dict) -> list[str]:
         value = parameters
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        if value != then:
+        if not _same(value, then):
             found.append(key)
     return found
+
+
+def _same(one, other) -> bool:
+    """Whether two values of YAML are the same; DVC writes 1e-07, which PyYAML takes for text."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, float) != isinstance(other, float):
+        with contextlib.suppress(ValueError, TypeError):
+            return float(one) == float(other)
+    return one == other
 
 
 def _md5(path: Path) -> str:

@@ -24,6 +24,4 @@ def evaluate_pixels(name: str) -> None:
         gradcam = GradCam(keras.saving.load_model(model, compile=False))
         return gradcam(images.select(keys), classes)
 
-    evaluate(
-        name, lambda keys: predict(model, images.select(keys), BATCH_SIZE), explain, EXPLAINED
-    )
+    evaluate(name, lambda keys: predict(model, images.select(keys), BATCH_SIZE), explain, EXPLAINED)

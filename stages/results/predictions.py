@@ -22,9 +22,7 @@ def write_predictions(
     table["predicted"] = [classes[n] for n in probabilities.argmax(axis=1)]
     for number, label in enumerate(classes):
         table[f"{PREFIX}{label}"] = probabilities[:, number]
-    table.to_csv(
-        folder / "predictions.csv", index=False, lineterminator="\n", float_format="%.9g"
-    )
+    table.to_csv(folder / "predictions.csv", index=False, lineterminator="\n", float_format="%.9g")
 
 
 def read_predictions(folder: Path) -> tuple[list[str], list[str], np.ndarray]:
