@@ -51,7 +51,9 @@ def of_subnet(subnet: Dense, path: str | Path, features, classes: np.ndarray) ->
         slope = slope @ layers[-1][0].T
         for (kernel, _), before in zip(layers[-2::-1], sums[::-1], strict=True):
             slope = (slope * SLOPES[subnet.activation](before)) @ kernel.T
-        if not averaged:
+        if averaged:
+            slope = slope / (height * width)  # each place has this part in the mean
+        else:
             slope = slope.reshape(count, height * width, channels).mean(axis=1)
         found.append(_map(held, slope))
     return np.concatenate(found)
@@ -64,7 +66,7 @@ def of_logistic(model: dict[str, np.ndarray], features, classes: np.ndarray) -> 
     for start in range(0, len(features), AT_ONCE):
         held = features[start : start + AT_ONCE].astype("float32")
         wanted = _wanted(classes[start : start + AT_ONCE], slopes.shape[1])
-        found.append(_map(held, wanted @ slopes.T))
+        found.append(_map(held, wanted @ slopes.T / np.prod(held.shape[1:3])))
     return np.concatenate(found)
 
 
@@ -91,12 +93,13 @@ class GradCam:
 
     def __init__(self, model):
         layers = _straight(model)
-        places = [n for n, layer in enumerate(layers) if _is_map(layer.output)]
+        learnt = next((n for n, layer in enumerate(layers) if layer.weights), len(layers))
+        places = [n for n, layer in enumerate(layers) if n >= learnt and _is_map(layer.output)]
         self._split = places[-1] + 1 if places else None
         self._layers = layers
 
     def __call__(self, pixels, classes: np.ndarray) -> np.ndarray | None:
-        """Maps (n, height, width); none where the network has no feature map.
+        """Maps (n, height, width); none where the network has no feature map but the pixels.
 
         Args:
             pixels: (n, height, width, channels), uint8.
