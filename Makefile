@@ -10,13 +10,18 @@ READY  := $(VENV)/ready-$(EXTRA)
 OWN_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test setup lint lock clean
+.PHONY: repro test test-browser setup lint lock clean
 
 repro: setup
-	dvc repro
+	started=$$(date -u +%Y-%m-%dT%H:%M:%SZ) && dvc repro && thaw report --since $$started
 
 test: setup
 	python -m pytest
+
+# the report in a real browser: needs Chromium, as Debian's package `chromium` has it
+test-browser:
+	$(MAKE) setup EXTRA=browser
+	python -m pytest -n 0 tests/browser
 
 lint: setup
 	ruff check . && ruff format --check .

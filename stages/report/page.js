@@ -245,10 +245,14 @@
 
   function overlay(each) {
     const maps = chosen.maps, number = maps?.at.get(each.place), canvas = $("detail-map");
-    const there = number !== undefined;
+    const size = maps ? maps.height * maps.width : 0;
+    const values = maps?.values.subarray(number * size, (number + 1) * size) ?? [];
+    const kept = number !== undefined;
+    const there = kept && values.some((value) => value > 0);
     $("detail-map-row").hidden = !there;
     canvas.hidden = !there || !$("detail-show").checked;
-    $("detail-no-map").textContent = there ? "" : maps
+    $("detail-no-map").textContent = there ? "" : kept
+      ? "Grad-CAM: no place in the image spoke for the answer by itself." : maps
       ? `Where ${name} looked is kept for ${maps.places.length} of these images, not for this one.`
       : `${name} has no map of where it looked.`;
     if (!there) return;
@@ -257,7 +261,6 @@
     const best = each.p.indexOf(Math.max(...each.p));
     $("detail-map-says").textContent = `${name} saw “${told.classes[best]}”`;
     const small = new ImageData(width, height);
-    const values = maps.values.subarray(number * width * height, (number + 1) * width * height);
     values.forEach((value, n) => small.data.set([255, 225 - value * 0.75, 40, value * 0.72], 4 * n));
     const source = element("canvas", { width, height });
     source.getContext("2d").putImageData(small, 0, 0);

@@ -42,15 +42,18 @@ def parameters(*overrides: str) -> dict:
         os.chdir(before)
 
 
-def walk(folder: Path, counts: dict[str, int], *overrides: str, grouped: bool = True) -> Path:
+def walk(
+    folder: Path, counts: dict[str, int], *overrides: str, grouped: bool = True, chosen=()
+) -> Path:
     """Run the pipeline in `folder`, which is made and becomes the current one."""
     folder.mkdir()
     os.chdir(folder)
     shutil.copytree(ROOT / "conf", "conf")
     shutil.copy(ROOT / "dvc.yaml", "dvc.yaml")
-    values = parameters(*CHOSEN, *overrides)
+    values = parameters(*(chosen or CHOSEN), *overrides)
     Path("params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     draw(Path("photos"), counts)
+    _mislabel(Path("photos"))
     (Path("photos") / min(counts) / "broken.png").write_bytes(b"no picture")
     git("init", "--quiet", "--initial-branch=main")
     download.main()
@@ -58,6 +61,9 @@ def walk(folder: Path, counts: dict[str, int], *overrides: str, grouped: bool = 
         _group(Path("data/raw/index.csv"))
     preprocess.main()
     split.main()
+    if values["networks"]:
+        network(next(iter(values["networks"])))
+        return folder
     images = Arrays("data/images")
     # in place of a backbone's, which would start TensorFlow: each place has the pixels of a patch
     recipe = {"weights": None}
@@ -69,10 +75,29 @@ def walk(folder: Path, counts: dict[str, int], *overrides: str, grouped: bool = 
     return folder
 
 
+def network(name: str) -> None:
+    """Train and evaluate on pixels, by TensorFlow."""
+    from stages import train_network
+    from stages.results.pixels import evaluate_pixels
+
+    train_network.main(name)
+    evaluate_pixels(name)
+    commit("first")
+
+
 def patches(pixels: np.ndarray) -> np.ndarray:
     """(32, 32, 3) as (4, 4, 192)."""
     cut = pixels.reshape(4, 8, 4, 8, 3).transpose(0, 2, 1, 3, 4)
     return cut.reshape(4, 4, -1).astype("float32") / 255
+
+
+def _mislabel(photos: Path) -> None:
+    """Put each sixth picture under the next class, so that models are wrong about some."""
+    folders = sorted(photos.iterdir())
+    moved = [(n, file) for n, f in enumerate(folders) for file in sorted(f.iterdir())[::6]]
+    for number, file in moved:
+        into = folders[(number + 1) % len(folders)]
+        file.rename(into / f"from-{number}-{file.name}")
 
 
 def _group(path: Path) -> None:
