@@ -96,7 +96,7 @@ def unit(name: str, kind: str, x: str, y: str, series: Series, diagonal: bool, s
     def draw(axes):
         if diagonal:
             axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (2, 2)))
-        _lines(axes, series, marker="o" if kind == "reliability" else None)
+        _lines(axes, series, marker="o" if kind.startswith("reliability") else None)
         axes.set(xlabel=x, ylabel=y, xlim=(-MARGIN, 1 + MARGIN), ylim=(-MARGIN, 1 + MARGIN))
         axes.legend(loc="lower right" if diagonal else "lower left")
 

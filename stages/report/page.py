@@ -5,23 +5,19 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from stages.images.arrays import Arrays
 from stages.report import charts
 from stages.report.change import MEASURES, since_commit
+from stages.report.curves import Curves
 from stages.report.data import NEAR, describe
 from stages.report.found import Found, Model
 from stages.report.gallery import MOST, gathered
 from stages.report.pictures import thumbnails
 from stages.report.story import BOX, tell
-from stages.results.measures import calibration, calibration_error
 
 HERE = Path(__file__).parent
 SMALL = 88
-MOST_POINTS = 200
-MOST_CURVES = 8
-"""In one chart; of more classes, those with the most test images."""
 MOST_CELLS = 30
 """Classes along a side of the confusion table."""
 MOST_CONFUSED = 12
@@ -143,118 +139,15 @@ def _view(found: Found, model: Model) -> dict:
             if drawn:
                 view["charts"].append((f"Learning: {metric}", "learning", Markup(drawn)))
     if model.probabilities is not None and found.table is not None:
-        view["charts"] += _curves(found, model)
-        view["calibrations"] = _calibrations(found, model)
+        curves = Curves(found, model)
+        view["charts"] += [*curves.areas(), *curves.reliability()]
+        view["calibrations"] = curves.calibrations()
     return view
 
 
 def _shaded(matrix: list[list[int]]) -> list[list[tuple[int, int]]]:
     """Counts with their share of the row in percent."""
     return [[(n, round(100 * n / max(sum(row), 1))) for n in row] for row in matrix]
-
-
-def _curves(found: Found, model: Model) -> list[tuple]:
-    """ROC, precision-recall and reliability; by class or over all, and by group."""
-    test = found.table[found.table["split"] == "test"]
-    true = test["label"].map(found.classes.index).to_numpy()
-    p, classes = model.probabilities, found.classes
-    two = len(classes) == 2
-    groups = {
-        name: rows for name, rows in sorted(test.reset_index().groupby("group").indices.items())
-    }
-    everything = np.arange(len(true))
-    by_group = {"all": everything} | (
-        dict(list(groups.items())[: MOST_CURVES - 1]) if len(groups) > 1 else {}
-    )
-
-    def scores(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if two:
-            return true[rows] == 1, p[rows, 1]
-        return np.eye(len(classes), dtype=bool)[true[rows]].ravel(), p[rows].ravel()
-
-    sets = [("by group" if len(by_group) > 1 else "", {n: scores(r) for n, r in by_group.items()})]
-    if not two:
-        counts = np.bincount(true, minlength=len(classes))
-        shown = sorted(np.argsort(-counts, kind="stable")[:MOST_CURVES])
-        each = {classes[n]: (true == n, p[:, n]) for n in shown if 0 < counts[n] < len(true)}
-        more = f", {len(shown)} of {len(classes)} classes" if len(shown) < len(classes) else ""
-        sets = [(f"by class{more}", each)] + (sets if len(by_group) > 1 else [])
-    made = []
-    for which, series in sets:
-        roc, pr = [], []
-        for label, (positive, score) in series.items():
-            if not 0 < positive.sum() < len(positive):
-                continue
-            false_positive, recall, _ = roc_curve(positive, score)
-            roc.append((label, *_thinned(false_positive, recall)))
-            precision, recall, _ = precision_recall_curve(positive, score)
-            pr.append((label, *_thinned(recall[::-1], precision[::-1])))
-        if not roc:
-            continue
-        about = f" of {classes[1]}" if two else ""
-        tail = f", {which}" if which else ""
-        area = "; ".join(f"{n}: area {np.trapezoid(y, x):.3f}" for n, x, y in roc)
-        drawn = charts.unit(
-            model.name,
-            f"roc {which}",
-            "false positive rate",
-            "recall",
-            roc,
-            True,
-            f"ROC curve{about}{tail}. {area}",
-        )
-        made.append((f"ROC{about}{tail}", "roc" if two else "", Markup(drawn)))
-        drawn = charts.unit(
-            model.name,
-            f"precision {which}",
-            "recall",
-            "precision",
-            pr,
-            False,
-            f"precision against recall{about}{tail}, {', '.join(n for n, *_ in pr)}",
-        )
-        made.append((f"Precision and recall{about}{tail}", "pr" if two else "", Markup(drawn)))
-    bins = found.parameters["evaluate"]["ece_bins"]
-    reliable = []
-    for label, rows in by_group.items():
-        points = calibration(true[rows], p[rows], bins)
-        reliable.append(
-            (label, *(np.array([g[k] for g in points]) for k in ("confidence", "accuracy")))
-        )
-    said = "; ".join(
-        f"{n}: " + ", ".join(f"{a:.0%} right at {c:.0%}" for c, a in zip(x, y, strict=True))
-        for n, x, y in reliable[:1]
-    )
-    drawn = charts.unit(
-        model.name,
-        "reliability",
-        "confidence",
-        "share that is right",
-        reliable,
-        True,
-        f"how often answers are right by their confidence. {said}",
-    )
-    made.append(("Reliability" + (", by group" if len(by_group) > 1 else ""), "", Markup(drawn)))
-    return made
-
-
-def _calibrations(found: Found, model: Model) -> dict[str, float]:
-    """The calibration error of the answers that name each class."""
-    test = found.table[found.table["split"] == "test"]
-    true = test["label"].map(found.classes.index).to_numpy()
-    predicted = model.probabilities.argmax(axis=1)
-    bins = found.parameters["evaluate"]["ece_bins"]
-    made = {}
-    for n, label in enumerate(found.classes):
-        rows = predicted == n
-        if rows.any():
-            made[label] = calibration_error(true[rows], model.probabilities[rows], bins)
-    return made
-
-
-def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    some = np.unique(np.linspace(0, len(x) - 1, MOST_POINTS).round().astype(int))
-    return x[some], y[some]
 
 
 def _costs(found: Found) -> list[tuple[str, str, Markup]]:

@@ -80,6 +80,7 @@ def network(name: str) -> None:
     from stages import train_network
     from stages.results.pixels import evaluate_pixels
 
+    git("commit", "--quiet", "--allow-empty", "--message", "start")  # DVCLive asks for one
     train_network.main(name)
     evaluate_pixels(name)
     commit("first")

@@ -13,6 +13,7 @@ import pytest
 
 from stages.command import Refusal
 from stages.commands.main import command
+from tests.conftest import ROOT
 from tests.report.conftest import COUNTS, commit, walk
 
 
@@ -328,6 +329,7 @@ def test_a_run_without_any_backbone(tmp_path, monkeypatch):
         "dataset.image.size=32",
         "dataset.on_bad_image=skip",
         "networks.small_cnn.epochs=2",
+        f"networks.small_cnn.loss_file={ROOT}/stages/training/losses.py",
         "evaluate.bootstrap=100",
     ]
     walk(tmp_path / "pixels", COUNTS, chosen=chosen)
