@@ -18,10 +18,10 @@ COMPILE := --quiet --universal --generate-hashes --python-version 3.11 --no-head
 OWN_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-faults verify setup lint audit lock clean
+.PHONY: repro test test-faults test-browser verify setup lint audit lock clean
 
 repro: setup
-	dvc repro
+	started=$$(date -u +%Y-%m-%dT%H:%M:%SZ) && dvc repro && thaw report --since $$started
 
 test: setup
 	python -m pytest
@@ -34,6 +34,11 @@ test-faults:
 
 verify: setup
 	thaw verify
+
+# the report in a real browser: needs Chromium, as Debian's package `chromium` has it
+test-browser:
+	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) browser)"
+	python -m pytest -n 0 tests/browser
 
 lint: setup
 	ruff check . && ruff format --check .

@@ -7,10 +7,13 @@ import numpy as np
 
 from stages.images.arrays import Arrays
 from stages.inputs import checked
-from stages.networks import logistic
+from stages.networks import gradcam, logistic
 from stages.networks.subnet import predict
 from stages.params.subnet import Logistic, subnet
 from stages.results.evaluate import evaluate
+
+EXPLAINED = 2000
+"""Images of which Grad-CAM is kept: on features it costs next to nothing."""
 
 
 def main(name: str) -> None:
@@ -27,4 +30,11 @@ def main(name: str) -> None:
             return logistic.predict(model, logistic.pooled(selected))
         return predict(parameters, f"models/{name}/model.keras", selected)
 
-    evaluate(name, probabilities)
+    def explain(keys: list[str], classes: np.ndarray) -> np.ndarray:
+        selected = features.select(keys)
+        if isinstance(parameters, Logistic):
+            model = logistic.load(Path(f"models/{name}/model.npz"))
+            return gradcam.of_logistic(model, selected, classes)
+        return gradcam.of_subnet(parameters, f"models/{name}/model.keras", selected, classes)
+
+    evaluate(name, probabilities, explain, EXPLAINED)

@@ -12,6 +12,17 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 
 
+APART = ("browser",)
+"""Folders of tests/ that run only where they are named: see the Makefile."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if collection_path.name in APART and collection_path.parent == ROOT / "tests":
+        named = any(collection_path.name in Path(arg.split("::")[0]).parts for arg in config.args)
+        return None if named else True
+    return None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def store(tmp_path_factory):
     """A store that no other run has a part in, and none of the user's settings."""

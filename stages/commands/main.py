@@ -74,6 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     _allowing(package)
     package.set_defaults(run=_package)
 
+    report = commands.add_parser("report", help="a page of the results, report/index.html")
+    report.description = (
+        "One file that opens without network: results, gallery, data and how they came about."
+    )
+    report.add_argument(
+        "--since",
+        metavar="TIME",
+        help="stages logged from then on are shown as run, others as kept",
+    )
+    report.set_defaults(run=_report)
+
     verify = commands.add_parser("verify", help="run the pipeline anew and compare with dvc.lock")
     verify.description = (
         "Runs the last commit in a temporary clone with an empty cache, and says which artifacts "
@@ -128,6 +139,12 @@ def _verify(given: argparse.Namespace) -> int:
     from stages.commands.verify import verify
 
     return verify(given.stages)
+
+
+def _report(given: argparse.Namespace) -> int:
+    from stages.commands.report import report
+
+    return report(given.since)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def predict(subnet: Dense, path: str | Path, features) -> np.ndarray:
         path: the .keras file of a subnet that `build` made.
         features: (n, height, width, channels), an array or stages.images.arrays.Selection.
     """
-    layers = _weights(path)
+    layers = weights(path)
     given = []
     for start in range(0, len(features), AT_ONCE):
         x = features[start : start + AT_ONCE].astype("float32")
@@ -68,7 +68,7 @@ ACTIVATIONS = {
 """As keras.activations has them."""
 
 
-def _weights(path: str | Path) -> list[tuple[np.ndarray, np.ndarray]]:
+def weights(path: str | Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Kernel and bias of each dense layer, in order."""
     with opened_weights(path) as file:
         layers = file["layers"]

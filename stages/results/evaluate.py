@@ -11,16 +11,20 @@ from stages.params.evaluate import Evaluate
 from stages.results.curves import write_curves
 from stages.results.gallery import gallery
 from stages.results.measures import at_half, confusion, intervals, measure, per_class
+from stages.results.predictions import telling, write_maps, write_predictions
 from stages.results.report import write_report
 from stages.training.rows import Rows
 
 
-def evaluate(name: str, predict) -> None:
-    """Write results/metrics/NAME.json, results/details/NAME.json, results/reports/NAME/ and
-    results/plots/NAME/.
+def evaluate(name: str, predict, explain, explained: int) -> None:
+    """Write results/metrics/NAME.json, results/details/NAME.json, results/predictions/NAME/,
+    results/reports/NAME/ and results/plots/NAME/.
 
     Args:
         predict: gives the class probabilities (n, classes) for the pixels' identities of n rows.
+        explain: gives for n identities and n class numbers where in the image a class was seen,
+            (n, height, width), see stages/networks/gradcam.py; or none where nothing can be said.
+        explained: of how many images that is kept.
 
     Raises:
         Refusal: the split holds no test data.
@@ -62,6 +66,12 @@ def evaluate(name: str, predict) -> None:
     }
     _write_json(Path(f"results/metrics/{name}.json"), short)
     _write_json(Path(f"results/details/{name}.json"), details)
+    with whole(f"results/predictions/{name}") as folder:
+        folder.mkdir()
+        write_predictions(folder, test, probabilities, rows.classes)
+        some = telling(true, probabilities, explained)
+        keys = test["pixels"].iloc[some].to_list()
+        write_maps(folder, some, explain(keys, probabilities[some].argmax(axis=1)))
     with whole(f"results/reports/{name}") as folder:
         folder.mkdir()
         write_report(folder, true, probabilities, rows.classes)
