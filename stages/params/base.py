@@ -1,6 +1,8 @@
 """What every section of params.yaml is: typed, with units and ranges, and refused in one line."""
 
 import difflib
+import types
+import typing
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -120,10 +122,7 @@ def _line(section: type[Section], item: dict, keys: tuple[str, ...]) -> str:
     where = [*keys, *(str(part) for part in item["loc"])]
     key = ".".join(where)
     if item["type"] == "extra_forbidden":
-        inner = section
-        for part in item["loc"][:-1]:
-            inner = inner.model_fields[part].annotation
-        fields = inner.model_fields
+        fields = _fields(section, item["loc"][:-1])
         return (
             f"{key} is no parameter.{nearest(where[-1], fields)} "
             f"{'.'.join(where[:-1]) or 'params.yaml'} takes: {', '.join(fields)}."
@@ -133,6 +132,18 @@ def _line(section: type[Section], item: dict, keys: tuple[str, ...]) -> str:
     expected = item["msg"].removeprefix("Value error, ")
     expected = expected[0].lower() + expected[1:]
     return f"{key} = {item['input']!r:.200}: {expected}.{_suggest(item)}"
+
+
+def _fields(annotation, location: tuple) -> dict:
+    """The fields of the section at a place in another one, in dictionaries of sections too."""
+    for part in location:
+        while typing.get_origin(annotation) in (typing.Union, types.UnionType):
+            annotation = typing.get_args(annotation)[0]
+        if (fields := getattr(annotation, "model_fields", None)) is not None:
+            annotation = fields[part].annotation
+        else:
+            annotation = typing.get_args(annotation)[-1]
+    return getattr(annotation, "model_fields", {})
 
 
 def _suggest(item: dict) -> str:

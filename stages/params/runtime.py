@@ -40,7 +40,7 @@ def runtime(values) -> Local | Ray:
         Refusal: there is no such kind, it is not installed, or a value is not what it declares.
     """
     kind = values.get("kind") if isinstance(values, dict) else None
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise Refusal(
             f"runtime.kind = {kind!r}: expected one of {', '.join(KINDS)}.{nearest(kind, KINDS)}"
         )

@@ -55,7 +55,7 @@ def subnet(values, name: str) -> Dense | Logistic:
         Refusal: there is no such kind, or a value is not what it declares.
     """
     kind = values.get("kind") if isinstance(values, dict) else None
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise Refusal(
             f"subnets.{name}.kind = {kind!r}: expected one of {', '.join(KINDS)}."
             f"{nearest(kind, KINDS)}"

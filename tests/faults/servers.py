@@ -68,7 +68,8 @@ def ssh() -> Iterator[Remote]:
         user, become = getpass.getuser(), []
         if os.geteuid() == 0:
             user = UNPRIVILEGED
-            become = [f"--reuid={user}", "--regid=nogroup", "--clear-groups"]
+            become = ["setpriv", "--pdeathsig=TERM", f"--reuid={user}", "--regid=nogroup"]
+            become += ["--clear-groups", "--"]
             for path in (here, here / "host"):
                 shutil.chown(path, user)
         port = _free_port()
@@ -82,7 +83,7 @@ def ssh() -> Iterator[Remote]:
         (here / "kept").chmod(0o777)
         libraries = ":".join(sorted({str(p.parent) for p in packages[1].rglob("*.so*")}))
         environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
-        command = [*become, "--", str(sshd), "-D", "-e", "-f", str(here / "sshd_config")]
+        command = [*become, str(sshd), "-D", "-e", "-f", str(here / "sshd_config")]
         stack.enter_context(_running(command, port, environment))
         url = f"ssh://{user}@127.0.0.1:{port}{here}/kept"
         yield Remote(url, {"keyfile": str(here / "user")}, here / "kept")

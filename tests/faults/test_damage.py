@@ -112,8 +112,9 @@ def test_a_damaged_object_of_a_remote_is_found_on_pull_or_on_use(trained, tmp_pa
         said = careless.dvc("exp", "run", "-S", ANOTHER, fails=True)
         assert f"thaw: {name} " in said
 
-        # mended in the remote, it is pulled
+        # mended in the remote, it is pulled; DVC takes a folder's objects for there if its list is
         damaged.unlink()
+        first.object(first.outs()[out], remote.folder).unlink()
         careful.dvc("push")
         careless.dvc("pull")
         careless.dvc("exp", "run", "-S", ANOTHER)
@@ -128,7 +129,7 @@ def test_a_damaged_part_of_the_store_is_computed_again(damage, trained, tmp_path
     # only the store has the features now
     shutil.rmtree(clone.folder / "data/features")
     for entry in json.loads(clone.object(before).read_text()):
-        clone.object(entry["md5"]).unlink()
+        clone.object(entry["md5"]).unlink(missing_ok=True)  # some features are the same
     clone.object(before).unlink()
     said = clone.dvc("repro")
     assert clone.ran(said) == ["features@mobile"]

@@ -36,7 +36,7 @@ def workplace(tmp_path, monkeypatch):
         (tmp_path / "data/split.csv").write_text("\n".join(lines) + "\n")
         image = {"size": size, "resampling": "bicubic", "colour": "rgb"}
         dataset = {"image": image, "symmetries": ["horizontal"]}
-        parameters = {"seed": 0, "dataset": dataset, **sections}
+        parameters = {"seed": 0, "runtime": {"kind": "local"}, "dataset": dataset, **sections}
         apart = json.loads(json.dumps(parameters))  # or YAML repeats shared parts by aliases
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(apart))
 
