@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from stages.commands.main import command
 from tests.report.conftest import COUNTS, walk
@@ -21,14 +21,19 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
-def browser():
+def launch(playwright: Playwright) -> Browser:
+    """The Chromium that is installed, without a window."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     assert found, "no Chromium on the PATH: install Debian's package `chromium`"
     # Chromium's sandbox does not start as root
     flags = [*FLAGS, "--no-sandbox"] if os.getuid() == 0 else FLAGS
+    return playwright.chromium.launch(executable_path=found, args=flags)
+
+
+@pytest.fixture(scope="session")
+def browser():
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=flags)
+        opened = launch(playwright)
         yield opened
         opened.close()
 
