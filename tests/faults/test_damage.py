@@ -116,7 +116,7 @@ def test_a_damaged_object_of_a_remote_is_found_on_pull_or_on_use(trained, tmp_pa
         damaged.unlink()
         first.object(first.outs()[out], remote.folder).unlink()
         careful.dvc("push")
-        careless.dvc("pull")
+        careless.dvc("pull", "--force")  # over the damaged file
         careless.dvc("exp", "run", "-S", ANOTHER)
 
 
@@ -129,7 +129,8 @@ def test_a_damaged_part_of_the_store_is_computed_again(damage, trained, tmp_path
     # only the store has the features now
     shutil.rmtree(clone.folder / "data/features")
     for entry in json.loads(clone.object(before).read_text()):
-        clone.object(entry["md5"]).unlink(missing_ok=True)  # some features are the same
+        if entry["relpath"].endswith(".npy"):  # the keys are those of data/images too
+            clone.object(entry["md5"]).unlink(missing_ok=True)  # some features are the same
     clone.object(before).unlink()
     said = clone.dvc("repro")
     assert clone.ran(said) == ["features@mobile"]
