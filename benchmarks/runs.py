@@ -91,7 +91,7 @@ TABLE = [
     Row("cats_dogs", "gap256", "150 px, average, Dense 256", "", True, 0.02),
     Row("cats_dogs", "finetuned", "150 px, fine-tuned", "93", True, 0.1),
     Row("cats_dogs_224", "gap256", "224 px, average, Dense 256", "", True, 0.05),
-    Row("cats_dogs_224", "finetuned", "224 px, fine-tuned", "", True, 0.2),
+    Row("cats_dogs_224", "finetuned", "224 px, fine-tuned", "", True, 0.4),
     Row("cifar_inception", "inception", "one module", "", True, 2.5),
     Row("cifar_googlenet", "googlenet", "auxiliary classifiers", "", True, 2),
     Row("cifar_googlenet", "plain", "none", "", True, 2),
