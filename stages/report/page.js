@@ -285,9 +285,10 @@
       $("cards").children[first].firstChild.focus();
     });
     $("detail-show").addEventListener("input", () => overlay(listed[opened]));
-    dialog.addEventListener("keydown", (event) => {
+    // of the document: the focus leaves the dialog where what had it is hidden
+    document.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (step && listed[opened + step]) { event.preventDefault(); open(opened + step); }
+      if (dialog.open && step && listed[opened + step]) { event.preventDefault(); open(opened + step); }
     });
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   }
