@@ -7,6 +7,9 @@ from pathlib import Path
 
 from stages.command import remove
 
+DOUBTS = {"doubts", "labels"}
+"""Folders of results/ that are about the data, not a model."""
+
 
 def compose(*overrides: str) -> dict:
     """What conf/ composes to, every value resolved and checked."""
@@ -48,7 +51,7 @@ def shown(value) -> str:
 
 
 def sweep(values: dict, folder: str | Path = "results") -> None:
-    """Remove the results of models that are no longer composed; DVC forgets them where they lie.
+    """Remove results of what is no longer composed; DVC forgets them where they lie.
 
     Args:
         values: all parameters.
@@ -56,5 +59,6 @@ def sweep(values: dict, folder: str | Path = "results") -> None:
     """
     composed = {*values["subnets"], *values["networks"], *values["finetunes"]}
     for path in Path(folder).glob("*/*"):
-        if path.name.removesuffix(".json") not in composed:
+        known = values["doubts"] if path.parent.name in DOUBTS else composed
+        if path.name.removesuffix(".json").removesuffix(".csv") not in known:
             remove(path)

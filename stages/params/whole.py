@@ -11,6 +11,7 @@ from stages.command import Refusal
 from stages.params.backbone import Backbone
 from stages.params.base import Common, check, nearest
 from stages.params.dataset import Dataset, source
+from stages.params.doubt import Doubt
 from stages.params.evaluate import Evaluate
 from stages.params.finetune import Finetune
 from stages.params.network import network
@@ -30,6 +31,7 @@ class Whole(Common):
     subnets: dict
     networks: dict
     finetunes: dict
+    doubts: dict
     evaluate: dict
     dataset: dict
 
@@ -50,6 +52,10 @@ def check_whole(values: dict) -> None:
     for name, values in whole.networks.items():
         network(values, name)
     finetunes = {n: check(Finetune, v, "finetunes", n) for n, v in whole.finetunes.items()}
+
+    for name, values in whole.doubts.items():
+        chosen = check(Doubt, values, "doubts", name)
+        _composed(f"doubts.{name}.features", chosen.features, "backbones", backbones)
 
     seen: dict[str, str] = {}
     for group in ("subnets", "networks", "finetunes"):

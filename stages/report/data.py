@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from stages.images.alike import AT_ONCE, across, directions, unit
 from stages.report.found import Found
-from stages.report.pictures import AT_ONCE, directions
 from stages.sources.packed import Raw, given
 
 SPLITS = ["train", "validation", "test", "unused", "skipped"]
@@ -164,21 +164,8 @@ def _compare(data: Data, found: Found, used: pd.DataFrame, features) -> None:
     else:
         made = _patches(found, keys)
         by = f"pixels, averaged to {PATCH} × {PATCH}"
-    pairs, count = [], 0
-    for start in range(0, len(keys), AT_ONCE):
-        like = made[start : start + AT_ONCE] @ made.T
-        own = np.arange(start, start + len(like))
-        like[splits[own][:, None] == splits[None, :]] = -1
-        like[np.arange(len(keys))[None, :] <= own[:, None]] = -1  # each pair once
-        count += int((like >= NEAR).sum())
-        best = np.argpartition(-like, min(MOST_PAIRS, like.size) - 1, axis=None)[:MOST_PAIRS]
-        for a, b in zip(*np.unravel_index(best, like.shape), strict=True):
-            if like[a, b] > -1:
-                pairs.append((-float(like[a, b]), start + int(a), int(b)))
-    data.near = [
-        (keys[a], splits[a], keys[b], splits[b], -cosine)
-        for cosine, a, b in sorted(pairs)[:MOST_PAIRS]
-    ]
+    count, pairs = across(made, splits, NEAR, MOST_PAIRS)
+    data.near = [(keys[a], splits[a], keys[b], splits[b], cosine) for a, b, cosine in pairs]
     data.near_count, data.compared = count, (len(keys), by)
 
 
@@ -192,4 +179,4 @@ def _patches(found: Found, keys: list[str]) -> np.ndarray:
             small = grey.resize((PATCH, PATCH), Image.Resampling.BOX)
             made[n] = np.asarray(small, "float32").ravel()
     made -= made.mean(axis=1, keepdims=True)
-    return made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-12)
+    return unit(made)

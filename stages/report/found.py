@@ -9,6 +9,7 @@ import pandas as pd
 
 from stages.command import Refusal
 from stages.images.arrays import Arrays
+from stages.images.located import located
 from stages.params.base import read
 from stages.results.predictions import read_maps, read_predictions
 
@@ -159,13 +160,7 @@ def _table() -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
         return None, None
     index = pd.read_csv("data/index.csv", dtype=str, keep_default_na=False)
     table = pd.read_csv("data/split.csv", dtype=str, keep_default_na=False)
-    # stage split wrote its rows in this order
-    ordered = pd.concat([index[index["problem"] == ""], index[index["problem"] != ""]])
-    ordered = ordered.sort_values(["pixels", "label", "sha256"])
-    if ordered["pixels"].tolist() != table["pixels"].tolist():
-        return None, index
-    table["path"], table["sha256"] = ordered["path"].tolist(), ordered["sha256"].tolist()
-    return table.reset_index(drop=True), index
+    return located(table, index), index
 
 
 def _runs() -> list[dict]:

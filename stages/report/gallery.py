@@ -5,10 +5,11 @@ import base64
 
 import numpy as np
 
+from stages.images.alike import directions, nearest
 from stages.images.arrays import Arrays
 from stages.report.data import Data
 from stages.report.found import Found, Model
-from stages.report.pictures import directions, nearest, thumbnails
+from stages.report.pictures import thumbnails
 from stages.results.predictions import telling
 from stages.sources.packed import given
 

@@ -1,4 +1,4 @@
-"""Small pictures for the page, and which training images a test image is most like."""
+"""Small pictures for the page."""
 
 import base64
 import io
@@ -11,7 +11,6 @@ from PIL import Image
 
 from stages.images.arrays import Arrays
 
-AT_ONCE = 256
 QUALITY = 72
 
 
@@ -30,30 +29,3 @@ def _thumbnail(pixels: np.ndarray, size: int) -> str:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=QUALITY if size > 32 else 92)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def directions(arrays: Arrays, keys: list[str]) -> np.ndarray:
-    """Features (height, width, channels) averaged over the map and scaled to length 1, for each
-    key: (n, channels), float32."""
-    rows = arrays.select(keys)
-    found = []
-    for start in range(0, len(keys), AT_ONCE):
-        some = rows[start : start + AT_ONCE]
-        found.append(some.reshape(len(some), -1, some.shape[-1]).mean(axis=1, dtype="float32"))
-    made = np.concatenate(found)
-    return made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-12)
-
-
-def nearest(of: np.ndarray, among: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of `among` (m, channels) that each row of `of` (n, channels) is most like: their
-    numbers and the cosines, (n, count), the nearest first."""
-    count = min(count, len(among))
-    numbers, cosines = [], []
-    for start in range(0, len(of), AT_ONCE):
-        like = of[start : start + AT_ONCE] @ among.T
-        best = np.argpartition(-like, count - 1, axis=1)[:, :count]
-        order = np.argsort(-np.take_along_axis(like, best, axis=1), axis=1, kind="stable")
-        best = np.take_along_axis(best, order, axis=1)
-        numbers.append(best)
-        cosines.append(np.take_along_axis(like, best, axis=1))
-    return np.concatenate(numbers), np.concatenate(cosines)

@@ -224,8 +224,8 @@ def test_pictures_that_are_much_alike_across_splits_are_shown(inside):
     assert "The most alike across splits" in page.text
     rows = pd.read_csv("data/split.csv", dtype=str, keep_default_na=False)
     split_of = dict(zip(rows["pixels"], rows["split"], strict=True))
+    from stages.images.alike import directions
     from stages.images.arrays import Arrays
-    from stages.report.pictures import directions
 
     keys = [key for key in rows["pixels"] if key]
     made = directions(Arrays("data/features/vgg16"), keys)
