@@ -52,10 +52,7 @@ def check_whole(values: dict) -> None:
     for name, values in whole.networks.items():
         network(values, name)
     finetunes = {n: check(Finetune, v, "finetunes", n) for n, v in whole.finetunes.items()}
-
-    for name, values in whole.doubts.items():
-        chosen = check(Doubt, values, "doubts", name)
-        _composed(f"doubts.{name}.features", chosen.features, "backbones", backbones)
+    doubts = {n: check(Doubt, v, "doubts", n) for n, v in whole.doubts.items()}
 
     seen: dict[str, str] = {}
     for group in ("subnets", "networks", "finetunes"):
@@ -71,6 +68,8 @@ def check_whole(values: dict) -> None:
         layers(chosen.application, dataset.image.size, f"backbones.{name}.application")
     for name, chosen in subnets.items():
         _composed(f"subnets.{name}.features", chosen.features, "backbones", backbones)
+    for name, chosen in doubts.items():
+        _composed(f"doubts.{name}.features", chosen.features, "backbones", backbones)
     for name, chosen in finetunes.items():
         key = f"finetunes.{name}"
         _composed(f"{key}.subnet", chosen.subnet, "subnets", subnets)

@@ -130,6 +130,24 @@ def scatter(
     return _svg(draw, f"cost {axis}", f"test accuracy against {axis}. {said}", width=5.6)
 
 
+def growth(name: str, rows: list[dict]) -> str:
+    """Accuracy by the number of labelled images, with the range over draws."""
+    x = [row["images"] for row in rows]
+    low, mean, high = (
+        [100 * row[key] for row in rows] for key in ("lowest", "accuracy", "highest")
+    )
+
+    def draw(axes):
+        axes.fill_between(x, low, high, color=LINES[0], alpha=0.2, linewidth=0)
+        axes.plot(x, mean, "o-", color=LINES[0], markersize=4)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.set(xlabel="labelled training images", ylabel="accuracy, %")
+
+    said = "; ".join(f"{m:.1f} % with {n:,}" for n, m in zip(x, mean, strict=True))
+    return _svg(draw, f"{name} growth", f"accuracy by labelled training images: {said}")
+
+
 def _lines(axes, series: Series, marker: str | None = None) -> None:
     for number, (label, x, y) in enumerate(series):
         axes.plot(

@@ -11,6 +11,7 @@ from stages.report import charts
 from stages.report.change import MEASURES, since_commit
 from stages.report.curves import Curves
 from stages.report.data import NEAR, describe
+from stages.report.doubts import APART, doubted
 from stages.report.found import Found, Model
 from stages.report.gallery import MOST, gathered
 from stages.report.pictures import thumbnails
@@ -33,10 +34,12 @@ def page(found: Found, since: str | None) -> str:
     features = _features(found, lead)
     data = describe(found, features)
     told = gathered(found, lead, data, features)
+    doubts = doubted(found, features and features[0])
     pictures = {}
     if data and found.images is not None:
         keys = [key for some in data.examples.values() for key in some]
         keys += [key for a, _, b, _, _ in data.near for key in (a, b)]
+        keys += doubts.keys if doubts else []
         pictures = thumbnails(found.images, keys, SMALL)
     environment = Environment(
         loader=FileSystemLoader(HERE),
@@ -61,6 +64,8 @@ def page(found: Found, since: str | None) -> str:
         two=len(found.classes) == 2,
         corners=charts.corners(),
         data=data,
+        doubts=doubts,
+        apart=APART,
         told=told,
         most=MOST,
         pictures=pictures,

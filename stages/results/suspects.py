@@ -84,7 +84,7 @@ def judge(images: pd.DataFrame, probabilities: np.ndarray, classes: list[str]) -
     known, labels, sure = _known(images, probabilities)
     if not len(known):
         return told
-    suspect = find_label_issues(labels, sure, filter_by="both", n_jobs=1)
+    suspect = find_label_issues(labels, sure, n_jobs=1)
     rows = images.index[known]
     best = probabilities[known].argmax(axis=1)
     told.loc[rows, "suggested"] = [classes[number] for number in best]

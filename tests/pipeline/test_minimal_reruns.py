@@ -24,6 +24,7 @@ OTHER = {
     "subnets.logistic.features": "second",
     "finetunes.finetuned.features": "second",
     "finetunes.finetuned.subnet": "fc256",
+    "doubts.vgg16.features": "second",
     "networks.small_cnn.family": "output",
     "subnets.fc256.loss_file": "README.md",
     "subnets.gap256.loss_file": "README.md",
@@ -147,7 +148,7 @@ def test_every_leaf_reaches_the_stages_in_the_table(settled):
 def test_the_keys_that_dvc_yaml_resolves_are_the_ones_asked_in_full(settled):
     text = (settled[0].folder / "dvc.yaml").read_text()
     named = {match.split(".")[-1] for match in re.findall(r"\$\{([a-z_.]+)\}", text)}
-    named -= {"key", "item", "backbones", "subnets", "networks", "finetunes"}
+    named -= {"key", "item", "backbones", "subnets", "networks", "finetunes", "doubts"}
     assert named == {key.split(".")[-1] for key in OTHER}
 
 

@@ -35,7 +35,7 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     ran = project.ran(project.dvc("exp", "run", *overrides(*SMALL)))
     assert {stage.split("@")[0] for stage in ran} == {
         "conf", "scan", "download", "preprocess", "split", "weights", "features",
-        "train_subnet", "evaluate_subnet", "finetune", "evaluate_finetuned",
+        "train_subnet", "evaluate_subnet", "finetune", "evaluate_finetuned", "doubts",
     }  # fmt: skip
     for name in ("fc256", "gap256", "logistic", "finetuned"):
         found = metrics(project, name)

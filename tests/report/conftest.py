@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from stages import download, evaluate_subnet, preprocess, split, train_subnet
+from stages import doubts, download, evaluate_subnet, preprocess, split, train_subnet
 from stages.images.arrays import Arrays, write_arrays
 from tests.conftest import ROOT
 from tests.pipeline.conftest import draw
@@ -71,6 +71,7 @@ def walk(
     for name in ("logistic", "other"):
         train_subnet.main(name)
         evaluate_subnet.main(name)
+    doubts.main("vgg16")
     commit("first")
     return folder
 

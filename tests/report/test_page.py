@@ -250,7 +250,7 @@ def test_the_run_log_gives_seconds_and_says_what_ran(inside):
     some = [json.dumps({**line, "exit": 0, "peak_mb": 321}) for line in lines]
     log.write_text("\n".join(some) + '\n{"stage": "half a li')
     page = written("--since", "2026-01-02T00:00:00Z")
-    assert "1 of 13 stages ran since 2026-01-02T00:00:00Z" in page.text
+    assert "1 of 14 stages ran since 2026-01-02T00:00:00Z" in page.text
     table = page.source[page.source.index('id="stages"') :]
     row = table[table.index('data-value="train_subnet@logistic"') :].split("</tr>")[0]
     assert ">ran</td>" in row and "4.5 s" in row and "321 MB" in row
@@ -341,3 +341,24 @@ def test_a_run_without_any_backbone(tmp_path, monkeypatch):
     assert len(model["maps"]["places"]) == page.told["tests"], "fewer than 100 test images"
     assert min(model["maps"]["height"], model["maps"]["width"]) > 1
     assert "Learning: loss" in page.text
+
+
+def test_doubts_are_shown_and_the_stage_names_files_as_the_user_knows_them(inside):
+    images = pd.read_csv("results/doubts/vgg16/images.csv")
+    assert len(images) == sum(COUNTS.values())
+    for path in images["path"]:
+        assert Path("photos", path).exists(), path
+    swapped = images["path"].str.contains("/from-")
+    assert swapped[:5].any(), "a picture that was put into the wrong folder is among the first"
+    summary = json.loads(Path("results/doubts/vgg16/summary.json").read_text())
+    page = written()
+    count = sum(summary["suspects"].values())
+    assert f"{count} of {len(images)} labels" in page.text
+    first = images[images["suspect"]].iloc[0]
+    assert first["path"] in page.text and f"{first['label']}, or {first['suggested']}?" in page.text
+    assert "Should more be labelled?" in page.text and "times as many labelled images" in page.text
+
+
+def test_without_doubts_the_page_says_what_brings_them(inside):
+    shutil.rmtree("results/doubts")
+    assert "The stage doubts has left nothing here" in written().text
