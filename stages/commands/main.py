@@ -36,14 +36,44 @@ def command(arguments: list[str]) -> int:
     return code
 
 
+EXAMPLES = f"""\
+from images to an answer:
+  thaw new cells --images ~/photos           a repository of your own for a folder of images
+  dvc repro                                  run what is new: features, training, evaluation
+  dvc exp run -S subnets.fc256.dropout=0.3   one change: runs what depends on it
+  thaw report                                what came out, as one page: report/index.html
+  thaw predict finetuned ~/new --csv         new images
+  thaw package finetuned cells.keras         the model as one file
+
+Training is DVC's: dvc repro, dvc exp run, dvc metrics diff, dvc push. `thaw COMMAND --help` says
+more, and README.md: "Your own images", "Use a model", "How the cache thinks", "Sharing".
+
+exit codes: 1 refused, 2 wrong arguments, {UNREADABLE} done but some files could not be read,
+4 artifacts differ, 130 interrupted."""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "thaw",
-        description="Commands that use trained networks. Training is DVC's: dvc repro.",
-        epilog=f"Exit codes: 1 refused, 2 wrong arguments, {UNREADABLE} done but some files could "
-        f"not be read, 4 artifacts differ, 130 interrupted.",
+        description="Transfer learning on images: the commands beside DVC's.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    new = commands.add_parser("new", help="a repository of your own for a folder of images")
+    new.description = (
+        "Makes DIR a git and DVC repository with the pipeline and its parameters, in which the "
+        "images are the data: ready for `dvc repro`, or `make repro`."
+    )
+    new.add_argument("dir", metavar="DIR", help="a new folder")
+    new.add_argument(
+        "--images",
+        required=True,
+        metavar="PATH",
+        help="a folder or archive with a sub-folder for each class, or train/ and test/ of such",
+    )
+    new.set_defaults(run=_new)
 
     classify = commands.add_parser("classify", help="name what is in pictures, by ImageNet")
     classify.description = "The classes of ImageNet that a network of keras.applications sees."
@@ -113,6 +143,12 @@ def _count(text: str) -> int:
 
 
 # Each command is imported when it runs: `thaw --help` waits for nobody.
+
+
+def _new(given: argparse.Namespace) -> int:
+    from stages.commands.new import new
+
+    return new(given.dir, given.images)
 
 
 def _classify(given: argparse.Namespace) -> int:
