@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     classify.description = "The classes of ImageNet that a network of keras.applications sees."
     classify.add_argument("images", nargs="+", metavar="IMAGE", help="a picture or a folder")
     classify.add_argument("--backbone", default="vgg16", metavar="NAME", help="default: vgg16")
-    classify.add_argument("--top", type=_count, default=3, metavar="N", help="default: 3")
+    classify.add_argument("--top", type=_up_to(1000), default=3, metavar="N", help="default: 3")
     classify.add_argument("--json", action="store_true", help="one object a line")
     classify.set_defaults(run=_classify)
 
@@ -85,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.set_defaults(run=_report)
 
+    _add_serve(commands)
+
     verify = commands.add_parser("verify", help="run the pipeline anew and compare with dvc.lock")
     verify.description = (
         "Runs the last commit in a temporary clone with an empty cache, and says which artifacts "
@@ -93,6 +95,47 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("stages", nargs="*", metavar="STAGE", help="as for dvc repro; default: all")
     verify.set_defaults(run=_verify)
     return parser
+
+
+def _add_serve(commands) -> None:
+    serve = commands.add_parser("serve", help="a local page to try a model on your images")
+    serve.description = (
+        "A page to drop images on, and POST /predict beside it (documented at /docs), for one "
+        "model. Needs make setup EXTRA=serve."
+    )
+    serve.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a name in models/, or a packaged .keras; default: the one that the report puts first",
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
+    serve.add_argument("--port", type=_up_to(65_535), default=8000, help="default: 8000")
+    for option, most, value, what in (
+        ("bytes", 10**10, 25_000_000, "bytes of a request"),
+        ("pixels", 250_000_000, 50_000_000, "pixels of an image"),
+    ):
+        option = f"--max-{option}"
+        text = f"{what}; default: {value}"
+        serve.add_argument(option, type=_up_to(most), default=value, metavar="N", help=text)
+    for option, most, value, what in (
+        ("queue", 100_000, 256, "images that may wait"),
+        ("timeout", 86_400, 120, "seconds of a request"),
+        ("batch", 1024, 8, "images the model is given at once"),
+    ):
+        text = f"{what}; default: {value}"
+        serve.add_argument(f"--{option}", type=_up_to(most), default=value, metavar="N", help=text)
+    _allowing(serve)
+    serve.set_defaults(run=_serve)
+
+
+def _up_to(most: int):
+    def number(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected 1 to {most}")
+        return int(text)
+
+    return number
 
 
 def _allowing(parser: argparse.ArgumentParser) -> None:
@@ -104,12 +147,6 @@ def _allowing(parser: argparse.ArgumentParser) -> None:
         help="a class that the model may have besides Keras's own; keras.layers:Lambda runs code "
         "that the file brings",
     )
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected 1 to 1000")
-    return int(text)
 
 
 # Each command is imported when it runs: `thaw --help` waits for nobody.
@@ -133,6 +170,13 @@ def _package(given: argparse.Namespace) -> int:
     from stages.commands.package import package
 
     return package(given.model, given.out, tuple(given.allow))
+
+
+def _serve(given: argparse.Namespace) -> int:
+    from stages.commands.serve import Chosen, serve
+
+    limits = (given.max_bytes, given.max_pixels, given.queue, given.timeout, given.batch)
+    return serve(Chosen(given.model, given.host, given.port, *limits, tuple(given.allow)))
 
 
 def _verify(given: argparse.Namespace) -> int:

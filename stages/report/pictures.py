@@ -19,11 +19,12 @@ def thumbnails(images: Arrays, keys: Iterable[str], size: int) -> dict[str, str]
     """JPEG data URIs by the identity of the pixels, `size` pixels wide at most."""
     keys = list(dict.fromkeys(keys))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda key: _thumbnail(images[key], size), keys)
+        found = pool.map(lambda key: thumbnail(images[key], size), keys)
         return dict(zip(keys, found, strict=True))
 
 
-def _thumbnail(pixels: np.ndarray, size: int) -> str:
+def thumbnail(pixels: np.ndarray, size: int) -> str:
+    """A picture (height, width, channels), uint8, as a JPEG data URI of `size` pixels at most."""
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     if max(picture.size) > size:
         picture = picture.resize((size, size), Image.Resampling.BOX, reducing_gap=2.0)
@@ -35,12 +36,14 @@ def _thumbnail(pixels: np.ndarray, size: int) -> str:
 def directions(arrays: Arrays, keys: list[str]) -> np.ndarray:
     """Features (height, width, channels) averaged over the map and scaled to length 1, for each
     key: (n, channels), float32."""
-    rows = arrays.select(keys)
-    found = []
-    for start in range(0, len(keys), AT_ONCE):
-        some = rows[start : start + AT_ONCE]
-        found.append(some.reshape(len(some), -1, some.shape[-1]).mean(axis=1, dtype="float32"))
-    made = np.concatenate(found)
+    rows, some = arrays.select(keys), range(0, len(keys), AT_ONCE)
+    return np.concatenate([direction(rows[start : start + AT_ONCE]) for start in some])
+
+
+def direction(features: np.ndarray) -> np.ndarray:
+    """As `directions`, of features (n, height, width, channels) themselves."""
+    flat = features.reshape(len(features), -1, features.shape[-1])
+    made = flat.mean(axis=1, dtype="float32")
     return made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-12)
 
 
