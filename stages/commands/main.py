@@ -110,7 +110,7 @@ def _add_serve(commands) -> None:
         help="a name in models/, or a packaged .keras; default: the one that the report puts first",
     )
     serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
-    serve.add_argument("--port", type=_up_to(65_535), default=8000, help="default: 8000")
+    serve.add_argument("--port", type=_up_to(65_535, 0), default=8000, help="default: 8000; 0: any")
     for option, most, value, what in (
         ("bytes", 10**10, 25_000_000, "bytes of a request"),
         ("pixels", 250_000_000, 50_000_000, "pixels of an image"),
@@ -129,10 +129,10 @@ def _add_serve(commands) -> None:
     serve.set_defaults(run=_serve)
 
 
-def _up_to(most: int):
+def _up_to(most: int, least: int = 1):
     def number(text: str) -> int:
-        if not text.isdecimal() or not 1 <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected 1 to {most}")
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected {least} to {most}")
         return int(text)
 
     return number

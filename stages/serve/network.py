@@ -134,7 +134,8 @@ class OfFeatures(Looking):
     """Maps of a network that reads features: calling it takes them in place of pixels."""
 
     def __init__(self, model):
-        self._layers, self._split = _straight(model), 0
+        places = np.prod(model.input_shape[1:3])
+        self._layers, self._split = _straight(model), 0 if places > 1 else None
 
 
 def chained(parts: list, shape: tuple, dtype: str) -> keras.Model:
@@ -164,7 +165,7 @@ def _looking(model, parts: list) -> Looking | None:
     random = np.random.default_rng(0).integers(0, 256, (1, *shape), dtype="uint8")
     try:
         chain = chained(parts, shape, "uint8")
-        given = probabilities(chain(random))
+        given = probabilities(chain.predict_on_batch(random))
     except (ValueError, TypeError, IndexError):  # parts that do not fit, one behind the other
         return None
     same = np.abs(given - model.predict_on_batch(random)).max() <= TOLERANCE

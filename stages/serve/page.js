@@ -159,8 +159,9 @@
   }
 
   function fail(entry) {
-    const failed = element("p", { className: "failed", textContent: `${entry.name}: ${entry.error}` });
-    entry.item.querySelector(".busy").replaceWith(failed);
+    const said = entry.error[0].toUpperCase() + entry.error.slice(1);
+    entry.item.querySelector(".look").remove();
+    entry.item.querySelector(".busy").replaceWith(element("p", { className: "failed", textContent: said }));
   }
 
   function tell() {
