@@ -64,7 +64,7 @@ class Neighbour(BaseModel):
 
 
 class Explanation(BaseModel):
-    """What `explain` adds."""
+    """What the parameter explain adds."""
 
     picture: Annotated[str, Field(description="what the model sees, as a data URI")]
     map: Annotated[Map | None, Field(description="null: the model has no feature map")]
@@ -74,8 +74,8 @@ class Explanation(BaseModel):
     ]
 
 
-class Said(BaseModel):
-    """Of one file: either what it shows, or `error`."""
+class ImageAnswer(BaseModel):
+    """Of one file: either what it shows, or an error."""
 
     file: str
     error: Annotated[str | None, Field(description="why there is no answer")] = None
@@ -90,7 +90,7 @@ class Answers(BaseModel):
     """Of all files, in their order."""
 
     model: str
-    images: list[Said]
+    images: list[ImageAnswer]
 
 
 class Health(BaseModel):
@@ -188,14 +188,14 @@ def application(name: str, served: Served, limits: Limits) -> FastAPI:
         return Answers(
             model=name,
             images=[
-                Said(file=_name(file, number), error=each.said)
+                ImageAnswer(file=_name(file, number), error=each.said)
                 if isinstance(each, Unusable)
                 else each
                 for number, (file, each) in enumerate(zip(images, said, strict=True))
             ],
         )
 
-    async def one(file: UploadFile, number: int, explain: bool) -> Said | Unusable:
+    async def one(file: UploadFile, number: int, explain: bool) -> ImageAnswer | Unusable:
         started, loop = time.perf_counter(), asyncio.get_running_loop()
         image = served.trained.image
         try:
@@ -213,7 +213,7 @@ def application(name: str, served: Served, limits: Limits) -> FastAPI:
         told["probabilities"] = each
         if explain:
             told["explanation"] = await loop.run_in_executor(pool, explanation, given, answer)
-        return Said(milliseconds=round(1000 * (time.perf_counter() - started), 1), **told)
+        return ImageAnswer(milliseconds=round(1000 * (time.perf_counter() - started), 1), **told)
 
     def explanation(given: np.ndarray, answer: Answer) -> Explanation:
         found = None

@@ -11,6 +11,7 @@
   let entries = []; // {file, name, item, said, error}
   let waiting = [];
   let running = 0;
+  let drawing = Promise.resolve(); // one picture at a time: decoded, a photograph has 50 MB
 
   function add(files) {
     for (const file of files) {
@@ -23,7 +24,7 @@
       $("results").append(entry.item);
       entries.push(entry);
       waiting.push(entry);
-      entry.drawn = preview(entry, look);
+      entry.drawn = drawing = drawing.then(() => preview(entry, look));
     }
     tell();
     while (running < AT_ONCE && waiting.length) work();

@@ -1,6 +1,7 @@
 """The address and the server that listens there."""
 
 import ipaddress
+import logging
 import socket
 
 import uvicorn
@@ -71,4 +72,7 @@ def run(app, listening: socket.socket, said: str) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE,
     )
-    Server(config).run(sockets=[listening])
+    server = Server(config)
+    # requests that Ctrl-C cuts off are no news
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
+    server.run(sockets=[listening])

@@ -1,6 +1,7 @@
 """The page of `thaw serve` in a browser; after each test nothing was said, and no other server was
 asked."""
 
+import base64
 import csv
 import io
 import re
@@ -8,6 +9,7 @@ import re
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from stages.serve.app import Limits
@@ -83,8 +85,6 @@ DROP = """([type, files]) => {
 
 def bring(page: Page, kind: str, files) -> None:
     """Files by the event that the browser makes of them."""
-    import base64
-
     packed = [[file.name, base64.b64encode(file.read_bytes()).decode()] for file in files]
     page.evaluate(DROP, [kind, packed])
 
@@ -142,16 +142,19 @@ def test_dropped_and_pasted_files_are_looked_at(pages, photos, kind):
 
 
 def test_by_keyboard_alone(pages, photos):
-    page = pages.open()
+    page, choosers = pages.open(), []
+    # early, since asking the browser for it takes time
+    page.on("filechooser", lambda chooser: choosers.append(chooser))
     for _ in range(10):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.id") == "files":
             break
     outline = "getComputedStyle(document.querySelector('.choose')).outlineStyle"
     assert page.evaluate(outline) == "solid"
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
-    chooser.value.set_files(photos[0])
+    page.keyboard.press("Enter")
+    while not choosers:
+        page.wait_for_timeout(50)
+    choosers[0].set_files(photos[0])
     done(page, 1)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "overlay"
@@ -216,8 +219,6 @@ def test_many_images_wait_for_their_turn(browser, served, after_training, photos
 
 
 def test_what_the_browser_cannot_show_the_server_does(pages, tmp_path, picture):
-    from PIL import Image
-
     Image.fromarray(picture()).save(tmp_path / "a.tif")
     page = pages.open()
     choose(page, tmp_path / "a.tif")

@@ -1,18 +1,22 @@
 """What the served model says, beside the pipeline's and the commands' own answers."""
 
 import csv
+import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 
 from stages.commands.main import command
-from stages.commands.trained import find
+from stages.commands.trained import CARD, find
+from stages.engine import keras
 from stages.images.arrays import Arrays
 from stages.images.decode import decode
 from stages.networks import gradcam, logistic
 from stages.serve.alike import Alike
 from stages.serve.network import Served
+from stages.training.saving import save_model
 
 
 def decoded(photos, served) -> list[np.ndarray]:
@@ -111,3 +115,21 @@ def test_data_that_are_not_the_models_are_not_compared_with(
     path.write_text(path.read_text().replace(before, after))
     monkeypatch.chdir(tmp_path)
     assert said in Alike.find(find("logistic")).problem
+
+
+def test_a_packaged_model_of_another_make_answers_without_a_map(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = keras.Input((16, 16, 3), dtype="uint8")
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))
+    model = keras.Model(pixels, keras.layers.Dense(2, activation="softmax")(x))
+    save_model(model, tmp_path / "other.keras")
+    image = {"size": 16, "resampling": "nearest", "colour": "rgb"}
+    with zipfile.ZipFile(tmp_path / "other.keras", "a") as archive:
+        card = {"classes": ["a", "b"], "image": image, "settings": {}}
+        archive.writestr(CARD, json.dumps(card))
+    served = Served(find("other.keras"), (), 2)
+    assert not served.looks
+    grey = np.full((16, 16, 3), 128, "uint8")
+    (answer,) = served.answers([grey], [True])
+    assert answer.map is None
+    assert answer.probabilities == pytest.approx(model.predict_on_batch(grey[None])[0], abs=1e-6)

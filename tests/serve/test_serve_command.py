@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -31,7 +32,7 @@ def started(folder, *arguments: str) -> subprocess.Popen:
 
 
 def test_it_says_which_model_and_where_warns_and_ends_in_one_line(after_training, photos):
-    running = started(after_training, "--port", "0", "--host", "0.0.0.0", "--max-bytes", "50000")
+    running = started(after_training, "--port", "0", "--host", "0.0.0.0", "--max-bytes", "5000000")
     try:
         loading, serving = running.stdout.readline(), running.stdout.readline()
         assert re.fullmatch(
@@ -45,13 +46,18 @@ def test_it_says_which_model_and_where_warns_and_ends_in_one_line(after_training
         with open(photos[0], "rb") as file:
             answer = httpx.post(f"{address}/predict", files={"images": file}, timeout=20)
         assert answer.json()["images"][0]["class"] in ("disc", "square")
-        assert "Up to 50.0 kB" in httpx.get(address).text
-        with httpx.Client() as kept:  # a connection that stays open holds nothing up
-            kept.get(f"{address}/health")
+        assert "Up to 5.0 MB" in httpx.get(address).text
+        # neither a request under way nor a connection that stays open holds it up
+        with httpx.Client() as kept, ThreadPoolExecutor(1) as pool:
+            many = [("images", ("a.png", photos[0].read_bytes()))] * 200
+            cut = pool.submit(httpx.post, f"{address}/predict", files=many, timeout=20)
+            while not kept.get(f"{address}/health").json()["images"]:
+                assert not cut.done()
             began = time.monotonic()
             running.send_signal(signal.SIGINT)
             out, errors = running.communicate(timeout=10)
             assert time.monotonic() - began < 5
+            assert cut.exception() or cut.result().status_code == 500, "it was under way"
     finally:
         running.kill()
     assert (running.returncode, out) == (130, "")
