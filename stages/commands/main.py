@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     classify.description = "The classes of ImageNet that a network of keras.applications sees."
     classify.add_argument("images", nargs="+", metavar="IMAGE", help="a picture or a folder")
     classify.add_argument("--backbone", default="vgg16", metavar="NAME", help="default: vgg16")
-    classify.add_argument("--top", type=_up_to(1000), default=3, metavar="N", help="default: 3")
+    classify.add_argument("--top", type=_count, default=3, metavar="N", help="default: 3")
     classify.add_argument("--json", action="store_true", help="one object a line")
     classify.set_defaults(run=_classify)
 
@@ -112,19 +112,14 @@ def _add_serve(commands) -> None:
     serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
     serve.add_argument("--port", type=_up_to(65_535, 0), default=8000, help="default: 8000; 0: any")
     for option, most, value, what in (
-        ("bytes", 10**10, 25_000_000, "bytes of a request"),
-        ("pixels", 250_000_000, 50_000_000, "pixels of an image"),
+        ("--max-bytes", 10**10, 25_000_000, "bytes of a request"),
+        ("--max-pixels", 250_000_000, 50_000_000, "pixels of an image"),
+        ("--queue", 100_000, 256, "images that may wait"),
+        ("--timeout", 86_400, 120, "seconds of a request"),
+        ("--batch", 1024, 8, "images the model is given at once"),
     ):
-        option = f"--max-{option}"
-        text = f"{what}; default: {value}"
+        text = f"{what}; default: {value:,}"
         serve.add_argument(option, type=_up_to(most), default=value, metavar="N", help=text)
-    for option, most, value, what in (
-        ("queue", 100_000, 256, "images that may wait"),
-        ("timeout", 86_400, 120, "seconds of a request"),
-        ("batch", 1024, 8, "images the model is given at once"),
-    ):
-        text = f"{what}; default: {value}"
-        serve.add_argument(f"--{option}", type=_up_to(most), default=value, metavar="N", help=text)
     _allowing(serve)
     serve.set_defaults(run=_serve)
 
@@ -147,6 +142,12 @@ def _allowing(parser: argparse.ArgumentParser) -> None:
         help="a class that the model may have besides Keras's own; keras.layers:Lambda runs code "
         "that the file brings",
     )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 1 to 1000")
+    return int(text)
 
 
 # Each command is imported when it runs: `thaw --help` waits for nobody.
