@@ -102,8 +102,8 @@ def test_without_results_several_models_are_named(inside, tmp_path, monkeypatch)
     with pytest.raises(Refusal) as refusal:
         command(["serve"])
     assert str(refusal.value) == (
-        "which model? models/ has gap256, logistic, other, and no results are here to choose by: "
-        "thaw serve gap256."
+        "which model? models/ has logistic, other, and no results are here to choose by: "
+        "thaw serve logistic."
     )
     shutil.rmtree(tmp_path / "models")
     with pytest.raises(Refusal, match="and none in models/. Run thaw in the repository"):
