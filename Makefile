@@ -18,7 +18,7 @@ COMPILE := --quiet --universal --generate-hashes --python-version 3.11 --no-head
 OWN_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-faults test-browser verify setup lint audit lock clean
+.PHONY: repro test test-faults test-browser load-test verify setup lint audit lock clean
 
 repro: setup
 	started=$$(date -u +%Y-%m-%dT%H:%M:%SZ) && dvc repro && thaw report --since $$started
@@ -35,10 +35,15 @@ test-faults:
 verify: setup
 	thaw verify
 
-# the report in a real browser: needs Chromium, as Debian's package `chromium` has it
+# the report and the page of `thaw serve` in a real browser: needs Chromium, as Debian's package `chromium` has it
 test-browser:
-	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) browser)"
+	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) browser serve)"
 	python -m pytest -n 0 tests/browser
+
+# fifty clients of `thaw serve` at once; MODEL=NAME chooses another model than the report's first
+load-test:
+	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) benchmarks serve)"
+	python -m benchmarks.serve $(MODEL)
 
 lint: setup
 	ruff check . && ruff format --check .

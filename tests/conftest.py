@@ -1,5 +1,6 @@
 """What tests share: a store of their own, small pictures, and conf/ composed once."""
 
+import importlib.util
 import io
 import os
 import socket
@@ -15,8 +16,20 @@ ROOT = Path(__file__).parents[1]
 APART = ("browser",)
 """Folders of tests/ that run only where they are named: see the Makefile."""
 
+SERVING = ("fastapi", "httpx", "uvicorn", "python_multipart")
+LACKING = [name for name in SERVING if importlib.util.find_spec(name) is None]
+"""Packages of the extra `serve` that are not installed; then tests/serve is left out, and said."""
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    if LACKING:
+        said = f"tests/serve: left out, without {', '.join(LACKING)}: make setup EXTRA=serve"
+        terminalreporter.write_line(said)
+
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if LACKING and collection_path == ROOT / "tests" / "serve":
+        return True
     if collection_path.name in APART and collection_path.parent == ROOT / "tests":
         named = any(collection_path.name in Path(arg.split("::")[0]).parts for arg in config.args)
         return None if named else True

@@ -115,6 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.set_defaults(run=_report)
 
+    _add_serve(commands)
+
     verify = commands.add_parser("verify", help="run the pipeline anew and compare with dvc.lock")
     verify.description = (
         "Runs the last commit in a temporary clone with an empty cache, and says which artifacts "
@@ -123,6 +125,42 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("stages", nargs="*", metavar="STAGE", help="as for dvc repro; default: all")
     verify.set_defaults(run=_verify)
     return parser
+
+
+def _add_serve(commands) -> None:
+    serve = commands.add_parser("serve", help="a local page to try a model on your images")
+    serve.description = (
+        "A page to drop images on, and POST /predict beside it (documented at /docs), for one "
+        "model. Needs make setup EXTRA=serve."
+    )
+    serve.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a name in models/, or a packaged .keras; default: the one that the report puts first",
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
+    serve.add_argument("--port", type=_up_to(65_535, 0), default=8000, help="default: 8000; 0: any")
+    for option, most, value, what in (
+        ("--max-bytes", 10**10, 25_000_000, "bytes of a request"),
+        ("--max-pixels", 250_000_000, 50_000_000, "pixels of an image"),
+        ("--queue", 100_000, 256, "images that may wait"),
+        ("--timeout", 86_400, 120, "seconds of a request"),
+        ("--batch", 1024, 8, "images the model is given at once"),
+    ):
+        text = f"{what}; default: {value:,}"
+        serve.add_argument(option, type=_up_to(most), default=value, metavar="N", help=text)
+    _allowing(serve)
+    serve.set_defaults(run=_serve)
+
+
+def _up_to(most: int, least: int = 1):
+    def number(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected {least} to {most}")
+        return int(text)
+
+    return number
 
 
 def _allowing(parser: argparse.ArgumentParser) -> None:
@@ -169,6 +207,13 @@ def _package(given: argparse.Namespace) -> int:
     from stages.commands.package import package
 
     return package(given.model, given.out, tuple(given.allow))
+
+
+def _serve(given: argparse.Namespace) -> int:
+    from stages.commands.serve import Chosen, serve
+
+    limits = (given.max_bytes, given.max_pixels, given.queue, given.timeout, given.batch)
+    return serve(Chosen(given.model, given.host, given.port, *limits, tuple(given.allow)))
 
 
 def _verify(given: argparse.Namespace) -> int:

@@ -61,6 +61,23 @@ class Trained:
             allowed: as stages.networks.stored.
 
         Raises:
+            Refusal: as `model`.
+        """
+        model = self.model(allowed)
+        if not self.packaged:
+            return model.predict_on_batch
+        # it resizes and turns grey itself, which leaves pixels that are so already as they are
+        return lambda pixels: model.predict_on_batch(
+            pixels if pixels.shape[-1] == 3 else np.repeat(pixels, 3, axis=-1)
+        )
+
+    def model(self, allowed: tuple[str, ...] = ()):
+        """The same as a keras.Model, as it was packaged or assembled.
+
+        Args:
+            allowed: as stages.networks.stored.
+
+        Raises:
             Refusal: it cannot be read, or does not give a probability for each class.
         """
         from stages.commands.assemble import assembled
@@ -73,12 +90,7 @@ class Trained:
                 f"{self.path} is no classifier of {len(self.classes)} classes: expected one input, "
                 f"and one output with as many values."
             )
-        if not self.packaged:
-            return model.predict_on_batch
-        # it resizes and turns grey itself, which leaves pixels that are so already as they are
-        return lambda pixels: model.predict_on_batch(
-            pixels if pixels.shape[-1] == 3 else np.repeat(pixels, 3, axis=-1)
-        )
+        return model
 
 
 def find(given: str) -> Trained:

@@ -10,12 +10,14 @@ AT_ONCE = 256
 def directions(arrays: Arrays, keys: list[str]) -> np.ndarray:
     """Features (height, width, channels) averaged over the map and scaled to length 1, for each
     key: (n, channels), float32."""
-    rows = arrays.select(keys)
-    found = []
-    for start in range(0, len(keys), AT_ONCE):
-        some = rows[start : start + AT_ONCE]
-        found.append(some.reshape(len(some), -1, some.shape[-1]).mean(axis=1, dtype="float32"))
-    return unit(np.concatenate(found))
+    rows, some = arrays.select(keys), range(0, len(keys), AT_ONCE)
+    return np.concatenate([direction(rows[start : start + AT_ONCE]) for start in some])
+
+
+def direction(features: np.ndarray) -> np.ndarray:
+    """As `directions`, of features (n, height, width, channels) themselves."""
+    flat = features.reshape(len(features), -1, features.shape[-1])
+    return unit(flat.mean(axis=1, dtype="float32"))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -119,7 +119,7 @@ def find() -> Found:
             f"`dvc repro`, or `dvc pull` for what somebody else ran."
         )
     classes = next(model.details["classes"] for model in models if model.details)
-    table, index = _table()
+    table, index = read_table()
     images = Arrays("data/images") if Path("data/images/keys.txt").exists() else None
     if table is not None:
         tests = table.loc[table["split"] == "test", "pixels"].tolist()
@@ -154,7 +154,7 @@ def _model(name: str, kind: str, runs: list[dict]) -> Model:
     return model
 
 
-def _table() -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+def read_table() -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
     """The split with the path and the digest of each file, and the index."""
     if not (Path("data/split.csv").exists() and Path("data/index.csv").exists()):
         return None, None

@@ -6,19 +6,10 @@
   const AT_ONCE = 24;
   const two = told.classes.length === 2;
 
-  function bytes(text) {
-    return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  }
+  const { bytes, percent, element, paint } = thaw;
+
   function floats(text) {
     return new Float32Array(bytes(text).buffer); // little-endian, as nearly every machine
-  }
-  function percent(value) {
-    return Number.isFinite(value) ? `${(100 * value).toFixed(1)}\u00a0%` : "–";
-  }
-  function element(tag, properties = {}, ...children) {
-    const made = Object.assign(document.createElement(tag), properties);
-    made.append(...children);
-    return made;
   }
 
   // Tables that a heading sorts: text upwards first, numbers downwards; what is missing stays last.
@@ -260,14 +251,7 @@
     // the class of the highest probability, whatever the threshold
     const best = each.p.indexOf(Math.max(...each.p));
     $("detail-map-says").textContent = `${name} saw “${told.classes[best]}”`;
-    const small = new ImageData(width, height);
-    values.forEach((value, n) => small.data.set([255, 225 - value * 0.75, 40, value * 0.72], 4 * n));
-    const source = element("canvas", { width, height });
-    source.getContext("2d").putImageData(small, 0, 0);
-    canvas.width = canvas.height = 320;
-    const context = canvas.getContext("2d");
-    context.imageSmoothingQuality = "high";
-    context.drawImage(source, 0, 0, canvas.width, canvas.height);
+    paint(canvas, height, width, values);
   }
 
   if (filters) {

@@ -73,9 +73,14 @@ def page(found: Found, since: str | None) -> str:
         story=tell(found, since),
         box=BOX,
         near=NEAR,
-        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
+        style=Markup(text("page.css")),
+        script=Markup(text("shared.js") + text("page.js")),
     )
+
+
+def text(file: str) -> str:
+    """A file of this room."""
+    return (HERE / file).read_text(encoding="utf-8")
 
 
 def leading(found: Found) -> tuple[Model, str]:

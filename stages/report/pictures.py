@@ -18,11 +18,12 @@ def thumbnails(images: Arrays, keys: Iterable[str], size: int) -> dict[str, str]
     """JPEG data URIs by the identity of the pixels, `size` pixels wide at most."""
     keys = list(dict.fromkeys(keys))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda key: _thumbnail(images[key], size), keys)
+        found = pool.map(lambda key: thumbnail(images[key], size), keys)
         return dict(zip(keys, found, strict=True))
 
 
-def _thumbnail(pixels: np.ndarray, size: int) -> str:
+def thumbnail(pixels: np.ndarray, size: int) -> str:
+    """A picture (height, width, channels), uint8, as a JPEG data URI of `size` pixels at most."""
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     if max(picture.size) > size:
         picture = picture.resize((size, size), Image.Resampling.BOX, reducing_gap=2.0)

@@ -1,4 +1,4 @@
-"""Pages of `thaw report`, opened from disk in Chromium without network."""
+"""Pages of `thaw report`, opened from disk in Chromium without network; and `thaw serve`."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from stages.commands.main import command
 from tests.report.conftest import COUNTS, walk
+from tests.serve.conftest import after_training, photos, served  # noqa: F401
 
 FLAGS = [
     "--disable-gpu",

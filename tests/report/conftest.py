@@ -43,9 +43,18 @@ def parameters(*overrides: str) -> dict:
 
 
 def walk(
-    folder: Path, counts: dict[str, int], *overrides: str, grouped: bool = True, chosen=()
+    folder: Path,
+    counts: dict[str, int],
+    *overrides: str,
+    grouped: bool = True,
+    chosen=(),
+    stop: bool = False,
 ) -> Path:
-    """Run the pipeline in `folder`, which is made and becomes the current one."""
+    """Run the pipeline in `folder`, which is made and becomes the current one.
+
+    Args:
+        stop: go no further than to the split.
+    """
     folder.mkdir()
     os.chdir(folder)
     shutil.copytree(ROOT / "conf", "conf")
@@ -61,6 +70,8 @@ def walk(
         _group(Path("data/raw/index.csv"))
     preprocess.main()
     split.main()
+    if stop:
+        return folder
     if values["networks"]:
         network(next(iter(values["networks"])))
         return folder

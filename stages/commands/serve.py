@@ -1,0 +1,96 @@
+"""`thaw serve`: a page and an HTTP interface to try a trained model on images."""
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.command import Refusal, ends
+from stages.commands.trained import MODELS, Trained, find
+
+NEEDED = ("fastapi", "uvicorn", "python_multipart")
+
+
+@dataclass
+class Chosen:
+    """What the command line says.
+
+    Attributes:
+        model: a name in models/, a model's folder, a packaged .keras file, or none.
+        bytes, pixels, queue, seconds: as stages.serve.app.Limits.
+        batch: images of a pass.
+        allowed: classes that the model may have, see stages.networks.stored.
+    """
+
+    model: str | None
+    host: str
+    port: int
+    bytes: int
+    pixels: int
+    queue: int
+    seconds: float
+    batch: int
+    allowed: tuple[str, ...]
+
+
+def serve(chosen: Chosen) -> int:
+    """Load the model, then listen until Ctrl-C.
+
+    Raises:
+        Refusal: the extra is not installed, the model cannot be loaded, or the address is taken.
+    """
+    if any(importlib.util.find_spec(name) is None for name in NEEDED):
+        raise Refusal(
+            f"serving needs {', '.join(NEEDED)}, and not all are installed: make setup EXTRA=serve."
+        )
+    from stages.serve.server import bound, is_loopback, run, url
+
+    trained, why = _model(chosen.model)
+    listening = bound(chosen.host, chosen.port)
+    sys.excepthook = ends("stopped.")
+    if not is_loopback(listening):
+        print(
+            f"thaw: warning: {url(listening)} can be reached from other machines, and asks nobody "
+            f"for a password.",
+            file=sys.stderr,
+            flush=True,
+        )
+    from stages.serve.app import Limits, application
+    from stages.serve.network import Served
+
+    name = trained.path.resolve().name.removesuffix(".keras")
+    print(f"thaw: loading {name}{why}", flush=True)
+    served = Served(trained, chosen.allowed, min(chosen.batch, chosen.queue))
+    if served.alike.problem:
+        print(f"thaw: without similar training images: {served.alike.problem}.", flush=True)
+    limits = Limits(chosen.bytes, chosen.pixels, chosen.queue, chosen.seconds)
+    run(
+        application(name, served, limits),
+        listening,
+        f"thaw: serving {name} at {url(listening)} (Ctrl-C ends it)",
+    )
+    return 0
+
+
+def _model(given: str | None) -> tuple[Trained, str]:
+    """The model that is meant, and why it, where nobody named one."""
+    if given is not None:
+        return find(given), ""
+    known = sorted(record.parent.name for record in MODELS.glob("*/record.json"))
+    if len(known) == 1:
+        return find(known[0]), ", the only model here"
+    if not known:
+        find("MODEL")
+    from stages.report import found
+    from stages.report.page import leading
+
+    try:
+        if not Path("params.yaml").exists():
+            raise Refusal("there is no params.yaml.")
+        best, why = leading(found.find())
+    except Refusal:
+        raise Refusal(
+            f"which model? models/ has {', '.join(known)}, and no results are here to choose by: "
+            f"thaw serve {known[0]}."
+        ) from None
+    return find(best.name), f". {why}"

@@ -1,0 +1,118 @@
+"""The training images that an image is most like, by the features that a run cached."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stages.command import Refusal
+from stages.commands.trained import Trained
+from stages.images.alike import direction, directions, nearest
+from stages.images.arrays import Arrays
+from stages.networks.recipe import frozen_recipe
+from stages.params.backbone import Backbone
+from stages.params.base import load, read
+from stages.report.found import read_table
+from stages.report.pictures import thumbnails
+from stages.sources.packed import given
+
+NEIGHBOURS = 4
+SMALL = 88
+"""Pixels."""
+
+
+class Alike:
+    """Training images and their features' directions.
+
+    Attributes:
+        name, backbone, weights: of what made the features.
+        problem: why there are none, as a sentence without its full stop; none: there are.
+    """
+
+    def __init__(self, problem: str | None = None):
+        self.name, self.problem = "", problem
+
+    @classmethod
+    def find(cls, trained: Trained) -> "Alike":
+        """What data/ holds for this model; where it cannot be used, an instance that says why."""
+        made = cls()
+        try:
+            made._load(trained)
+        except Refusal as refusal:
+            made.problem = " ".join(str(refusal).split()).removesuffix(".")
+        return made
+
+    def _load(self, trained: Trained) -> None:
+        table, _ = read_table()
+        if table is None:
+            raise Refusal("the training images are not here (data/split.csv and data/index.csv)")
+        if strange := set(table["label"]) - set(trained.classes):
+            raise Refusal(f"the images in data/ are of other classes: {min(strange)!r:.100} is one")
+        self.name, self.backbone, self.weights = _backbone(trained)
+        folder = Path(f"data/features/{self.name}")
+        if not (folder / "keys.txt").exists():
+            raise Refusal(f"{folder} is not here")
+        recipe = json.loads((folder / "recipe.json").read_text())
+        if recipe != frozen_recipe(self.backbone, self.weights, None):
+            raise Refusal(f"{folder} was made by other weights, settings or versions")
+        if not _same_pixels(trained):
+            raise Refusal("the images in data/ have another size or colour than the model's")
+        train = table[table["split"] == "train"].drop_duplicates("pixels")
+        features = Arrays(folder)
+        known = set(features.keys)
+        train = train[[key in known for key in train["pixels"]]].reset_index(drop=True)
+        if train.empty:
+            raise Refusal(f"{folder} has no training image")
+        self._train: pd.DataFrame = train
+        self._among = directions(features, train["pixels"].tolist())
+        here = Path("data/images/keys.txt").exists()
+        self._images = Arrays("data/images") if here else None
+
+    def nearest(self, features: np.ndarray) -> list[list[tuple[int, float]]]:
+        """Numbers and cosines of the nearest training images, the nearest first, for each."""
+        numbers, cosines = nearest(direction(features), self._among, NEIGHBOURS)
+        return [
+            [(int(n), float(c)) for n, c in zip(*each, strict=True)]
+            for each in zip(numbers, cosines, strict=True)
+        ]
+
+    def told(self, like: list[tuple[int, float]]) -> list[dict]:
+        """Of each training image its file, label, similarity, and a picture as a data URI or
+        none."""
+        rows = self._train.iloc[[number for number, _ in like]]
+        pictures = {}
+        if self._images is not None:
+            pictures = thumbnails(self._images, rows["pixels"].tolist(), SMALL)
+        return [
+            {
+                "file": given(row.path),
+                "label": row.label,
+                "similarity": round(cosine, 4),
+                "picture": pictures.get(row.pixels),
+            }
+            for row, (_, cosine) in zip(rows.itertuples(index=False), like, strict=True)
+        ]
+
+
+def _backbone(trained: Trained) -> tuple[str, Backbone, Path]:
+    """That of the model; else the one it was fine-tuned from; else the first that is cached."""
+    if trained.backbone is not None:
+        return trained.weights.stem, trained.backbone, trained.weights
+    if not Path("params.yaml").exists():
+        raise Refusal("there is no params.yaml here")
+    names = [trained.settings.get("features"), *(read().get("backbones") or {})]
+    for name in filter(None, names):
+        if Path(f"data/features/{name}/keys.txt").exists():
+            weights = Path(f"data/weights/{name}.npz")
+            if not weights.exists():
+                raise Refusal(f"{weights} is not here")
+            return name, load(Backbone, "backbones", name), weights
+    raise Refusal("no features are cached (data/features)")
+
+
+def _same_pixels(trained: Trained) -> bool:
+    wanted = trained.image.model_dump()
+    recipe = Path("data/images/recipe.json")
+    held = json.loads(recipe.read_text()) if recipe.exists() else read("dataset", "image")
+    return all(held.get(key) == value for key, value in wanted.items())

@@ -1,0 +1,78 @@
+"""The address and the server that listens there."""
+
+import ipaddress
+import logging
+import socket
+
+import uvicorn
+
+from stages.command import Refusal
+
+GRACE = 1
+"""Seconds that requests under way have to end after Ctrl-C."""
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket at this address that does not listen yet: nobody else can take it meanwhile.
+
+    Raises:
+        Refusal: it is taken, or no address of this machine.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        made = socket.socket(family, kind)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+    except PermissionError:
+        raise Refusal(
+            f"--port {port}: this user may not listen there. Take 1024 or more."
+        ) from None
+    except socket.gaierror:
+        raise Refusal(
+            f"--host {host}: expected an address or a name of this machine, as 127.0.0.1."
+        ) from None
+    except OSError as error:
+        raise Refusal(
+            f"cannot listen at {host}, port {port}: {error.strerror}. Choose another with --host "
+            f"or --port."
+        ) from None
+    return made
+
+
+def url(listening: socket.socket) -> str:
+    """Of the page at a bound socket."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_loopback(listening: socket.socket) -> bool:
+    """Whether only this machine reaches it."""
+    return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def run(app, listening: socket.socket, said: str) -> None:
+    """Serve until a signal ends it.
+
+    Args:
+        said: what is printed once it listens.
+    """
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets=None) -> None:
+            await super().startup(sockets)
+            print(said, flush=True)
+
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    server = Server(config)
+    # requests that Ctrl-C cuts off are no news
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
+    server.run(sockets=[listening])
