@@ -1,0 +1,146 @@
+"""OpenVINO: Intel's runtime, for processors with AVX-512 or AMX and Intel's graphics."""
+
+import contextlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from stages.engine import keras, tf
+from stages.params.dataset import Image
+
+FILE = "model.xml"
+"""And model.bin beside it, the weights."""
+CPU = {"INFERENCE_PRECISION_HINT": "f32"}
+"""Else it takes bfloat16 where the processor has it."""
+
+
+@contextlib.contextmanager
+def _untold():
+    """Both packages ask for this one when they are imported, and send word of what they are used
+    for if it is there."""
+    name = "openvino_telemetry"
+    before = sys.modules.get(name)
+    sys.modules[name] = None
+    try:
+        yield
+    finally:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+
+
+def _openvino():
+    with _untold():
+        import openvino
+    return openvino
+
+
+def _nncf():
+    with _untold():
+        import nncf
+    return nncf
+
+
+def write(
+    model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
+) -> str:
+    """Write FILE into `folder` and give what it takes: pictures (batch, height, width, 3) of any
+    size, or, where the pipeline resizes by lanczos, pixels (batch, size, size, channels).
+
+    Args:
+        calibration: pixels; products and convolutions are then of int8, with scales from these.
+    """
+    ov = _openvino()
+    inputs = [tf.TensorSpec((None, *model.input_shape[1:]), "uint8", name="pixels")]
+    function = tf.function(lambda pixels: model(pixels, training=False), input_signature=inputs)
+    made = ov.convert_model(function.get_concrete_function())
+    made.outputs[0].get_tensor().set_names({"probabilities"})
+    if calibration is not None:
+        nncf = _nncf()
+        made = nncf.quantize(
+            made,
+            nncf.Dataset([pixels[None] for pixels in calibration]),
+            subset_size=len(calibration),
+            ignored_scope=nncf.IgnoredScope(names=_after_products(made)),
+        )
+    takes = "pixels"
+    if image.resampling != "lanczos":
+        takes = "pictures"
+        made = _resizing(ov, made, image)
+    made.inputs[0].get_tensor().set_names({takes})
+    ov.save_model(made, folder / FILE, compress_to_fp16=False)
+    return takes
+
+
+def _after_products(made) -> list[str]:
+    """What follows the last products: activation, the second class's 1 - p, the sum that
+    probabilities are divided by. In int8 these turned half of the answers around."""
+    waiting, found = [made.get_results()[0]], []
+    while waiting:
+        for given in waiting.pop().inputs():
+            node = given.get_source_output().get_node()
+            if node.get_type_name() not in ("MatMul", "Convolution", "Constant", "Parameter"):
+                found.append(node.get_friendly_name())
+                waiting.append(node)
+    return sorted(set(found))
+
+
+def _resizing(ov, made, image: Image):
+    """`made` behind stages.images.decode's `resized`: calculated in float32 and rounded once."""
+    from openvino import opset14 as ops
+    from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
+
+    steps = PrePostProcessor(made)
+    picture = steps.input()
+    picture.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    picture.tensor().set_shape(ov.PartialShape([-1, -1, -1, 3]))
+    picture.model().set_layout(ov.Layout("NHWC"))
+    before = picture.preprocess()
+    before.convert_element_type(ov.Type.f32)
+    if image.colour == "grey":  # exactly as Pillow: sums of whole numbers below 2^24
+
+        def grey(colours):
+            weighted = ops.multiply(colours, np.array([19595, 38470, 7471], "float32"))
+            total = ops.reduce_sum(weighted, np.array([3]), keep_dims=True)
+            share = ops.divide(ops.add(total, np.float32(32768)), np.float32(65536))
+            return ops.floor(share).output(0)
+
+        before.custom(grey)
+    if image.resampling == "nearest":
+
+        def nearest(channels):
+            for axis in (1, 2):
+                channels = ops.gather(
+                    channels, _places(ops, channels, axis, image.size), np.int64(axis)
+                ).output(0)
+            return channels
+
+        before.custom(nearest)
+    else:
+        kind = f"RESIZE_{image.resampling.upper()}_PILLOW"
+        before.resize(getattr(ResizeAlgorithm, kind), image.size, image.size)
+    before.custom(
+        lambda smooth: ops.convert(
+            ops.clamp(ops.round(smooth, "half_to_even"), 0, 255), "u8"
+        ).output(0)
+    )
+    return steps.build()
+
+
+def _places(ops, channels, axis: int, size: int):
+    """stages.images.decode's `nearest`: which rows or columns are shown, (size,)."""
+    length = ops.gather(ops.shape_of(channels), np.array(axis), np.int64(0))
+    centres = np.arange(size, dtype="float32") + np.float32(0.5)
+    step = ops.divide(ops.convert(length, "f32"), np.float32(size))
+    under = ops.convert(ops.floor(ops.multiply(centres, step)), "i64")
+    return ops.minimum(under, ops.subtract(length, np.int64(1)))
+
+
+def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """From what it takes, uint8, to probabilities (batch, classes)."""
+    settings = {**CPU, "INFERENCE_NUM_THREADS": threads}
+    compiled = _openvino().compile_model(folder / FILE, "CPU", settings)
+    return lambda given: compiled(given)[0]
