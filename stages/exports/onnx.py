@@ -92,8 +92,32 @@ def _quantized(body, calibration: np.ndarray):
         before, ready, after = (f"{place}/{name}.onnx" for name in ("before", "ready", "after"))
         onnx.save(body, before)
         quant_pre_process(before, ready, skip_symbolic_shape=True)
-        quantize_static(ready, after, Reader(), quant_format=QuantFormat.QDQ, per_channel=True)
+        quantize_static(
+            ready,
+            after,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            nodes_to_exclude=_end(onnx.load(ready)),
+        )
         return onnx.load(after)
+
+
+def _end(made) -> list[str]:
+    """The output layer, what comes before it up to the layer below, and all after it: they cost no
+    time and are what int8 harms most."""
+    makers = {name: node for node in made.graph.node for name in node.output}
+    waiting, found = [(made.graph.output[0].name, 0)], set()
+    while waiting:
+        name, passed = waiting.pop()
+        node = makers.get(name)
+        if node is None:
+            continue
+        below = passed + (node.op_type in ("MatMul", "Gemm", "Conv"))
+        if below < 2:
+            found.add(node.name)
+            waiting += [(given, below) for given in node.input]
+    return sorted(found)
 
 
 def _resizing(image: Image):

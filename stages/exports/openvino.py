@@ -64,7 +64,7 @@ def write(
             made,
             nncf.Dataset([pixels[None] for pixels in calibration]),
             subset_size=len(calibration),
-            ignored_scope=nncf.IgnoredScope(names=_after_products(made)),
+            ignored_scope=nncf.IgnoredScope(names=_end(made)),
         )
     takes = "pixels"
     if image.resampling != "lanczos":
@@ -75,17 +75,22 @@ def write(
     return takes
 
 
-def _after_products(made) -> list[str]:
-    """What follows the last products: activation, the second class's 1 - p, the sum that
-    probabilities are divided by. In int8 these turned half of the answers around."""
-    waiting, found = [made.get_results()[0]], []
+def _end(made) -> list[str]:
+    """The output layer, what comes before it up to the layer below, and all after it: 1 - p for the
+    second class, the sum that probabilities are divided by. They cost no time and are what int8
+    harms most (with those after it, half of a VGG16's answers turned around)."""
+    products = ("MatMul", "Convolution", "GroupConvolution")
+    waiting, found = [(made.get_results()[0], 0)], set()
     while waiting:
-        for given in waiting.pop().inputs():
-            node = given.get_source_output().get_node()
-            if node.get_type_name() not in ("MatMul", "Convolution", "Constant", "Parameter"):
-                found.append(node.get_friendly_name())
-                waiting.append(node)
-    return sorted(set(found))
+        node, passed = waiting.pop()
+        for given in node.inputs():
+            before = given.get_source_output().get_node()
+            kind = before.get_type_name()
+            below = passed + (kind in products)
+            if below < 2 and kind not in ("Constant", "Parameter"):
+                found.add(before.get_friendly_name())
+                waiting.append((before, below))
+    return sorted(found)
 
 
 def _resizing(ov, made, image: Image):
