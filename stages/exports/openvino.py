@@ -60,11 +60,16 @@ def write(
     made.outputs[0].get_tensor().set_names({"probabilities"})
     if calibration is not None:
         nncf = _nncf()
+        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
         made = nncf.quantize(
             made,
             nncf.Dataset([pixels[None] for pixels in calibration]),
             subset_size=len(calibration),
             ignored_scope=nncf.IgnoredScope(names=_end(made)),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+            ),
         )
     takes = "pixels"
     if image.resampling != "lanczos":

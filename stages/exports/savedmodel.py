@@ -17,7 +17,17 @@ def write(
 ) -> str:
     """Write FILE into `folder` and give what it takes: pictures (batch, height, width, 3) of any
     size. The resizing is TensorFlow's own, which does all of the pipeline's filters."""
-    of_pictures(model, image).export(folder / FILE, format="tf_saved_model", verbose=False)
+    whole = of_pictures(model, image)
+    held = tf.Module()  # Keras's own export keeps every weight twice
+    held.weights = [variable.value for variable in whole.variables]
+    inputs = [tf.TensorSpec((None, None, None, 3), "uint8", name="pictures")]
+    held.serve = tf.function(
+        lambda pictures: whole(pictures, training=False), input_signature=inputs
+    )
+    named = tf.function(
+        lambda pictures: {"probabilities": held.serve(pictures)}, input_signature=inputs
+    )
+    tf.saved_model.save(held, folder / FILE, signatures=named)
     return "pictures"
 
 
