@@ -18,7 +18,7 @@ COMPILE := --quiet --universal --generate-hashes --python-version 3.11 --no-head
 OWN_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-faults test-browser verify setup lint audit lock clean
+.PHONY: repro test test-faults test-browser test-exports verify setup lint audit lock clean
 
 repro: setup
 	started=$$(date -u +%Y-%m-%dT%H:%M:%SZ) && dvc repro && thaw report --since $$started
@@ -39,6 +39,11 @@ verify: setup
 test-browser:
 	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) browser)"
 	python -m pytest -n 0 tests/browser
+
+# every format of `thaw export`, none skipped
+test-exports:
+	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) export)"
+	THAW_EXPORTS=all python -m pytest -n 0 tests/exports
 
 lint: setup
 	ruff check . && ruff format --check .

@@ -99,9 +99,17 @@ def export(
         references[name] = trained_model.predict_on_batch
     with whole(out) as part:
         part.mkdir()
-        with quiet():
-            takes = made.write(plain, trained.image, part, scales.pixels if int8 else None)
-            run = made.runtime(part, takes, agreement.threads())
+        try:
+            with quiet():
+                takes = made.write(plain, trained.image, part, scales.pixels if int8 else None)
+                run = made.runtime(part, takes, agreement.threads())
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # converters raise nearly everything on what they do not know
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise Refusal(
+                f"{trained.path} cannot be exported to {form}: {reason:.300}. Another format may do."
+            ) from error
         found, _ = agreement.compare(run, references, takes, drawn, trained.batch_size)
         if takes == "pictures":
             resizing = of_pictures(plain, trained.image).predict_on_batch
@@ -122,7 +130,7 @@ def export(
         except agreement.Disagreement as disagreement:
             disagreement.found = found
             raise
-        (part / AGREEMENT).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+        (part / AGREEMENT).write_text(json.dumps(found, indent=1) + "\n")
         (part / CARD).write_text(card(trained, form, made.FILE, takes, data, found), "utf-8")
     return found
 

@@ -15,6 +15,9 @@ FILE = "model.xml"
 CPU = {"INFERENCE_PRECISION_HINT": "f32"}
 """Else it takes bfloat16 where the processor has it."""
 
+FILTERS = {"bilinear": "RESIZE_BILINEAR_PILLOW", "bicubic": "RESIZE_BICUBIC_PILLOW"}
+"""Pillow's that it has. Its division is not exact, by which `nearest` may take the next pixel."""
+
 
 @contextlib.contextmanager
 def _untold():
@@ -48,7 +51,7 @@ def write(
     model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
 ) -> str:
     """Write FILE into `folder` and give what it takes: pictures (batch, height, width, 3) of any
-    size, or, where the pipeline resizes by lanczos, pixels (batch, size, size, channels).
+    size, or, for other filters than FILTERS, pixels (batch, size, size, channels).
 
     Args:
         calibration: pixels; products and convolutions are then of int8, with scales from these.
@@ -72,7 +75,7 @@ def write(
             ),
         )
     takes = "pixels"
-    if image.resampling != "lanczos":
+    if image.resampling in FILTERS:
         takes = "pictures"
         made = _resizing(ov, made, image)
     made.inputs[0].get_tensor().set_names({takes})
@@ -119,34 +122,13 @@ def _resizing(ov, made, image: Image):
             return ops.floor(share).output(0)
 
         before.custom(grey)
-    if image.resampling == "nearest":
-
-        def nearest(channels):
-            for axis in (1, 2):
-                channels = ops.gather(
-                    channels, _places(ops, channels, axis, image.size), np.int64(axis)
-                ).output(0)
-            return channels
-
-        before.custom(nearest)
-    else:
-        kind = f"RESIZE_{image.resampling.upper()}_PILLOW"
-        before.resize(getattr(ResizeAlgorithm, kind), image.size, image.size)
+    before.resize(getattr(ResizeAlgorithm, FILTERS[image.resampling]), image.size, image.size)
     before.custom(
         lambda smooth: ops.convert(
             ops.clamp(ops.round(smooth, "half_to_even"), 0, 255), "u8"
         ).output(0)
     )
     return steps.build()
-
-
-def _places(ops, channels, axis: int, size: int):
-    """stages.images.decode's `nearest`: which rows or columns are shown, (size,)."""
-    length = ops.gather(ops.shape_of(channels), np.array(axis), np.int64(0))
-    centres = np.arange(size, dtype="float32") + np.float32(0.5)
-    step = ops.divide(ops.convert(length, "f32"), np.float32(size))
-    under = ops.convert(ops.floor(ops.multiply(centres, step)), "i64")
-    return ops.minimum(under, ops.subtract(length, np.int64(1)))
 
 
 def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:

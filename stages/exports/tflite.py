@@ -1,6 +1,6 @@
 """TensorFlow Lite, now LiteRT: one file for phones and small machines."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +21,16 @@ def write(
     Args:
         calibration: pixels; all sums are then of int8, with scales from these.
     """
-    options = {}
+    kinds, options = tf.lite.OpsSet.TFLITE_BUILTINS, {}
     if calibration is not None:
-        # its interpreter knows one picture at a time only while it calibrates
-
-        def pictures() -> Iterator[list[np.ndarray]]:
-            return ([pixels[None]] for pixels in calibration)
-
+        kinds = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
         options = {
             "optimizations": [tf.lite.Optimize.DEFAULT],
-            "representative_dataset": pictures,
-            "target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]},
+            "representative_dataset": lambda: ([pixels[None]] for pixels in calibration),
             # else the interpreter that calibrates finds no weights
             "experimental_enable_resource_variables": False,
         }
-    else:
-        options = {"target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}}
+    options["target_spec"] = {"supported_ops": [kinds]}
     model.export(folder / FILE, format="litert", verbose=False, **options)
     return "pixels"
 
@@ -46,6 +40,7 @@ def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np
     from ai_edge_litert.interpreter import Interpreter
 
     held = Interpreter(str(folder / FILE), num_threads=threads)
+    held.allocate_tensors()  # says that it is here
     into, out = held.get_input_details()[0]["index"], held.get_output_details()[0]["index"]
     shape: tuple = ()
 
