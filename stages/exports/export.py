@@ -108,7 +108,8 @@ def export(
         except Exception as error:  # converters raise nearly everything on what they do not know
             reason = " ".join(str(error).split()) or type(error).__name__
             raise Refusal(
-                f"{trained.path} cannot be exported to {form}: {reason:.300}. Another format may do."
+                f"{trained.path} cannot be exported to {form}: {reason:.300}. Another "
+                f"format may do."
             ) from error
         found, _ = agreement.compare(run, references, takes, drawn, trained.batch_size)
         if takes == "pictures":
