@@ -1,6 +1,7 @@
 """An exported model held against Keras, in answers and in speed."""
 
 import os
+import sys
 import time
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ from PIL import Image as Pillow
 
 from stages.command import Refusal
 from stages.exports.data import Drawn
+from stages.progress import Progress
 
 Network = Callable[[np.ndarray], np.ndarray]
 """From uint8 pixels or pictures to probabilities (n, classes)."""
@@ -59,14 +61,16 @@ def compare(
     for name, network in networks.items():
         network(given[name][:at_once])  # prepares
     passes = range(0, len(drawn), at_once)
-    for start in passes:
-        places = np.arange(start, start + at_once) % len(drawn)
-        for name, network in networks.items():
-            batch = given[name][places]
-            started = time.perf_counter()
-            answer = network(batch)
-            seconds[name] += time.perf_counter() - started
-            answers[name].append(np.asarray(answer, "float64"))
+    with Progress("compare", len(drawn), log=sys.stderr) as progress:
+        for start in passes:
+            places = np.arange(start, start + at_once) % len(drawn)
+            for name, network in networks.items():
+                batch = given[name][places]
+                started = time.perf_counter()
+                answer = network(batch)
+                seconds[name] += time.perf_counter() - started
+                answers[name].append(np.asarray(answer, "float64"))
+            progress.advance(min(at_once, len(drawn) - start))
     said = {name: np.concatenate(some)[: len(drawn)] for name, some in answers.items()}
     first = next(iter(references))
     speeds = {name: len(passes) * at_once / spent for name, spent in seconds.items()}
