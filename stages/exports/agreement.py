@@ -40,7 +40,7 @@ def threads() -> int:
 
 def compare(
     exported: Network, references: dict[str, Network], takes: str, drawn: Drawn, at_once: int
-) -> tuple[dict, dict[str, np.ndarray]]:
+) -> dict:
     """Run all on the same images, one after the other on each batch, so that what else the machine
     does slows all alike.
 
@@ -50,7 +50,10 @@ def compare(
         at_once: images a pass, the last one filled up.
 
     Returns:
-        What was found, for agreement.json, and the probabilities of each.
+        What was found, for agreement.json.
+
+    Raises:
+        Disagreement: what the export gives are no probabilities.
     """
     networks = {"exported": exported, **references}
     given = {name: drawn.pixels for name in networks}
@@ -74,6 +77,11 @@ def compare(
     said = {name: np.concatenate(some)[: len(drawn)] for name, some in answers.items()}
     first = next(iter(references))
     speeds = {name: len(passes) * at_once / spent for name, spent in seconds.items()}
+    if not np.isfinite(said["exported"]).all() or said["exported"].shape != said[first].shape:
+        raise Disagreement(
+            f"the exported model gives values of shape {said['exported'].shape}, not all of them "
+            f"numbers or not as many as Keras, {said[first].shape}."
+        )
     found = {
         "images": len(drawn),
         "split": drawn.split,
@@ -84,12 +92,7 @@ def compare(
         "batch": at_once,
         "threads": threads(),
     }
-    if not np.isfinite(said["exported"]).all() or said["exported"].shape != said[first].shape:
-        raise Disagreement(
-            f"the exported model gives {said['exported'].shape} values, not all of them numbers, "
-            f"where Keras gives {said[first].shape}."
-        )
-    return found, said
+    return found
 
 
 def stretched(exported: Network, resizing: Network, drawn: Drawn) -> dict:
@@ -124,7 +127,7 @@ def judge(found: dict, int8: bool, tolerance: float) -> None:
     Raises:
         Disagreement: it is beyond; nothing should be kept.
     """
-    name, apart = next(iter(found["against"].items()))
+    apart = next(iter(found["against"].values()))
     if int8:
         other = 1 - apart["same_class"]
         if other > tolerance:
@@ -134,17 +137,13 @@ def judge(found: dict, int8: bool, tolerance: float) -> None:
                 f"(--calibration), or export without --int8."
             )
         return
-    worst = max([apart, *filter(None, [found.get("stretched")])], key=_largest)
-    if _largest(worst) > tolerance:
-        where = "in another size" if worst is found.get("stretched") else f"of {found['images']}"
-        raise Disagreement(
-            f"the exported model's probabilities differ from Keras's by up to "
-            f"{_largest(worst):.2g} on images {where}, and {tolerance:g} is tolerated."
-        )
-
-
-def _largest(apart: dict) -> float:
-    return apart["largest_difference"]
+    places = {f"{found['images']} images": apart, "images of another size": found.get("stretched")}
+    for where, apart in places.items():
+        if apart and not apart["largest_difference"] <= tolerance:  # nor is what is no number
+            raise Disagreement(
+                f"the exported model's probabilities differ from Keras's by up to "
+                f"{apart['largest_difference']:.2g} on {where}, and {tolerance:g} is tolerated."
+            )
 
 
 def coloured(pixels: np.ndarray) -> np.ndarray:

@@ -111,7 +111,7 @@ def export(
                 f"{trained.path} cannot be exported to {form}: {reason:.300}. Another "
                 f"format may do."
             ) from error
-        found, _ = agreement.compare(run, references, takes, drawn, trained.batch_size)
+        found = agreement.compare(run, references, takes, drawn, trained.batch_size)
         if takes == "pictures":
             resizing = of_pictures(plain, trained.image).predict_on_batch
             found["stretched"] = agreement.stretched(run, resizing, drawn)

@@ -158,11 +158,22 @@ def test_an_export_of_other_weights_disagrees(inside, tmp_path, form):
     takes = made.write(wrong, trained.image, tmp_path, None)
     run = made.runtime(tmp_path, takes, 1)
     drawn = Data(trained).check(20)
-    found, _ = compare(run, {"Keras": right.predict_on_batch}, takes, drawn, 8)
+    found = compare(run, {"Keras": right.predict_on_batch}, takes, drawn, 8)
     with pytest.raises(Disagreement, match="probabilities differ from Keras's by up to"):
         judge(found, False, 1e-3)
     with pytest.raises(Disagreement, match="of 20 images another class than Keras, and 2.0%"):
         judge(found, True, 0.02)
+
+
+def test_what_gives_no_numbers_disagrees(inside, tmp_path):
+    trained = find("cnn")
+    right, wrong = in_float32(trained), in_float32(trained)
+    wrong.set_weights([weight * np.nan for weight in wrong.get_weights()])
+    made = writer("savedmodel", int8=False)
+    takes = made.write(wrong, trained.image, tmp_path, None)
+    run = made.runtime(tmp_path, takes, 1)
+    with pytest.raises(Disagreement, match="not all of them numbers"):
+        compare(run, {"Keras": right.predict_on_batch}, takes, Data(trained).check(20), 8)
 
 
 def test_an_earlier_export_is_replaced_and_nothing_else(inside, tmp_path):
