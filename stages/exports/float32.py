@@ -48,7 +48,9 @@ def _plain(config):
     if isinstance(config, dict):
         if config.get("class_name") == "DTypePolicy":
             return {**config, "config": {"name": "float32"}}
-        return {key: _plain(value) for key, value in config.items()}
+        # an Input within has its type by name, and rounds what it is given to that
+        types = {"dtype": "float32"} if config.get("dtype") == "bfloat16" else {}
+        return {key: _plain(value) for key, value in config.items()} | types
     if isinstance(config, list | tuple):
         return type(config)(_plain(value) for value in config)
     return config

@@ -70,7 +70,7 @@ class Exportable(Repository):
         inputs = keras.Input(pixels.shape[1:], dtype="uint8", name="pixels")
         with arithmetic("bfloat16"):
             x = keras.layers.Rescaling(1 / 255)(inputs)
-            inner = keras.Input(x.shape[1:])
+            inner = keras.Input(x.shape[1:], dtype=x.dtype)  # bfloat16
             standard = keras.layers.Normalization(mean=None, variance=None)
             y = keras.layers.Conv2D(8, 3, activation="relu")(standard(inner))
             standard.set_weights([np.full(3, 0.5), np.full(3, 0.05), np.zeros(())])
