@@ -59,7 +59,7 @@ def write(
     ov = _openvino()
     inputs = [tf.TensorSpec((None, *model.input_shape[1:]), "uint8", name="pixels")]
     function = tf.function(lambda pixels: model(pixels, training=False), input_signature=inputs)
-    made = ov.convert_model(function.get_concrete_function())
+    made = ov.convert_model(function.get_concrete_function(), extension=[_flips()])
     made.outputs[0].get_tensor().set_names({"probabilities"})
     if calibration is not None:
         nncf = _nncf()
@@ -81,6 +81,20 @@ def write(
     made.inputs[0].get_tensor().set_names({takes})
     ov.save_model(made, folder / FILE, compress_to_fp16=False)
     return takes
+
+
+def _flips():
+    """Its converter knows flips of one axis; a fine-tuned network averages those of two as well."""
+    from openvino import opset14 as ops
+    from openvino.frontend.tensorflow import ConversionExtension
+
+    def flip(node):
+        axes = node.get_input(1)
+        count = axes.get_shape()[0]
+        last, before_first = np.full(count, -1), np.full(count, np.iinfo("int64").min)
+        return ops.slice(node.get_input(0), last, before_first, last, axes).outputs()
+
+    return ConversionExtension("ReverseV2", flip)
 
 
 def _end(made) -> list[str]:

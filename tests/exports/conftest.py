@@ -64,6 +64,18 @@ class Exportable(Repository):
         table.to_csv(self.folder / "data" / "split.csv", index=False)
         write_arrays(self.folder / "data" / "images", list(held), held.__getitem__, {})
 
+    def turned(self, name: str) -> None:
+        """A network averaged over an image's flips, as fine-tuning leaves it."""
+        folder, pixels = self.record(name, image(), CLASSES, None), self.pixels(image())
+        inputs = keras.Input(pixels.shape[1:], dtype="uint8", name="pixels")
+        x = keras.layers.Rescaling(1 / 255)(inputs)
+        x = keras.layers.MaxPooling2D(4)(keras.layers.Conv2D(4, 3, activation="relu")(x))
+        one = keras.Model(inputs, output(keras.layers.Flatten()(x), 2))
+        spread(one, pixels)
+        views = [inputs, *(keras.ops.flip(inputs, axes) for axes in ([1], [2], [1, 2]))]
+        mean = keras.layers.Average(dtype="float32")([one(view) for view in views])
+        save_model(keras.Model(inputs, mean), folder / "model.keras")
+
     def normalized(self, name: str) -> None:
         """A network of mixed precision whose Normalization keeps a copy of its weights."""
         folder, pixels = self.record(name, image(), CLASSES, None), self.pixels(image())
@@ -92,7 +104,8 @@ def weights(made: Exportable) -> None:
 @pytest.fixture(scope="session")
 def colour(tmp_path_factory, store) -> Exportable:
     """Two classes in colour: `cnn` on pixels, `lanczos` too, `half` on features in bfloat16,
-    `logistic` on features, `normalized` in mixed precision."""
+    `logistic` on features, `normalized` in mixed precision,
+    `turned` averaged over flips."""
     made = Exportable(tmp_path_factory.mktemp("colour"))
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
@@ -103,6 +116,7 @@ def colour(tmp_path_factory, store) -> Exportable:
     made.dense("half", CLASSES, "bfloat16", image())
     made.logistic("logistic", CLASSES, image())
     made.normalized("normalized")
+    made.turned("turned")
     return made
 
 

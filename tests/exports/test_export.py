@@ -100,6 +100,13 @@ def test_grey_pictures_and_three_classes(within_grey, tmp_path, form):
     assert probability == pytest.approx(expected.max(), abs=0.005)
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_average_over_flips(inside, tmp_path, form):
+    assert exported("turned", form, tmp_path / "out") == 0
+    apart = agreement(tmp_path / "out")["against"]["Keras in float32"]
+    assert apart["largest_difference"] < 1e-5
+
+
 @pytest.mark.parametrize("form", ["onnx", "openvino"])
 def test_what_a_format_cannot_resize_takes_pixels(inside, tmp_path, capsys, form):
     assert exported("lanczos", form, tmp_path / "out") == 0
