@@ -18,32 +18,13 @@ COMPILE := --quiet --universal --generate-hashes --python-version 3.11 --no-head
 OWN_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-faults test-browser load-test verify setup lint audit lock clean
+.PHONY: repro verify setup lint audit lock clean
 
 repro: setup
 	started=$$(date -u +%Y-%m-%dT%H:%M:%SZ) && dvc repro && thaw report --since $$started
 
-test: setup
-	python -m pytest
-
-# kills, corrupts, starves and shares for real, for half an hour; the servers are packages, and what is
-# skipped is said with its reason (apt-get install openssh-server nginx saves it their download)
-test-faults:
-	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) faults)"
-	python -m pytest -n 0 -rs tests/faults
-
 verify: setup
 	thaw verify
-
-# the report and the page of `thaw serve` in a real browser: needs Chromium, as Debian's package `chromium` has it
-test-browser:
-	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) browser serve)"
-	python -m pytest -n 0 tests/browser
-
-# fifty clients of `thaw serve` at once; MODEL=NAME chooses another model than the report's first
-load-test:
-	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) benchmarks serve)"
-	python -m benchmarks.serve $(MODEL)
 
 lint: setup
 	ruff check . && ruff format --check .
@@ -91,3 +72,5 @@ lock:
 
 clean:
 	rm -rf $(VENV)
+
+-include tests/targets.mk # a project that `thaw new` made has no tests

@@ -9,6 +9,8 @@ from stages.command import Refusal, ends
 UNREADABLE = 3
 """The exit code where all was done, but some files could not be read."""
 
+EXPORTS = ("onnx", "openvino", "savedmodel", "tflite")
+
 
 def main() -> int:
     """The command line's command; gives the exit code."""
@@ -18,7 +20,7 @@ def main() -> int:
 
 def command(arguments: list[str]) -> int:
     """Run one command and give its exit code: 0, 3 where files could not be read, 4 where artifacts
-    differ.
+    differ, 5 where an export does not agree with its model.
 
     Raises:
         Refusal: what was given cannot be used, or a file cannot be written.
@@ -43,13 +45,14 @@ from images to an answer:
   dvc exp run -S subnets.fc256.dropout=0.3   one change: runs what depends on it
   thaw report                                what came out, as one page: report/index.html
   thaw predict finetuned ~/new --csv         new images
-  thaw package finetuned cells.keras         the model as one file
+  thaw serve finetuned                       a local page to drop images on
+  thaw package finetuned cells.keras         the model as one file; thaw export for other runtimes
 
 Training is DVC's: dvc repro, dvc exp run, dvc metrics diff, dvc push. `thaw COMMAND --help` says
 more, and README.md: "Your own images", "Use a model", "How the cache thinks", "Sharing".
 
 exit codes: 1 refused, 2 wrong arguments, {UNREADABLE} done but some files could not be read,
-4 artifacts differ, 130 interrupted."""
+4 artifacts differ, 5 an export disagrees, 130 interrupted."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,6 +106,35 @@ def _parser() -> argparse.ArgumentParser:
     package.add_argument("out", metavar="OUT.keras")
     _allowing(package)
     package.set_defaults(run=_package)
+
+    export = commands.add_parser("export", help="a trained model for another runtime, checked")
+    export.description = (
+        "A folder with the model in another format, a model card, and how its answers and its "
+        "speed compare with Keras on validation images. What disagrees is not written."
+    )
+    export.add_argument("model", metavar="MODEL", help="a name in models/")
+    export.add_argument("--to", required=True, choices=EXPORTS, help="the format")
+    export.add_argument("--int8", action="store_true", help="sums of int8: smaller and faster")
+    export.add_argument("--out", metavar="FOLDER", help="default: exports/MODEL-FORMAT")
+    export.add_argument(
+        "--check", type=_many, default=200, metavar="N", help="images compared; default: 200"
+    )
+    export.add_argument(
+        "--calibration",
+        type=_many,
+        default=200,
+        metavar="N",
+        help="training images that give int8 its scales; default: 200",
+    )
+    export.add_argument(
+        "--tolerance",
+        type=_share,
+        metavar="T",
+        help="largest difference of a probability (default: 0.001); with --int8 largest share of "
+        "images that get another class (default: 0.02)",
+    )
+    _allowing(export)
+    export.set_defaults(run=_export)
 
     report = commands.add_parser("report", help="a page of the results, report/index.html")
     report.description = (
@@ -180,6 +212,22 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _many(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 1 to 1,000,000")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 0 to 1")
+    return value
+
+
 # Each command is imported when it runs: `thaw --help` waits for nobody.
 
 
@@ -214,6 +262,21 @@ def _serve(given: argparse.Namespace) -> int:
 
     limits = (given.max_bytes, given.max_pixels, given.queue, given.timeout, given.batch)
     return serve(Chosen(given.model, given.host, given.port, *limits, tuple(given.allow)))
+
+
+def _export(given: argparse.Namespace) -> int:
+    from stages.commands.export import run
+
+    return run(
+        given.model,
+        given.to,
+        given.out,
+        given.int8,
+        given.check,
+        given.calibration,
+        given.tolerance,
+        tuple(given.allow),
+    )
 
 
 def _verify(given: argparse.Namespace) -> int:

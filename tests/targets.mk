@@ -1,0 +1,26 @@
+.PHONY: test test-faults test-browser test-exports load-test
+
+test: setup
+	python -m pytest
+
+# kills, corrupts, starves and shares for real, for half an hour; the servers are packages, and what is
+# skipped is said with its reason (apt-get install openssh-server nginx saves it their download)
+test-faults:
+	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) faults)"
+	python -m pytest -n 0 -rs tests/faults
+
+# the report and the page of `thaw serve` in a real browser: needs Chromium, as Debian's package
+# `chromium` has it
+test-browser:
+	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) browser serve)"
+	python -m pytest -n 0 tests/browser
+
+# fifty clients of `thaw serve` at once; MODEL=NAME chooses another model than the report's first
+load-test:
+	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) benchmarks serve)"
+	python -m benchmarks.serve $(MODEL)
+
+# every format of `thaw export`, none skipped
+test-exports:
+	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) export)"
+	THAW_EXPORTS=all python -m pytest -n 0 tests/exports
