@@ -105,8 +105,8 @@ def _choose(folder: Path, name: str, images: Path) -> None:
     """Make `images` the default data set, under `name`."""
     for file, old, put in (
         ("conf/config.yaml", CHOICE, CHOSEN),
-        ("conf/dataset/folder.yaml", NAME, yaml.safe_dump({"name": name})),
-        ("conf/dataset/folder.yaml", PATH, f"  {yaml.safe_dump({'path': str(images)})}"),
+        ("conf/dataset/folder.yaml", NAME, _line(name=name)),
+        ("conf/dataset/folder.yaml", PATH, f"  {_line(path=str(images))}"),
     ):
         text = (folder / file).read_text(encoding="utf-8")
         if old not in text:
@@ -114,6 +114,10 @@ def _choose(folder: Path, name: str, images: Path) -> None:
         (folder / file).write_text(text.replace(old, put, 1), encoding="utf-8")
     with contextlib.chdir(folder):
         Path("params.yaml").write_text(yaml.safe_dump(compose(), sort_keys=False))
+
+
+def _line(**value: str) -> str:
+    return yaml.safe_dump(value, width=float("inf"), allow_unicode=True)
 
 
 def _readme(name: str, images: Path, rows: list[dict]) -> str:

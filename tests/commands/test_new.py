@@ -43,19 +43,6 @@ def test_the_pipeline_runs_in_it_and_its_readme_names_the_classes(photos, capsys
     assert not any(Path("cells", name).exists() for name in ("tests", "results", "dvc.lock"))
     out = call(sys.executable, "-m", "dvc", "repro", "split", cwd="cells")
     assert "Running stage 'scan@folder'" in out and "test       disc" in out
-    call(
-        sys.executable,
-        "-m",
-        "dvc",
-        "exp",
-        "run",
-        "-S",
-        "dataset.image.size=40",
-        "split",
-        cwd="cells",
-    )
-    made = yaml.safe_load(Path("cells/params.yaml").read_text())
-    assert made["dataset"]["image"]["size"] == 40 and made["dataset"]["name"] == "cells"
 
 
 def test_splits_of_the_users_are_told_of(photos):
