@@ -15,7 +15,10 @@ EXPORTS = ("onnx", "openvino", "savedmodel", "tflite")
 def main() -> int:
     """The command line's command; gives the exit code."""
     sys.excepthook = ends("interrupted.")
-    return command(sys.argv[1:])
+    try:
+        return command(sys.argv[1:])
+    except Refusal as refusal:
+        raise Refusal(f"{refusal} (See `thaw {sys.argv[1]} --help`.)") from None
 
 
 def command(arguments: list[str]) -> int:
@@ -49,7 +52,7 @@ from images to an answer:
   thaw package finetuned cells.keras         the model as one file; thaw export for other runtimes
 
 Training is DVC's: dvc repro, dvc exp run, dvc metrics diff, dvc push. `thaw COMMAND --help` says
-more, and README.md: "Your own images", "Use a model", "How the cache thinks", "Sharing".
+more, and README.md: "Your own images", "See and use it", "How the cache thinks", "Sharing".
 
 exit codes: 1 refused, 2 wrong arguments, {UNREADABLE} done but some files could not be read,
 4 artifacts differ, 5 an export disagrees, 130 interrupted."""

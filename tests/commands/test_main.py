@@ -35,8 +35,16 @@ def thaw(repository):
     ("arguments", "code", "said"),
     [
         (["--help"], 0, ""),
-        (["predict", "gap", "nowhere"], 1, "thaw: no such file or folder: nowhere\n"),
-        (["classify", "nowhere.jpg"], 1, "thaw: no such file or folder: nowhere.jpg\n"),
+        (
+            ["predict", "gap", "nowhere"],
+            1,
+            "thaw: no such file or folder: nowhere (See `thaw predict --help`.)\n",
+        ),
+        (
+            ["classify", "nowhere.jpg"],
+            1,
+            "thaw: no such file or folder: nowhere.jpg (See `thaw classify --help`.)\n",
+        ),
     ],
 )
 def test_help_and_refusals_of_paths_wait_for_no_tensorflow(thaw, arguments, code, said):

@@ -130,5 +130,5 @@ def test_without_the_extra_it_says_how_to_have_it(inside):
     assert done.returncode == 1
     assert done.stderr == (
         "thaw: serving needs fastapi, uvicorn, python_multipart, and not all are installed: "
-        "make setup EXTRA=serve.\n"
+        "make setup EXTRA=serve. (See `thaw serve --help`.)\n"
     )
