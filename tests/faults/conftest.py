@@ -31,6 +31,7 @@ backbones: {mobile: {weights: random}}
 subnets: {logistic: {features: mobile}}
 networks: {}
 finetunes: {}
+doubts: {}
 evaluate: {bootstrap: 100, ece_bins: 15, gallery: 12}
 """
 """conf/config.yaml for a small pipeline: every stage is real and quick, with a small backbone with

@@ -13,6 +13,7 @@ from stages.params import base
 from stages.params.backbone import Backbone
 from stages.params.base import Common, load, one, read
 from stages.params.dataset import Dataset, Image, Split, source
+from stages.params.doubt import Doubt
 from stages.params.evaluate import Evaluate
 from stages.params.finetune import Finetune
 from stages.params.network import network
@@ -40,6 +41,7 @@ def target(given: dict) -> None:
         ("subnets", lambda name: subnet(read("subnets", name), name)),
         ("networks", lambda name: network(read("networks", name), name)),
         ("finetunes", lambda name: load(Finetune, "finetunes", name)),
+        ("doubts", lambda name: load(Doubt, "doubts", name)),
     ):
         for name in read(group) if isinstance(read(group), dict) else ["any"]:
             check(name)
