@@ -103,7 +103,7 @@ class Run:
         environment |= {"THAW_STORE": str(folder / "store"), "PYTHONPATH": str(ROOT)}
         self.log = open(folder / "log", "w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "stages.features", "b"],
+            [sys.executable, "-u", "-m", "stages", "features", "b"],
             cwd=folder,
             env=environment,
             stdout=self.log,
@@ -129,10 +129,17 @@ class Run:
             if true():
                 return
             assert not over and time.monotonic() < end, self.said()
-            status = Path(f"/proc/{self.process.pid}/status")  # where there is such a file
-            if status.exists() and (held := re.search(r"VmRSS:\s+(\d+)", status.read_text())):
-                self.peak = max(self.peak, int(held[1]))
+            with contextlib.suppress(OSError):  # it has just ended
+                status = Path(f"/proc/{self.stage()}/status").read_text()
+                if held := re.search(r"VmRSS:\s+(\d+)", status):
+                    self.peak = max(self.peak, int(held[1]))
             time.sleep(0.05)
+
+    def stage(self) -> int:
+        """The stage's own process, which the one that was started watches."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(children[0]) if children else pid
 
     def shards(self) -> int:
         return len([*(self.folder / "store").rglob("*.keys")])
@@ -260,6 +267,9 @@ def test_memory_does_not_grow_with_the_images(start):
     """900 images more are 135 MB of pixels and 113 MB of outputs."""
     chosen = {"application": "MobileNetV2", "size": 224, "batch_size": 8}
     few, many = (start({**RAY, "workers": 2}, n, **chosen).wait() for n in (300, 1200))
+    for run, count in ((few, 300), (many, 1200)):
+        assert run.process.returncode == 0, run.said()
+        assert len((run.folder / "data/features/b/keys.txt").read_text().split()) == count
     print("peak in MiB:", few.peak / 1024, many.peak / 1024)
     assert many.peak - few.peak < 60 * 1024
 
@@ -276,7 +286,7 @@ def test_what_is_started_listens_on_loopback_and_ends_with_the_stage(start):
         row[3] for row in sockets if {*re.findall(r"pid=(\d+)", row[-1])} & {*map(str, every)}
     }
     assert theirs and all(re.match(r"(\[::ffff:127\.|127\.)", place) for place in theirs), theirs
-    run.process.kill()
+    os.kill(run.stage(), signal.SIGKILL)
     run.process.wait()
     end = time.monotonic() + 150  # Ray's agents notice after a minute
     while left := [pid for pid in every if Path(f"/proc/{pid}").exists()]:
@@ -291,7 +301,7 @@ def test_interrupted_it_ends_in_one_line_and_leaves_nothing_running(start):
     os.killpg(run.process.pid, signal.SIGINT)  # as the terminal does
     run.until(lambda: run.process.poll() is not None)
     assert run.process.returncode == 130 and "Traceback" not in run.said()
-    assert run.said().count("the same command goes on from there") == 1
+    assert run.said().count("The same command goes on from there") == 1
     assert run.shards() > 0
     time.sleep(2)
     assert not [name for pid, name in every.items() if Path(f"/proc/{pid}").exists()]
