@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 APART = ("browser",)
-"""Folders of tests/ that run only where they are named: see the Makefile."""
+"""Folders of tests/ that run only where they are named: see tests/targets.mk."""
 
 SERVING = ("fastapi", "httpx", "uvicorn", "python_multipart")
 LACKING = [name for name in SERVING if importlib.util.find_spec(name) is None]

@@ -46,7 +46,7 @@ def new(given: str, images: str) -> int:
     target, path = Path(given), Path(images).expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Refusal(f"{given} is there already: expected a new name, or an empty folder.")
-    if target.resolve().is_relative_to(path) or path == target.resolve():
+    if target.resolve().is_relative_to(path):
         raise Refusal(f"{given} lies in {images}: expected a place outside the images.")
     rows = _looked_at(path, images)
     files = _files()

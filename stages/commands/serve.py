@@ -61,8 +61,8 @@ def serve(chosen: Chosen) -> int:
     name = trained.path.resolve().name.removesuffix(".keras")
     print(f"thaw: loading {name}{why}", flush=True)
     served = Served(trained, chosen.allowed, min(chosen.batch, chosen.queue))
-    if served.alike.problem:
-        print(f"thaw: without similar training images: {served.alike.problem}.", flush=True)
+    if served.neighbours.problem:
+        print(f"thaw: without similar training images: {served.neighbours.problem}.", flush=True)
     limits = Limits(chosen.bytes, chosen.pixels, chosen.queue, chosen.seconds)
     run(
         application(name, served, limits),

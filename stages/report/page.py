@@ -41,13 +41,7 @@ def page(found: Found, since: str | None) -> str:
         keys += [key for a, _, b, _, _ in data.near for key in (a, b)]
         keys += doubts.keys if doubts else []
         pictures = thumbnails(found.images, keys, SMALL)
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(HERE)
     environment.filters |= {"percent": percent, "size": size, "number": number, "digits": digits}
     environment.filters |= {"seconds": seconds}
     paths = {} if found.table is None else found.table.set_index("pixels")["path"].to_dict()
@@ -81,6 +75,17 @@ def page(found: Found, since: str | None) -> str:
 def text(file: str) -> str:
     """A file of this room."""
     return (HERE / file).read_text(encoding="utf-8")
+
+
+def templates(folder: Path) -> Environment:
+    """The HTML templates of a folder: what they are given is escaped, and must be there."""
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def leading(found: Found) -> tuple[Model, str]:

@@ -221,7 +221,7 @@ def application(name: str, served: Served, limits: Limits) -> FastAPI:
             height, width = answer.map.shape
             values = base64.b64encode(answer.map.tobytes()).decode()
             found = Map(height=height, width=width, values=values)
-        like = None if answer.like is None else served.alike.told(answer.like)
+        like = None if answer.like is None else served.neighbours.told(answer.like)
         return Explanation(picture=thumbnail(given, LARGE), map=found, neighbours=like)
 
     @app.exception_handler(Full)

@@ -9,7 +9,7 @@ from stages.engine import keras, tf
 from stages.networks.frozen import Frozen
 from stages.networks.gradcam import GradCam, _straight
 from stages.networks.output import probabilities
-from stages.serve.alike import Alike
+from stages.serve.neighbours import Neighbours
 
 TOLERANCE = 1e-3
 """By which a model's layers, one after the other, may differ from the model: they are taken apart
@@ -24,7 +24,7 @@ class Answer:
         probabilities: (classes,).
         map: where the likeliest class was seen, (height, width), uint8, 255 where most; none where
             it was not asked for or the model cannot say.
-        like: number in Alike's table and cosine of the nearest training images, the nearest first.
+        like: number in the table of neighbours, and cosine, of each of the nearest training images.
     """
 
     probabilities: np.ndarray
@@ -43,7 +43,7 @@ class Served:
     Attributes:
         trained, most: what it was made with.
         shape: of an image, (size, size, channels).
-        alike: the training images to compare with.
+        neighbours: the training images to compare with.
         looks: whether it can say where it looked.
 
     Raises:
@@ -72,9 +72,9 @@ class Served:
             gradcam = _looking(inner, _parts(inner))
         self.looks = gradcam is not None and gradcam.possible
         self._gradcam = gradcam
-        self.alike = Alike.find(trained)
-        if self.alike.problem is None and not self._split:
-            frozen = Frozen(self.alike.backbone, self.alike.weights, self.shape, None)
+        self.neighbours = Neighbours.find(trained)
+        if self.neighbours.problem is None and not self._split:
+            frozen = Frozen(self.neighbours.backbone, self.neighbours.weights, self.shape, None)
             self._features = traced(keras.Model(frozen.network.inputs, [frozen.network.output]))
         for count in {1, most}:  # so that no request waits for TensorFlow
             self.answers([np.zeros(self.shape, "uint8")] * count, [count == 1] * count)
@@ -99,9 +99,9 @@ class Served:
             classes = np.array([answer.probabilities.argmax() for answer in answers])
             for answer, map in zip(answers, self._gradcam(given, classes), strict=True):
                 answer.map = np.rint(map / max(map.max(), 1e-30) * 255).astype("uint8")
-        if self.alike.problem is None:
+        if self.neighbours.problem is None:
             (own,) = self._features(pixels) if features is None else (features,)
-            for answer, like in zip(answers, self.alike.nearest(own), strict=True):
+            for answer, like in zip(answers, self.neighbours.nearest(own), strict=True):
                 answer.like = like
 
 

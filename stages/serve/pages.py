@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.report import page as report
@@ -24,19 +23,19 @@ MOST_NAMED = 12
 
 def front(name: str, served, limits) -> str:
     """The page at /: everything in one, it asks for nothing but /predict."""
-    trained, alike = served.trained, served.alike
+    trained, neighbours = served.trained, served.neighbours
     told = {
         "model": name,
         "classes": trained.classes,
         "bytes": limits.bytes,
-        "features": None if alike.problem else alike.name,
+        "features": None if neighbours.problem else neighbours.name,
     }
     return _render(
         "page.html",
         told=told,
         most_named=MOST_NAMED,
         looks=served.looks,
-        problem=alike.problem,
+        problem=neighbours.problem,
         limits=limits,
         size=report.size,
         number=report.number,
@@ -83,15 +82,10 @@ def reference(openapi: dict, url: str) -> str:
 
 
 def _render(template: str, **values) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     style = Markup(report.text("page.css") + _text("page.css"))
-    return environment.get_template(template).render(style=style, json=json.dumps, **values)
+    return (
+        report.templates(HERE).get_template(template).render(style=style, json=json.dumps, **values)
+    )
 
 
 def _text(file: str) -> str:

@@ -79,6 +79,14 @@ class Report:
         assert asked == []
 
 
+def closing(browser: Browser, opened):
+    """Give what opens pages to a test, then close them and see that they were quiet."""
+    yield opened
+    for context in browser.contexts:
+        context.close()
+    opened.quiet()
+
+
 def _report(folder: Path, counts: dict[str, int], **options) -> Path:
     before = os.getcwd()
     try:
@@ -103,18 +111,10 @@ def three_classes(tmp_path_factory, store) -> Path:
 @pytest.fixture
 def two(two_classes, browser):
     """Of two classes, two groups, and a model without results."""
-    report = Report(two_classes, browser)
-    yield report
-    for context in browser.contexts:
-        context.close()
-    report.quiet()
+    yield from closing(browser, Report(two_classes, browser))
 
 
 @pytest.fixture
 def three(three_classes, browser):
     """Of three classes, one of a name that is not plain."""
-    report = Report(three_classes, browser)
-    yield report
-    for context in browser.contexts:
-        context.close()
-    report.quiet()
+    yield from closing(browser, Report(three_classes, browser))

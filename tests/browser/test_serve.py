@@ -13,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from stages.serve.app import Limits
+from tests.browser.conftest import closing
 from tests.browser.test_report import _serious
 from tests.serve.conftest import LIMITS, listening
 
@@ -54,11 +55,7 @@ class Pages:
 
 @pytest.fixture
 def pages(browser, address):
-    opened = Pages(browser, address)
-    yield opened
-    for context in browser.contexts:
-        context.close()
-    opened.quiet()
+    yield from closing(browser, Pages(browser, address))
 
 
 def choose(page: Page, files) -> None:

@@ -15,7 +15,7 @@ from stages.images.arrays import Arrays
 from stages.images.decode import decode
 from stages.networks import gradcam, logistic
 from stages.networks.subnet import build
-from stages.serve.alike import Alike
+from stages.serve.neighbours import Neighbours
 from stages.serve.network import OfFeatures, Served, chained
 from stages.training.saving import save_model
 from tests.networks.test_gradcam import SHAPE, subnet
@@ -58,7 +58,7 @@ def test_it_says_what_predict_says_and_looks_where_evaluation_looked(
         expected = [float(row["probability of square"]) for row in csv.DictReader(file)]
     if name == "packaged":
         served = Served(find(model), (), 4)
-    assert served.looks and served.alike.problem is None
+    assert served.looks and served.neighbours.problem is None
     answers = served.answers(decoded(photos[:5], served), [True] * 5)
     said = [answer.probabilities[1] for answer in answers]
     assert said == pytest.approx(expected, abs=1e-4)
@@ -99,7 +99,7 @@ def test_a_training_image_is_most_like_itself(inside, served, photos):
     for photo, answer in zip(
         train, served.answers(decoded(train, served), [True] * 3), strict=True
     ):
-        told = served.alike.told(answer.like)
+        told = served.neighbours.told(answer.like)
         assert told[0]["file"] == f"{photo.parent.name}/{photo.name}"
         assert told[0]["similarity"] == pytest.approx(1, abs=1e-4)
         assert told[0]["label"] == photo.parent.name
@@ -110,7 +110,7 @@ def test_a_training_image_is_most_like_itself(inside, served, photos):
 
 def test_without_data_there_are_no_training_images(packaged, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert Alike.find(find(packaged)).problem.startswith("the training images are not here")
+    assert Neighbours.find(find(packaged)).problem.startswith("the training images are not here")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_data_that_are_not_the_models_are_not_compared_with(
     path = tmp_path / file
     path.write_text(path.read_text().replace(before, after))
     monkeypatch.chdir(tmp_path)
-    assert said in Alike.find(find("logistic")).problem
+    assert said in Neighbours.find(find("logistic")).problem
 
 
 def test_a_packaged_model_of_another_make_answers_without_a_map(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ SMALL = 88
 """Pixels."""
 
 
-class Alike:
+class Neighbours:
     """Training images and their features' directions.
 
     Attributes:
@@ -34,7 +34,7 @@ class Alike:
         self.name, self.problem = "", problem
 
     @classmethod
-    def find(cls, trained: Trained) -> "Alike":
+    def find(cls, trained: Trained) -> "Neighbours":
         """What data/ holds for this model; where it cannot be used, an instance that says why."""
         made = cls()
         try:
