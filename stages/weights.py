@@ -1,11 +1,9 @@
 """Stage weights@B: the weights of a backbone's convolutional base, in one form."""
 
-import numpy as np
-
 from stages.command import whole
 from stages.engine import repeatable
 from stages.networks.backbone import application, tensors
-from stages.networks.digest import digest
+from stages.networks.digest import digest, save_arrays
 from stages.params.backbone import Backbone
 from stages.params.base import load
 from stages.sources.weights import imagenet
@@ -23,7 +21,7 @@ def main(name: str) -> None:
     else:
         repeatable(RANDOM_SEED)
         held = tensors(application(backbone.application, SIZE))
-    with whole(f"data/weights/{name}.npz") as part, open(part, "wb") as file:
-        np.savez(file, **held)
+    with whole(f"data/weights/{name}.npz") as part:
+        save_arrays(part, held)
     count = sum(values.size for values in held.values())
     print(f"{backbone.application}: {count:,} parameters, digest {digest(held)}")

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from stages.command import Refusal, whole
-from stages.networks.digest import arrays_of
+from stages.networks.digest import arrays_of, save_arrays
 
 AT_ONCE = 256
 
@@ -51,8 +51,8 @@ def predict(model: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
 
 def save(model: dict[str, np.ndarray], path: str | Path) -> None:
     """Write the arrays as .npz."""
-    with whole(path) as part, open(part, "wb") as file:
-        np.savez(file, **model)
+    with whole(path) as part:
+        save_arrays(part, model)
 
 
 def load(path: str | Path) -> dict[str, np.ndarray]:

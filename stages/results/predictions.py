@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stages.networks.digest import save_arrays
+
 PREFIX = "probability of "
 
 
@@ -64,11 +66,11 @@ def write_maps(folder: Path, numbers: np.ndarray, maps: np.ndarray | None) -> No
     if maps is None or not len(maps):
         return
     highest = np.maximum(maps.max(axis=(1, 2), keepdims=True), np.finfo("float32").tiny)
-    np.savez(
-        folder / "maps.npz",
-        numbers=numbers.astype("int32"),
-        maps=np.rint(maps / highest * 255).astype("uint8"),
-    )
+    kept = {
+        "numbers": numbers.astype("int32"),
+        "maps": np.rint(maps / highest * 255).astype("uint8"),
+    }
+    save_arrays(folder / "maps.npz", kept)
 
 
 def read_maps(folder: Path) -> dict[int, np.ndarray]:
