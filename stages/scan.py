@@ -6,7 +6,6 @@ dvc.lock records is brought back instead and nothing downstream changes.
 """
 
 import csv
-import json
 import os
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from stages.params.base import read
 from stages.params.dataset import source
 from stages.sources.folder import Parameters, files, find
 from stages.sources.mirror import sha256
-from stages.store import dvc_cache, root
+from stages.store import Note, dvc_cache
 
 
 def main(name: str) -> None:
@@ -64,23 +63,21 @@ class _Seen:
     """The digests of files that were read before, by path, size and time of change."""
 
     def __init__(self, path: Path):
-        name = path.resolve().as_posix().strip("/").replace("/", "-")[-150:]
-        self.file = root() / "scanned" / f"{name}.json"
-        self.before = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.note = Note("scanned", os.path.realpath(path))
+        self.before = held if isinstance(held := self.note.read(), dict) else {}
         self.now: dict[str, list] = {}
 
     def sha256(self, path: Path) -> str:
         stat, key = path.stat(), os.path.abspath(path)
         known = self.before.get(key)
-        if known is None or known[:2] != [stat.st_size, stat.st_mtime_ns]:
+        if not isinstance(known, list) or known[:2] != [stat.st_size, stat.st_mtime_ns]:
             known = [stat.st_size, stat.st_mtime_ns, sha256(path)]
         self.now[key] = known
         return known[2]
 
     def keep(self) -> None:
         if self.now != self.before:
-            with whole(self.file, shared=True) as part:
-                part.write_text(json.dumps(self.now))
+            self.note.write(self.now)
 
 
 def _recorded(name: str, parameters: Parameters) -> bytes | None:

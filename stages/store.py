@@ -29,21 +29,31 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.command import whole
+from stages.command import Refusal, whole
 
 SECONDS_UNFINISHED = 3600
 """After which a file that nobody finished writing is taken for a killed run's."""
 
 
 def dvc_cache() -> Path:
-    """DVC's cache folder, as DVC's own configuration says."""
+    """DVC's cache folder, as DVC's own configuration says.
+
+    Raises:
+        Refusal: that configuration cannot be read.
+    """
     here = Path.cwd()
     above = (folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir())
     repository = Path(os.environ.get("DVC_ROOT") or next(above, here))
     cache = repository / ".dvc" / "cache"
     for name in ("config", "config.local"):  # the second wins, as with DVC
         config = configparser.ConfigParser(interpolation=None, strict=False)
-        config.read(repository / ".dvc" / name)
+        try:
+            config.read(repository / ".dvc" / name)
+        except (configparser.Error, ValueError) as error:
+            raise Refusal(
+                f"{repository / '.dvc' / name} cannot be read: {str(error).splitlines()[0]}. "
+                f"Expected DVC's configuration, as `dvc config` writes it."
+            ) from None
         if config.has_option("cache", "dir"):
             cache = repository / ".dvc" / config.get("cache", "dir").strip("\"'")
     return cache
@@ -51,14 +61,50 @@ def dvc_cache() -> Path:
 
 def root() -> Path:
     """The store's folder: `THAW_STORE`, or `thaw` in DVC's cache, which queued experiments and
-    clones with a shared cache have in common."""
+    clones with a shared cache have in common.
+
+    Raises:
+        Refusal: it is not there and cannot be made.
+    """
     chosen = os.environ.get("THAW_STORE")
-    return Path(chosen) if chosen else dvc_cache() / "thaw"
+    folder = Path(chosen) if chosen else dvc_cache() / "thaw"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(
+            f"{'THAW_STORE = ' if chosen else ''}{str(folder)!r} is no folder and cannot be made "
+            f"one: {error.strerror}. Set THAW_STORE to a folder of yours."
+        ) from None
+    return folder
 
 
 def digest(recipe: dict) -> str:
     """A name for `recipe`, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
+
+
+class Note:
+    """JSON in the store that is quicker to read than to find out again, so that nothing is lost
+    where it is damaged or cannot be written.
+
+    Args:
+        kind: what is noted, for the folder's name.
+        about: what it is noted of.
+    """
+
+    def __init__(self, kind: str, about: str):
+        self.file = root() / kind / f"{hashlib.sha256(os.fsencode(about)).hexdigest()[:32]}.json"
+
+    def read(self):
+        """The value; none where there is no note that can be read."""
+        try:
+            return json.loads(self.file.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+
+    def write(self, value) -> None:
+        with contextlib.suppress(OSError), whole(self.file, shared=True) as part:
+            part.write_text(json.dumps(value))
 
 
 class Store:

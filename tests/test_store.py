@@ -4,7 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from stages.store import Store, digest, root
+from stages.command import Refusal
+from stages.store import Note, Store, digest, root
 
 RECIPE = {"network": "VGG16", "size": 150}
 
@@ -163,3 +164,25 @@ def test_a_shard_of_an_earlier_version_is_taken_as_it_is():
     for file in store.folder.glob("*-*"):
         file.rename(file.with_stem(file.stem.split("-")[0]))
     assert (Store("frozen", RECIPE)["a"] == 1).all()
+
+
+def test_a_note_is_read_again_and_not_missed_where_it_cannot_be():
+    note = Note("layers", "VGG16 \udcff")
+    assert note.read() is None
+    note.write(["block1_conv1"])
+    assert Note("layers", "VGG16 \udcff").read() == ["block1_conv1"]
+    assert Note("layers", "VGG19").read() is None
+    note.file.write_bytes(b"[" * 100_000)
+    assert note.read() is None
+    note.file.unlink()
+    note.file.parent.rmdir()
+    note.file.parent.write_text("in the way")
+    note.write(["block1_conv1"])
+    assert note.read() is None
+
+
+def test_a_store_that_is_no_folder_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("THAW_STORE", str(tmp_path / "file"))
+    with pytest.raises(Refusal, match=r"^THAW_STORE = .+ is no folder .+ Set THAW_STORE"):
+        root()

@@ -1,8 +1,6 @@
 """All of params.yaml at once: every section, and what one section says of another."""
 
-import hashlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +15,7 @@ from stages.params.finetune import Finetune
 from stages.params.network import network
 from stages.params.runtime import runtime
 from stages.params.subnet import subnet
-from stages.store import root
+from stages.store import Note
 
 SCHEME = 1
 """Raised when parameters change their meaning or their place."""
@@ -107,8 +105,8 @@ def layers(application: str, size: int, key: str) -> list[str]:
     if not application.isidentifier():
         raise Refusal(f"{key}: {application!r:.200} is no network of keras.applications.")
     asked = f"{application} {size} keras {version('keras')}"
-    remembered = root() / "layers" / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
-    if not remembered.exists():
+    note = Note("layers", asked)
+    if not isinstance(names := note.read(), list):
         answer = subprocess.run(
             [sys.executable, "-m", "stages.networks.describe", application, str(size)],
             cwd=Path(__file__).parents[2],
@@ -118,11 +116,8 @@ def layers(application: str, size: int, key: str) -> list[str]:
         if answer.returncode:
             reason = answer.stderr.strip().splitlines()[-1].removeprefix("thaw: ")
             raise Refusal(f"{key}: {reason}")
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        part = remembered.with_suffix(f".{os.getpid()}.part")
-        part.write_text(answer.stdout)
-        os.replace(part, remembered)
-    return json.loads(remembered.read_text())
+        note.write(names := json.loads(answer.stdout))
+    return names
 
 
 def _composed(key: str, name: str, group: str, known: dict) -> None:
