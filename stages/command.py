@@ -14,6 +14,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 SHORT = r"\d+ requested and \d+ written"
 """All that NumPy says of a full disk."""
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+BLOCKED = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 class Refusal(Exception):
@@ -88,6 +89,11 @@ def _said(error: BaseException) -> str | None:
         return (
             f"{error.filename or 'a file'} cannot be written or read: {error.strerror}. Give this "
             f"user the right to, or set THAW_STORE to a folder of yours. {going_on()}"
+        )
+    if error.errno in BLOCKED and error.filename:
+        return (
+            f"{error.filename} cannot be written or read: {error.strerror}. Move away what is "
+            f"there, or set THAW_STORE to a folder of yours. {going_on()}"
         )
     return None
 
