@@ -97,7 +97,13 @@ def cluster(runtime: Ray):
                 log_to_driver=False,
                 logging_level="ERROR",
             )
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises it bare where a node does not start in time
+            if not port:
+                raise Refusal(
+                    f"runtime.address = null: Ray does not start a cluster here "
+                    f"({_first_line(error)}). Is the machine busy, or short of memory? The same "
+                    f"command tries again; -S runtime=local does without."
+                ) from None
             raise Refusal(
                 f"runtime.address = {runtime.address!r}: no Ray cluster can be used there "
                 f"({_first_line(error)}). Expected HOST:PORT of one that this machine is a node "
