@@ -21,6 +21,7 @@ from stages.command import ends, going_on, watched
 GRACE = 1.0
 """Seconds that a stage has to end by itself after Ctrl-C."""
 LOG = Path("logs/runs.jsonl")
+PROCESSOR = Path("/proc/cpuinfo")
 
 
 def main(name: str, *arguments: str) -> int:
@@ -72,6 +73,7 @@ def _become(name: str, arguments: tuple[str, ...], alive: int) -> None:
     # the watcher tells of Ctrl-C; a handler, unlike SIG_IGN, is not handed down to pip or apt
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, _interrupt)
+    _multiply_alike()
     code = 1
     try:
         importlib.import_module(f"stages.{name}").main(*arguments)
@@ -85,6 +87,17 @@ def _become(name: str, arguments: tuple[str, ...], alive: int) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)  # all is on disk, and TensorFlow takes a second to take itself apart
+
+
+def _multiply_alike() -> None:
+    """Have NumPy's and SciPy's OpenBLAS take the same kernels on every x86-64 processor with AVX2.
+
+    By itself it takes those of the nearest model that it knows, AVX-512's on Zen 4 and AVX2's on
+    Zen 5, which sum in another order: logistic models and predictions then differ in their bytes.
+    """
+    with contextlib.suppress(OSError):
+        if " avx2 " in PROCESSOR.read_text():
+            os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
 
 
 def _interrupt(*_) -> None:

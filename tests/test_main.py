@@ -106,3 +106,32 @@ def test_a_stage_does_not_outlive_who_watches_it(waiting):
             break
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+@pytest.mark.skipif(
+    " avx2 " not in Path("/proc/cpuinfo").read_text(), reason="this processor has no AVX2"
+)
+def test_openblas_multiplies_as_on_other_processors(tmp_path):
+    """Its own choice hangs on which models of processors it knows."""
+    (tmp_path / "stages").mkdir()
+    stage = tmp_path / "stages" / "told.py"
+    stage.write_text(
+        "def main():\n"
+        "    import numpy, threadpoolctl\n"
+        "    print(*{i['architecture'] for i in threadpoolctl.threadpool_info()})\n"
+    )
+    said = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, stages\n"
+            f"stages.__path__.append({str(stage.parent)!r})\n"
+            "import stages.__main__ as watcher\n"
+            "sys.exit(watcher.main('told'))",
+        ],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"},
+        capture_output=True,
+        text=True,
+    )
+    assert (said.returncode, said.stdout) == (0, "Haswell\n"), said.stderr
