@@ -24,6 +24,7 @@ from benchmarks.clone import Clone
 STAGE = "finetune@finetuned"
 KEY = "finetunes.finetuned"
 STILL = [f"{KEY}.augmentation.{name}_flip=false" for name in ("horizontal", "vertical")]
+STILL += [f"{KEY}.augmentation.{name}=0" for name in ("shear", "zoom")]
 MOVED = [f"{KEY}.augmentation.{name}=0.2" for name in ("shear", "zoom")]
 
 
