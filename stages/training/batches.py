@@ -5,11 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from stages.engine import keras
+from stages.engine import tf
 from stages.training.rows import weights
 
+READ_AHEAD = 2
+"""Batches that are gathered while the network trains."""
 
-class Batches(keras.utils.PyDataset):
+
+class Batches:
     """Batches of (inputs, labels, weights), gathered as they are needed.
 
     Args:
@@ -30,22 +33,18 @@ class Batches(keras.utils.PyDataset):
         seed: int | None,
         sigmoid: bool,
     ):
-        super().__init__()
         self.rows, self.batch_size, self.seed = rows, batch_size, seed
         self.labels = labels.astype("float32")[:, None] if sigmoid else labels.astype("int32")
         self.weights = np.ones(len(labels), "float32") if weights is None else weights
-        self.start(0)
+        self.start(1)
 
     def start(self, epoch: int) -> None:
-        """Begin with this epoch, counted from 0."""
+        """Begin with this epoch, counted from 1."""
         self.epoch = epoch
         order = np.arange(len(self.labels))
         if self.seed is not None:
             order = np.random.default_rng([self.seed, epoch]).permutation(order)
         self.order = order
-
-    def on_epoch_end(self) -> None:
-        self.start(self.epoch + 1)
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
@@ -54,6 +53,23 @@ class Batches(keras.utils.PyDataset):
         some = self.order[number * self.batch_size : (number + 1) * self.batch_size]
         random = np.random.default_rng([self.seed or 0, self.epoch, number])
         return self.rows(some, random), self.labels[some], self.weights[some]
+
+    def dataset(self) -> tf.data.Dataset:
+        """Each pass over it is the epoch that was begun last.
+
+        Without autotuning, which Keras leaves on for a PyDataset: at the end of a pass TensorFlow
+        2.21 often waits for its thread to wake, which it does after 10 ms, 20, 40, ... 20 s, and an
+        epoch of 21 s takes 41.
+        """
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        first = [np.asarray(part) for part in self[0]]
+        made = tf.data.Dataset.from_generator(
+            lambda: (self[number] for number in range(len(self))),
+            output_signature=tuple(tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in first),
+        )
+        made = made.apply(tf.data.experimental.assert_cardinality(len(self)))
+        return made.prefetch(READ_AHEAD).with_options(options)
 
 
 def batches(

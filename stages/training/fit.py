@@ -92,25 +92,24 @@ def fit(
     compile_model(trainer, training, len(train))
     trainer.optimizer.build(trainer.trainable_variables)
     checkpoint = _Checkpoint(trainer, recipe)
-    keeper = _Keeper(training, checkpoint, validation, folder / "live")
+    keeper = _Keeper(training, checkpoint, train, validation is not None, folder / "live")
     callbacks = [keeper]
     if training.tensorboard:
         logs = Path("logs") / folder.name.removesuffix(".part")
         # not among the artifacts: its files hold times
         callbacks.append(keras.callbacks.TensorBoard(logs, histogram_freq=1, write_graph=False))
     resumed = checkpoint.restore(keeper)
-    if from_trained and not resumed and validation is not None:
+    held_out = validation.dataset() if validation else None
+    if from_trained and not resumed and held_out is not None:
         keeper.set_model(trainer)
-        keeper.begin(_named(trainer.evaluate(validation, verbose=0, return_dict=True)))
+        keeper.begin(_named(trainer.evaluate(held_out, verbose=0, return_dict=True)))
     keeper.replay()
-    train.start(keeper.epoch)
     if not keeper.finished():
         trainer.fit(
-            train,
-            validation_data=validation,
+            train.dataset(),
+            validation_data=held_out,
             initial_epoch=keeper.epoch,
             epochs=training.epochs,
-            shuffle=False,  # Batches does, by seed and epoch
             callbacks=callbacks,
             verbose=1 if sys.stderr.isatty() else 2,
         )
@@ -134,13 +133,10 @@ class _Keeper(keras.callbacks.Callback):
     """Follows the validation data: history, best weights, patience; one object, so that one
     checkpoint holds all of it (keras-team/keras#17012 is what happens otherwise)."""
 
-    def __init__(self, training: Training, checkpoint, validation, curves: Path):
+    def __init__(self, training: Training, checkpoint, train: Batches, validated, curves: Path):
         super().__init__()
-        self.training, self.checkpoint, self.validated = (
-            training,
-            checkpoint,
-            validation is not None,
-        )
+        self.training, self.checkpoint = training, checkpoint
+        self.train, self.validated = train, validated
         self.epoch, self.best_epoch, self.best = 0, 0, None
         self.best_weights: list[np.ndarray] = []
         self.history: list[dict] = []
@@ -164,6 +160,9 @@ class _Keeper(keras.callbacks.Callback):
         patience = self.training.patience
         tired = patience is not None and self.validated and self.epoch - self.best_epoch >= patience
         return tired or self.epoch >= self.training.epochs
+
+    def on_epoch_begin(self, epoch, logs=None) -> None:
+        self.train.start(epoch + 1)
 
     def on_epoch_end(self, epoch, logs=None) -> None:
         row = {name: float(value) for name, value in (logs or {}).items()}

@@ -25,17 +25,17 @@ def test_every_row_comes_once_an_epoch_with_its_label_and_weight():
 def test_the_order_depends_on_seed_and_epoch_alone():
     data = made()
     first = seen(data)
-    data.on_epoch_end()
+    data.start(2)
     second = seen(data)
     assert first != second and seen(made()) == first and seen(made(seed=1)) != first
     later = made()
-    later.start(1)
+    later.start(2)
     assert seen(later) == second
 
 
 def test_without_a_seed_rows_come_in_order_always():
     data = made(seed=None)
-    data.on_epoch_end()
+    data.start(2)
     assert seen(data) == list(range(0, 100, 10))
 
 
@@ -43,7 +43,7 @@ def test_inputs_are_drawn_from_seed_epoch_and_batch_alone():
     data = Batches(lambda n, random: random.random(len(n)), np.zeros(8, int), None, 4, 0, False)
     first = [data[n][0] for n in (1, 0)]
     assert np.array_equal(data[1][0], first[0]) and not np.array_equal(*first)
-    data.on_epoch_end()
+    data.start(2)
     assert not np.array_equal(data[1][0], first[0])
 
 
@@ -62,3 +62,13 @@ def test_only_training_rows_are_shuffled_and_weighted():
     held_out = batches(rows, lambda n, _: n, training, None, False)
     assert held_out[0][0].tolist() == [0, 1, 2, 3] and (held_out[0][2] == 1).all()
     assert batches(rows[:0], lambda n, _: n, training, None, False) is None
+
+
+def test_keras_reads_the_batches_of_the_epoch_that_was_begun():
+    data = made()
+    dataset = data.dataset()
+    assert int(dataset.cardinality()) == 3 and not dataset.options().autotune.enabled
+    for epoch in (1, 1, 3):
+        data.start(epoch)
+        read = [int(x) for inputs, _, _ in dataset for x in inputs]
+        assert read == seen(data)
