@@ -110,6 +110,7 @@ def fit(
             validation_data=held_out,
             initial_epoch=keeper.epoch,
             epochs=training.epochs,
+            shuffle=False,  # Batches does, by seed and epoch
             callbacks=callbacks,
             verbose=1 if sys.stderr.isatty() else 2,
         )
