@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -31,7 +32,7 @@ def answers(
             whole = [picture for picture in some if picture.problem is None]
             for picture in some:
                 if picture.problem is not None:
-                    tqdm.write(f"thaw: {picture.file}: {picture.problem}", file=sys.stderr)
+                    tqdm.write(plain(f"thaw: {picture.file}: {picture.problem}"), file=sys.stderr)
             given = iter(())
             if whole:
                 pixels = np.stack([picture.pixels for picture in whole])
@@ -65,9 +66,17 @@ def columns(headings: list[str], widths: list[int]) -> Callable[..., str]:
     their headings."""
     wide = [max(width, len(heading)) for heading, width in zip(headings, widths, strict=True)]
     return lambda *cells: (
-        "  ".join(cell.ljust(width) for cell, width in zip(cells, wide, strict=True)).rstrip()
+        "  ".join(
+            plain(cell).ljust(width) for cell, width in zip(cells, wide, strict=True)
+        ).rstrip()
         + "\n"
     )
+
+
+def plain(text: str) -> str:
+    """As it is, but for what a terminal would obey or could not show, as names of files may hold:
+    each such character is a question mark."""
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else "?" for c in text)
 
 
 def unreadable(bad: int, count: int) -> int:

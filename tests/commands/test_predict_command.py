@@ -56,6 +56,20 @@ def test_the_default_is_a_table_and_csv_has_every_probability(inside, capsys):
         assert sum(both) == pytest.approx(1, abs=1e-5) and row["error"] == ""
 
 
+def test_a_table_has_nothing_that_a_terminal_would_obey(inside, capsys, tmp_path):
+    name, narrow = "a\x1b[2J\nb\x07.jpg", "Screenshot 1\u202fPM.jpg"
+    for given in (name, narrow):
+        shutil.copyfile(inside.folder / "photos" / "b.jpg", tmp_path / given)
+    (tmp_path / f"no {name}").write_text("no picture")
+    command(["predict", "gap", str(tmp_path)])
+    said = capsys.readouterr()
+    assert [line.split("/")[-1].split("  ")[0] for line in said.out.splitlines()[1:]] == [
+        "Screenshot 1\u202fPM.jpg",
+        "a?[2J?b?.jpg",
+    ]
+    assert "/no a?[2J?b?.jpg: " in said.err and len(said.err.splitlines()) == 2
+
+
 @pytest.mark.parametrize(("file", "form"), [("a.csv", "csv"), ("a.jsonl", "json"), ("a", "table")])
 def test_a_files_name_says_its_form(inside, capsys, tmp_path, file, form):
     command(["predict", "cnn", "photos", "--out", str(tmp_path / file)])
