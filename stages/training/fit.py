@@ -23,7 +23,7 @@ from stages.training.adam import Adam, AdamW
 from stages.training.batches import Batches
 from stages.training.record import Record
 
-LEAST_SECONDS, LARGEST_SHARE = 1, 0.05
+LEAST_SECONDS, LARGEST_SHARE = 1, 0.02
 """A checkpoint follows an epoch, but not within a second, nor where writing them would take more of
 the time than this share: then it is quicker to do an epoch again."""
 
