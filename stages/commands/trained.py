@@ -163,7 +163,7 @@ def _packaged(path: Path) -> Trained:
             if archive.getinfo(CARD).file_size > MOST_CARD:
                 raise Refusal(f"{path}: its {CARD} has over {MOST_CARD:,} bytes.")
             content = archive.read(CARD)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
         raise Refusal(f"{path} cannot be read: {error!r:.200}.") from None
     said = _card(_object(f"{path}: {CARD}", lambda: content), f"{path}: {CARD}")
     return Trained(path, said.classes, said.image, None, None, {})
