@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import unicodedata
 import uuid
 from pathlib import Path
 
@@ -28,6 +29,12 @@ def naming(offenders: list[str], most: int = 20) -> str:
     if len(offenders) > most:
         lines.append(f"  ... and {len(offenders) - most} more")
     return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """As it is, but for what a terminal would obey or could not show, as names of files may hold:
+    each such character is a question mark."""
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else "?" for c in text)
 
 
 _kept: mmap.mmap | None = None
@@ -65,7 +72,8 @@ def ends(interrupted: str = ""):
             sys.stderr.flush()
             os._exit(130)  # TensorFlow's threads would hold an ordinary exit for seconds
         elif (said := _said(error)) is not None:
-            sys.stderr.write(f"thaw: {said}\n")
+            lines = [plain(line) for line in f"thaw: {said}".split("\n")]
+            sys.stderr.write("\n".join(lines) + "\n")
         else:
             sys.__excepthook__(kind, error, trace)
 

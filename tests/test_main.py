@@ -67,6 +67,19 @@ def test_a_refusal_is_one_message_and_exit_code_one(tmp_path):
     assert line["seconds"] > 0 and line["peak_mb"] > 0
 
 
+def test_a_refusal_has_nothing_that_a_terminal_would_obey(tmp_path):
+    name = "a\x1b[2J\x07.jpg"
+    raw = tmp_path / "data" / "raw"
+    raw.mkdir(parents=True)
+    (raw / name).write_text("no picture")
+    (raw / "index.csv").write_text(f"path,label,split\n{name},a,\n")
+    (tmp_path / "params.yaml").write_text(f"dataset: {{image: {IMAGE}, on_bad_image: stop}}")
+    process = begin(tmp_path)
+    said = process.communicate()[1]
+    assert process.returncode == 1 and "a?[2J?.jpg" in said and "\x1b" not in said, said
+
+
+
 @pytest.mark.parametrize("to", [os.kill, os.killpg])  # by `kill`, or by the terminal to all
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_is_one_message_and_another_exit_code(waiting, tmp_path, to, number):

@@ -3,13 +3,12 @@
 import contextlib
 import os
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from tqdm import tqdm
 
-from stages.command import whole
+from stages.command import plain, whole
 from stages.commands.pictures import Picture, decoded
 from stages.params.dataset import Image
 from stages.progress import Progress
@@ -71,12 +70,6 @@ def columns(headings: list[str], widths: list[int]) -> Callable[..., str]:
         ).rstrip()
         + "\n"
     )
-
-
-def plain(text: str) -> str:
-    """As it is, but for what a terminal would obey or could not show, as names of files may hold:
-    each such character is a question mark."""
-    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else "?" for c in text)
 
 
 def unreadable(bad: int, count: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from stages.command import Refusal
+from stages.command import Refusal, plain
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MEMBERS = {CONFIG, WEIGHTS, "metadata.json", "thaw.json"}
@@ -219,9 +219,9 @@ def _class(path, held: dict, given: dict[str, type]) -> list[tuple[str, type]]:
     elif full in ADMITTED or module in PARTS or (module is None and name in VALUES):
         return []
     raise Refusal(
-        f"{path} is refused: it asks for {_plain(full)}, which could run code or read other files. "
-        f"If you trust its maker, allow that by name: --allow {_plain(str(module))}:"
-        f"{_plain(str(name))}"
+        f"{path} is refused: it asks for {plain(full)[:300]}, which could run code or read other "
+        f"files. If you trust its maker, allow that by name: --allow {plain(str(module))[:300]}:"
+        f"{plain(str(name))[:300]}"
     )
 
 
@@ -242,9 +242,4 @@ def _allowed(names: tuple[str, ...]) -> dict[str, type]:
 
 def _line(error: Exception) -> str:
     """The first line of what an error says."""
-    return _plain((str(error).strip() or type(error).__name__).splitlines()[0]).rstrip(".")
-
-
-def _plain(text: str) -> str:
-    """Without what a terminal would obey, and not too much of it."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:300]
+    return plain((str(error).strip() or type(error).__name__).splitlines()[0])[:300].rstrip(".")

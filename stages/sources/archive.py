@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from stages.command import Refusal, naming
+from stages.command import Refusal, naming, plain
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 MOST_EXPANSION = 200
@@ -57,12 +57,7 @@ def unpack(archive: Path, into: Path) -> None:
     except Exception as error:  # Python's readers raise nearly everything on damaged archives
         name = f" ({str(error.filename)[-60:]!r})" if getattr(error, "filename", None) else ""
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise Refusal(f"{archive} cannot be unpacked: {_plain(reason)}{name}") from None
-
-
-def _plain(reason: str) -> str:
-    """At most a line of it, without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in reason)[:300]
+        raise Refusal(f"{archive} cannot be unpacked: {plain(reason)[:300]}{name}") from None
 
 
 def _limited(archive: Path, into: Path, entries: Iterator[tuple], most: int) -> Iterator[tuple]:
