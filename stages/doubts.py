@@ -36,7 +36,7 @@ def main(name: str) -> None:
     seed, threads = one(Common, "seed"), one(Common, "threads")
     rows, features = Rows(), Arrays(f"data/features/{parameters.features}")
     images = _located(rows)
-    inputs = pooled(features.select(images["pixels"])).astype("float32")
+    inputs = pooled(features.select(images["pixels"]), "average").astype("float32")
     vectors = unit(inputs)
     with threadpool_limits(threads):
         probabilities = out_of_fold(images, inputs, parameters, seed)

@@ -27,7 +27,7 @@ def main(name: str) -> None:
         selected = features.select(keys)
         if isinstance(parameters, Logistic):
             model = logistic.load(Path(f"models/{name}/model.npz"))
-            return logistic.predict(model, logistic.pooled(selected))
+            return logistic.predict(model, logistic.pooled(selected, parameters.pooling))
         return predict(parameters, f"models/{name}/model.keras", selected)
 
     def explain(keys: list[str], classes: np.ndarray) -> np.ndarray:

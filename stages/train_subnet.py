@@ -79,7 +79,7 @@ def _logistic(
 
     def some(split: str):
         chosen = rows.of(split)
-        return chosen, logistic.pooled(features.select(chosen["pixels"]))
+        return chosen, logistic.pooled(features.select(chosen["pixels"]), parameters.pooling)
 
     train, inputs = some("train")
     weight = weights(train, parameters.class_weight, parameters.confidence_weight)

@@ -79,7 +79,6 @@ def test_a_refusal_has_nothing_that_a_terminal_would_obey(tmp_path):
     assert process.returncode == 1 and "a?[2J?.jpg" in said and "\x1b" not in said, said
 
 
-
 @pytest.mark.parametrize("to", [os.kill, os.killpg])  # by `kill`, or by the terminal to all
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_is_one_message_and_another_exit_code(waiting, tmp_path, to, number):

@@ -50,10 +50,13 @@ def certain(given):
 def _logistic(features, path: Path):
     """The logistic model on features (batch, height, width, channels), as layers."""
     model = logistic.load(path)
-    count, channels = model["coefficients"].shape
+    count, inputs = model["coefficients"].shape
     x = keras.layers.GlobalAveragePooling2D(dtype="float32")(features)  # (batch, channels)
+    if inputs > x.shape[-1]:
+        most = keras.layers.GlobalMaxPooling2D(dtype="float32")(features)
+        x = keras.layers.Concatenate(dtype="float32")([x, most])  # (batch, inputs)
     standard = keras.layers.Normalization(dtype="float32", name="standard")
-    standard.build((None, channels))
+    standard.build((None, inputs))
     standard.set_weights([model["mean"], model["scale"] ** 2, np.zeros(())])
     standard.finalize_state()
     output = keras.layers.Dense(

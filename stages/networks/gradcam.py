@@ -61,7 +61,9 @@ def of_subnet(subnet: Dense, path: str | Path, features, classes: np.ndarray) ->
 
 def of_logistic(model: dict[str, np.ndarray], features, classes: np.ndarray) -> np.ndarray:
     """Maps (n, height, width) of what stages.networks.logistic fitted; as `of_subnet`."""
-    slopes = (model["coefficients"] / model["scale"]).T  # (channels, outputs)
+    outputs = len(model["coefficients"])
+    slopes = (model["coefficients"] / model["scale"]).reshape(outputs, -1, features.shape[-1])
+    slopes = slopes.sum(axis=1).T  # (channels, outputs): a maximum's slope counts where it stands
     found = []
     for start in range(0, len(features), AT_ONCE):
         held = features[start : start + AT_ONCE].astype("float32")

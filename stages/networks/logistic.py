@@ -1,4 +1,4 @@
-"""Logistic regression on averaged features, as plain arrays: no code is stored with it."""
+"""Logistic regression on pooled features, as plain arrays: no code is stored with it."""
 
 from pathlib import Path
 
@@ -9,24 +9,30 @@ from sklearn.preprocessing import StandardScaler
 
 from stages.command import Refusal, whole
 from stages.networks.digest import arrays_of, save_arrays
+from stages.params.subnet import Pooling
 
 AT_ONCE = 256
 
 
-def pooled(features) -> np.ndarray:
-    """Features (n, height, width, channels), averaged over the map: (n, channels), float64. They
-    are taken a few at a time: see stages.images.arrays.Selection."""
-    starts = range(0, len(features), AT_ONCE)
-    return np.concatenate(
-        [features[n : n + AT_ONCE].mean(axis=(1, 2), dtype="float64") for n in starts]
-        or [np.empty((0, features.shape[-1]))]
-    )
+def pooled(features, pooling: Pooling) -> np.ndarray:
+    """Features (n, height, width, channels), pooled over the map: their averages (n, channels), or
+    averages and maxima side by side (n, 2 * channels); float64. They are taken a few at a time: see
+    stages.images.arrays.Selection."""
+    found = [_pooled(features[:0], pooling)]
+    for start in range(0, len(features), AT_ONCE):
+        found.append(_pooled(features[start : start + AT_ONCE], pooling))
+    return np.concatenate(found)
+
+
+def _pooled(held: np.ndarray, pooling: Pooling) -> np.ndarray:
+    averages = held.mean(axis=(1, 2), dtype="float64")
+    return averages if pooling == "average" else np.hstack([averages, held.max(axis=(1, 2))])
 
 
 def fit(
     inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray, C: float, max_iter: int
 ) -> dict[str, np.ndarray]:
-    """Fit scikit-learn's LogisticRegression (L2, lbfgs) on standardised inputs (n, channels)."""
+    """Fit scikit-learn's LogisticRegression (L2, lbfgs) on standardised inputs (n, inputs)."""
     scaler = StandardScaler().fit(inputs, sample_weight=weights)
     fitted = LogisticRegression(C=C, max_iter=max_iter)
     fitted.fit(scaler.transform(inputs), labels, sample_weight=weights)
@@ -39,7 +45,7 @@ def fit(
 
 
 def predict(model: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
-    """Class probabilities (n, classes) of pooled features (n, channels)."""
+    """Class probabilities (n, classes) of pooled features (n, inputs)."""
     scores = (inputs - model["mean"]) / model["scale"] @ model["coefficients"].T + model[
         "intercept"
     ]

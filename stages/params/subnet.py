@@ -9,6 +9,7 @@ from stages.params.base import Section, check, nearest
 from stages.params.training import Positive, Share, Training
 
 Penalty = Annotated[float, Field(ge=0)]
+Pooling = Literal["average", "average_max"]
 
 
 class Dense(Training):
@@ -31,11 +32,14 @@ class Dense(Training):
 
 
 class Logistic(Section):
-    """scikit-learn's logistic regression on averaged, standardised features."""
+    """scikit-learn's logistic regression on pooled, standardised features."""
 
     kind: Literal["logistic"]
     features: str
     """The backbone whose features it reads."""
+    pooling: Pooling
+    """What makes a vector of a feature map: each channel's average, or that and its maximum, which
+    a small defect moves as much as a large one."""
     loss_file: str
     """dvc.yaml names it for every subnet; scikit-learn has its own loss."""
     C: Annotated[float, Field(gt=0)]

@@ -86,10 +86,10 @@ class Repository:
         save_model(model, folder / "model.keras")
         self.expected[name] = predict(folder / "model.keras", features, 256)
 
-    def logistic(self, name: str, classes: list[str], image: dict) -> None:
+    def logistic(self, name: str, classes: list[str], image: dict, pooling: str) -> None:
         backbone, features = self.features("vgg16", "float32", image)
         folder = self.record(name, image, classes, backbone)
-        pooled = logistic.pooled(features)
+        pooled = logistic.pooled(features, pooling)
         labels = np.arange(len(pooled)) % len(classes)
         fitted = logistic.fit(pooled, labels, np.ones(len(pooled)), 0.01, 1000)
         logistic.save(fitted, folder / "model.npz")
@@ -159,8 +159,8 @@ def repository(tmp_path_factory, store) -> Repository:
     made.dense("gap", CLASSES, "float32", image())
     made.dense("gap_half", CLASSES, "bfloat16", image())
     made.dense("gap_grey", ["a", "b", "c"], "float32", image("bilinear", "grey"))
-    made.logistic("logistic", CLASSES, image("lanczos"))
-    made.logistic("logistic_three", ["a", "b", "c"], image())
+    made.logistic("logistic", CLASSES, image("lanczos"), "average_max")
+    made.logistic("logistic_three", ["a", "b", "c"], image(), "average")
     made.network("cnn", CLASSES, image("nearest"))
     made.network("cnn_grey", ["a", "b", "c"], image("bicubic", "grey"))
     made.finetuned("finetuned", CLASSES, image())

@@ -114,7 +114,7 @@ def colour(tmp_path_factory, store) -> Exportable:
     made.network("cnn", CLASSES, image("bicubic"))
     made.network("lanczos", CLASSES, image("lanczos"))
     made.dense("half", CLASSES, "bfloat16", image())
-    made.logistic("logistic", CLASSES, image())
+    made.logistic("logistic", CLASSES, image(), "average_max")
     made.normalized("normalized")
     made.turned("turned")
     return made

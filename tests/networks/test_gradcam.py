@@ -74,15 +74,20 @@ def test_the_channels_count_by_how_much_the_score_rises_with_them(tmp_path, afre
     np.testing.assert_allclose(found, expected, rtol=0.02, atol=1e-4)
 
 
+@pytest.mark.parametrize("pooling", ["average", "average_max"])
 @pytest.mark.parametrize("kinds", [2, 3])
-def test_the_logistic_model_looks_by_its_coefficients(features, kinds):
-    pooled = logistic.pooled(features)
+def test_the_logistic_model_looks_by_its_coefficients(features, kinds, pooling):
+    pooled = logistic.pooled(features, pooling)
     labels = np.arange(len(features)) % kinds
     model = logistic.fit(pooled, labels, np.ones(len(features)), 1.0, 1000)
     slopes = model["coefficients"] / model["scale"]
     if kinds == 2:
         slopes = np.vstack([-slopes, slopes])
-    expected = np.einsum("nhwc,nc->nhw", features, slopes[labels]) / np.prod(SHAPE[:2])
+    averages, maxima = np.split(slopes[labels], [SHAPE[2]], axis=1)
+    at = np.broadcast_to(averages[:, None, None] / np.prod(SHAPE[:2]), features.shape)
+    if pooling == "average_max":  # each place's slope: that of a maximum is where it stands
+        at = at + maxima[:, None, None] * (features == features.max((1, 2), keepdims=True))
+    expected = np.einsum("nhwc,nc->nhw", features, at.mean(axis=(1, 2)))
     found = gradcam.of_logistic(model, features, labels)
     np.testing.assert_allclose(found, np.maximum(expected, 0), rtol=1e-4, atol=1e-6)
 

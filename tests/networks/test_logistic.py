@@ -29,9 +29,12 @@ def test_a_row_of_weight_two_counts_as_two_rows():
     np.testing.assert_allclose(predict(weighted, inputs), predict(repeated, inputs), atol=1e-4)
 
 
-def test_the_rows_asked_for_are_averaged_over_the_map():
+def test_the_rows_asked_for_are_pooled_over_the_map():
     features = np.random.default_rng(0).normal(size=(600, 3, 4, 5)).astype("float16")
     places = np.random.default_rng(1).permutation(600)[:500]
-    given = pooled(features[places])
+    given, both = (pooled(features[places], way) for way in ("average", "average_max"))
     np.testing.assert_allclose(given, features[places].astype("float64").mean(axis=(1, 2)))
-    assert given.dtype == "float64" and pooled(features[:0]).shape == (0, 5)
+    assert (both[:, :5] == given).all() and (both[:, 5:] == features[places].max(axis=(1, 2))).all()
+    assert given.dtype == both.dtype == "float64"
+    assert pooled(features[:0], "average").shape == (0, 5)
+    assert pooled(features[:0], "average_max").shape == (0, 10)
