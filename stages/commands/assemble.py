@@ -51,10 +51,12 @@ def _logistic(features, path: Path):
     """The logistic model on features (batch, height, width, channels), as layers."""
     model = logistic.load(path)
     count, inputs = model["coefficients"].shape
-    x = keras.layers.GlobalAveragePooling2D(dtype="float32")(features)  # (batch, channels)
+    held = keras.Input(features.shape[1:])
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32")(held)  # (batch, channels)
     if inputs > x.shape[-1]:
-        most = keras.layers.GlobalMaxPooling2D(dtype="float32")(features)
-        x = keras.layers.Concatenate(dtype="float32")([x, most])  # (batch, inputs)
+        maxima = keras.layers.GlobalMaxPooling2D(dtype="float32")(held)
+        x = keras.layers.Concatenate(dtype="float32")([x, maxima])  # (batch, inputs)
+    x = keras.Model(held, x, name="pooling")(features)  # one step, for who follows them
     standard = keras.layers.Normalization(dtype="float32", name="standard")
     standard.build((None, inputs))
     standard.set_weights([model["mean"], model["scale"] ** 2, np.zeros(())])

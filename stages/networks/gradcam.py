@@ -136,7 +136,8 @@ def _is_map(tensor) -> bool:
 
 def _straight(model) -> list:
     """The layers from input to output, each reading what the one before gives: models within are
-    opened where they are such a chain, else cut where their last map ends."""
+    opened where they are such a chain, else cut where their last map ends; one that has learnt
+    nothing is a step."""
     from stages.engine import keras
 
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
@@ -152,7 +153,8 @@ def _straight(model) -> list:
         return [keras.Model(model.inputs[0], tensor), above, last]
     found = []
     for layer in layers:
-        found += _straight(layer) if isinstance(layer, keras.Model) else [layer]
+        opened = isinstance(layer, keras.Model) and layer.weights
+        found += _straight(layer) if opened else [layer]
     return found
 
 
