@@ -48,7 +48,7 @@ def serve(chosen: Chosen) -> int:
     trained, why = _model(chosen.model)
     listening = bound(chosen.host, chosen.port)
     sys.excepthook = ends("stopped.")
-    if not is_loopback(listening):
+    if not is_loopback(listening.getsockname()[0]):
         print(
             f"thaw: warning: {url(listening)} can be reached from other machines, and asks nobody "
             f"for a password.",

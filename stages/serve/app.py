@@ -112,6 +112,7 @@ PROBLEMS = {
     400: "nothing was sent",
     413: "the request has too many bytes or files",
     415: "the file is no image, or the request no multipart/form-data",
+    421: "its header Host is no name of the machine that is asked",
     422: "the image is damaged or has too many pixels, or a parameter is wrong",
     503: "too many images wait; the header Retry-After says for how many seconds to stay away",
     504: "it took too long",

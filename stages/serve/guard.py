@@ -1,11 +1,14 @@
-"""What is asked of a request before anybody reads its body: size, form and time."""
+"""What is asked of a request before anybody reads its body: whom it asks, size, form and time."""
 
 import asyncio
 import time
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+
+from stages.serve.server import is_loopback
 
 LINGER = 2.0
 """Seconds for which the rest of a refused body is taken and dropped: a connection that is closed on
@@ -52,6 +55,12 @@ class Guard:
 
     def _refused(self, scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
+        if (asked := headers.get("host")) and is_loopback(scope["server"][0]) and not _local(asked):
+            return _answer(
+                421,
+                f"{asked} is no name of this machine's own: expected localhost or 127.0.0.1. A "
+                f"proxy before it must say so in the header Host",
+            )
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self.most_bytes:
             return _answer(413, self._too_large(f"{int(length):,} bytes are too many"))
@@ -97,6 +106,16 @@ class Guard:
             if message["type"] == "http.disconnect" or not message.get("more_body"):
                 break
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _local(host: str) -> bool:
+    """Whether a header Host names this machine as it does itself. Any other name that leads a
+    browser here may have been made to, by a page that wants to read the answers (DNS rebinding)."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
+    except ValueError:
+        return False
 
 
 def _answer(status: int, said: str) -> JSONResponse:

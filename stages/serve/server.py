@@ -47,9 +47,10 @@ def url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def is_loopback(listening: socket.socket) -> bool:
-    """Whether only this machine reaches it."""
-    return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches an IP address."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 def run(app, listening: socket.socket, said: str) -> None:

@@ -54,6 +54,26 @@ def test_one_image_has_class_probabilities_and_time(client, photos, served):
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize("host", ["localhost:80", "LOCALHOST", "127.0.0.1", "[::1]:8000"])
+def test_it_answers_to_names_of_this_machine(client, host):
+    assert client.get("/health", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "]"],
+)
+def test_a_page_that_leads_its_own_name_here_reads_nothing(client, photos, host):
+    """DNS rebinding: to the browser, answers would come from that page's own server."""
+    for answer in (
+        client.get("/", headers={"Host": host}),
+        client.post("/predict", files={"images": photos[0].read_bytes()}, headers={"Host": host}),
+    ):
+        assert answer.status_code in (400, 421) and "classes" not in answer.text
+        if answer.status_code == 421:
+            assert sentence(answer).startswith(f"{host} is no name of this machine's own")
+
+
 def test_explaining_adds_where_it_looked_and_training_images(client, photos):
     (said,) = sent(client, ("a.png", photos[0].read_bytes()), explain=True).json()["images"]
     explained = said["explanation"]
@@ -201,7 +221,7 @@ def test_what_takes_too_long_is_given_up_and_the_next_is_answered(served, photos
         host, port = urlsplit(address).netloc.split(":")
         with socket.create_connection((host, int(port)), timeout=10) as connection:
             connection.sendall(
-                b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
                 b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
             )
             assert connection.recv(4096).startswith(b"HTTP/1.1 504 ")
@@ -245,7 +265,7 @@ def test_the_documentation_has_every_status_and_field(client):
     assert set(openapi["paths"]) == {"/predict", "/health"}
     docs = client.get("/docs").text
     answers = openapi["paths"]["/predict"]["post"]["responses"]
-    assert set(answers) == {"200", "400", "413", "415", "422", "503", "504"}
+    assert set(answers) == {"200", "400", "413", "415", "421", "422", "503", "504"}
     for status, answer in answers.items():
         assert f'<th scope="row">{status}</th>' in docs
         assert status == "200" or answer["description"] in docs
