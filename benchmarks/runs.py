@@ -86,6 +86,7 @@ TABLE = [
     Row("fashion_cnn", "leaky_cnn_dropout", "with dropout", "92.30", False, 0.1),
     Row("fashion_cnn", "normal_cnn", "of our own design", "", True, 0.2),
     Row("fashion_resnet", "resnet", "chosen on validation data", "92.38 (on test data)", False, 1),
+    Row("fashion_resnet", "regularized_resnet", "flips, weight decay, cosine", "", True, 0.5),
     Row("little_data", "small_cnn", "from nothing", "75", False, 0.15),
     Row("little_data", "fc256", "on features of pixels by 1/255", "90", False, 0.03),
     Row("little_data", "finetuned", "fine-tuned", "93", False, 0.4),

@@ -15,6 +15,7 @@ from stages.networks.digest import digest_of
 from stages.params.backbone import Backbone
 from stages.params.base import Section, check, nearest
 from stages.params.dataset import Image
+from stages.sources.archive import DAMAGE
 
 MODELS = Path("models")
 MOST_CARD = 10_000_000
@@ -163,7 +164,7 @@ def _packaged(path: Path) -> Trained:
             if archive.getinfo(CARD).file_size > MOST_CARD:
                 raise Refusal(f"{path}: its {CARD} has over {MOST_CARD:,} bytes.")
             content = archive.read(CARD)
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
+    except (*DAMAGE, ValueError) as error:
         raise Refusal(f"{path} cannot be read: {error!r:.200}.") from None
     said = _card(_object(f"{path}: {CARD}", lambda: content), f"{path}: {CARD}")
     return Trained(path, said.classes, said.image, None, None, {})

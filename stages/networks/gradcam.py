@@ -63,7 +63,7 @@ def of_logistic(model: dict[str, np.ndarray], features, classes: np.ndarray) -> 
     """Maps (n, height, width) of what stages.networks.logistic fitted; as `of_subnet`."""
     outputs = len(model["coefficients"])
     slopes = (model["coefficients"] / model["scale"]).reshape(outputs, -1, features.shape[-1])
-    slopes = slopes.sum(axis=1).T  # (channels, outputs): a maximum's slope counts where it stands
+    slopes = slopes.sum(axis=1).T  # (channels, outputs): means over places
     found = []
     for start in range(0, len(features), AT_ONCE):
         held = features[start : start + AT_ONCE].astype("float32")

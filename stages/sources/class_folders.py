@@ -7,7 +7,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
-from stages.command import Refusal, naming
+from stages.command import Refusal, naming, plain
 from stages.sources.archive import unpack
 from stages.sources.packed import ARCHIVE, packing
 
@@ -87,7 +87,8 @@ def _rows(folder: Path, wrapped: bool, said: str) -> list[dict]:
     if len(found) > len(images):
         pictures = set(images)
         others = [file for file in found if file not in pictures]
-        print(f"{len(others)} files that are no images are left out: {', '.join(others[:5])}")
+        some = plain(", ".join(others[:5]))
+        print(f"{len(others)} files that are no images are left out: {some}")
     return rows
 
 

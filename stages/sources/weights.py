@@ -75,7 +75,8 @@ def imagenet(name: str, pinned: str | None, top: bool = False) -> dict[str, np.n
 
 def _candidates(name: str, top: bool) -> list[Path]:
     def plain(text: str) -> str:
-        return text.lower().replace("_", "").replace("-", "")
+        text = text.lower().replace("_", "").replace("-", "")
+        return text.removeprefix("weights")  # as the files of MobileNetV3 are named
 
     files = [p for p in mirrored(".h5") if plain(p.name).startswith(plain(name))]
     if top:
