@@ -29,6 +29,8 @@ RESULTS = ROOT / "benchmarks/results"
 MARKS = "<!-- results -->", "<!-- /results -->"
 OURS = "# Ours: "
 STAGES = {"subnets": "subnet", "networks": "network", "finetunes": "finetuned"}
+UNSEEDED = {"logistic"}
+"""Whatever the training's seed, the same comes out."""
 TIMED = ("train_", "finetune@")
 
 
@@ -118,6 +120,7 @@ def run(name: str, seed: int, only: list[str], given: list[str], at: str | None)
     result = RESULTS / f"{name}-seed{seed}.json"
     content = json.loads(result.read_text()) if result.exists() else {"models": {}}
     wanted = [row.model for row in TABLE if row.run == name and row.model in (only or [row.model])]
+    wanted = [model for model in wanted if seed == 0 or model not in UNSEEDED]
     if not (wanted := [model for model in wanted if model not in content["models"]]):
         print(f"{result.name}: there already", flush=True)
         return
@@ -161,6 +164,8 @@ def cell(row: Row) -> str:
     values = [model["test"]["accuracy"] * 100 for model in found if model]
     if not values:
         return f"not run, about {row.hours:g} h a seed"
+    if row.model in UNSEEDED:
+        return f"{values[0]:.2f}, without a seed"
     if len(values) == 1:
         return f"{values[0]:.2f}, 1 seed"
     spread = f"{min(values):.2f}–{max(values):.2f}"

@@ -48,7 +48,8 @@ def serve(chosen: Chosen) -> int:
     trained, why = _model(chosen.model)
     listening = bound(chosen.host, chosen.port)
     sys.excepthook = ends("stopped.")
-    if not is_loopback(listening.getsockname()[0]):
+    local = is_loopback(listening.getsockname()[0])
+    if not local:
         print(
             f"thaw: warning: {url(listening)} can be reached from other machines, and asks nobody "
             f"for a password.",
@@ -65,7 +66,7 @@ def serve(chosen: Chosen) -> int:
         print(f"thaw: without similar training images: {served.neighbours.problem}.", flush=True)
     limits = Limits(chosen.bytes, chosen.pixels, chosen.queue, chosen.seconds)
     run(
-        application(name, served, limits),
+        application(name, served, limits, local),
         listening,
         f"thaw: serving {name} at {url(listening)} (Ctrl-C ends it)",
     )

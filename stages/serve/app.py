@@ -119,8 +119,8 @@ PROBLEMS = {
 }
 
 
-def application(name: str, served: Served, limits: Limits) -> FastAPI:
-    """The application for one model, named `name`."""
+def application(name: str, served: Served, limits: Limits, local: bool) -> FastAPI:
+    """The application for one model, named `name`; `local` as stages.serve.guard.Guard."""
     batches = Batches(served.answers, served.most, limits.queue)
     pool = ThreadPoolExecutor(os.cpu_count(), "decode")
 
@@ -139,7 +139,7 @@ def application(name: str, served: Served, limits: Limits) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.add_middleware(Guard, most_bytes=limits.bytes, seconds=limits.seconds)
+    app.add_middleware(Guard, most_bytes=limits.bytes, seconds=limits.seconds, local=local)
     front = pages.front(name, served, limits)
 
     @app.get("/", include_in_schema=False)

@@ -22,10 +22,11 @@ class Guard:
     Args:
         most_bytes: of a request's body.
         seconds: of a request, from its first line to its answer.
+        local: this machine alone is answered, and by its own names alone.
     """
 
-    def __init__(self, app, most_bytes: int, seconds: float):
-        self.app, self.most_bytes, self.seconds = app, most_bytes, seconds
+    def __init__(self, app, most_bytes: int, seconds: float, local: bool):
+        self.app, self.most_bytes, self.seconds, self.local = app, most_bytes, seconds, local
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] != "http":
@@ -55,7 +56,7 @@ class Guard:
 
     def _refused(self, scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
-        if (asked := headers.get("host")) and is_loopback(scope["server"][0]) and not _local(asked):
+        if self.local and (asked := headers.get("host")) and not _local(asked):
             return _answer(
                 421,
                 f"{asked} is no name of this machine's own: expected localhost or 127.0.0.1. A "

@@ -90,10 +90,10 @@ class Held:
 
 
 @contextlib.contextmanager
-def listening(served, limits: Limits = LIMITS, name: str = "logistic"):
+def listening(served, limits: Limits = LIMITS, name: str = "logistic", local: bool = True):
     """The URL of a server in a thread of this process."""
     socket = bound("127.0.0.1", 0)
-    app = application(name, served, limits)
+    app = application(name, served, limits, local)
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)

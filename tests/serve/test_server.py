@@ -74,6 +74,11 @@ def test_a_page_that_leads_its_own_name_here_reads_nothing(client, photos, host)
             assert sentence(answer).startswith(f"{host} is no name of this machine's own")
 
 
+def test_a_server_for_other_machines_answers_to_any_name(served):
+    with listening(served, local=False) as address:
+        assert httpx.get(f"{address}/health", headers={"Host": "cells:8000"}).status_code == 200
+
+
 def test_explaining_adds_where_it_looked_and_training_images(client, photos):
     (said,) = sent(client, ("a.png", photos[0].read_bytes()), explain=True).json()["images"]
     explained = said["explanation"]
