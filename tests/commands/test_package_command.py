@@ -10,6 +10,7 @@ from PIL import Image
 from stages.command import Refusal
 from stages.commands.main import command
 from stages.commands.package import resized
+from stages.commands.trained import find
 from stages.engine import keras
 from stages.images.decode import resized as decoded
 from tests.commands.conftest import MODELS, lines
@@ -85,6 +86,18 @@ def test_what_cannot_be_packaged_is_refused(inside, tmp_path, packaged):
         command(["package", packaged["gap"][0], str(tmp_path / "again.keras")])
     with pytest.raises(Refusal, match="there is no model 'gpa'. Did you mean gap"):
         command(["package", "gpa", str(tmp_path / "out.keras")])
+
+
+def test_a_file_whose_card_is_damaged_is_refused(tmp_path):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("thaw.json", "cats and dogs " * 99)
+        start = archive.getinfo("thaw.json").header_offset + 30 + len("thaw.json")
+    content = bytearray(path.read_bytes())
+    content[start : start + 8] = b"\xff" * 8
+    path.write_bytes(content)
+    with pytest.raises(Refusal, match="model.keras cannot be read: error"):
+        find(str(path))
 
 
 @pytest.mark.parametrize("resampling", ["nearest", "bilinear", "bicubic", "lanczos"])

@@ -6,7 +6,7 @@ from stages.command import Refusal
 from stages.engine import keras
 from stages.networks.backbone import application, load_backbone, tensors
 from stages.networks.digest import digest
-from stages.sources.weights import imagenet
+from stages.sources.weights import _candidates, imagenet
 
 MOBILENET = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
@@ -54,6 +54,13 @@ def test_a_mirrored_keras_file_is_read_and_its_digest_checked(mirror, capsys):
     assert digest(imagenet("MobileNetV2", pinned)) == pinned
     with pytest.raises(Refusal, match=f"{MOBILENET}: its tensors have digest .*, not {'0' * 64}"):
         imagenet("MobileNetV2", "0" * 64)
+
+
+def test_a_file_that_keras_names_otherwise_is_found(mirror):
+    file = mirror / "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5"
+    file.write_bytes(b"")
+    assert _candidates("MobileNetV3Small", top=False) == [file]
+    assert _candidates("MobileNetV3Large", top=False) == []
 
 
 def test_when_no_source_answers_each_is_listed_with_its_reason(mirror):
