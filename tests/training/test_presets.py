@@ -1,4 +1,4 @@
-"""Every preset's models, as its data set has the images, train."""
+"""Every preset's networks and dense subnets, as its data set has the images, train."""
 
 import numpy as np
 import pytest
