@@ -13,6 +13,7 @@ tree is left alone. A model that is in its file is skipped.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -20,7 +21,7 @@ import re
 import statistics
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.clone import ROOT, Clone
@@ -31,6 +32,7 @@ OURS = "# Ours: "
 STAGES = {"subnets": "subnet", "networks": "network", "finetunes": "finetuned"}
 UNSEEDED = {"logistic"}
 """Whatever the training's seed, the same comes out."""
+PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "dvc")
 TIMED = ("train_", "finetune@")
 
 
@@ -134,13 +136,7 @@ def run(name: str, seed: int, only: list[str], given: list[str], at: str | None)
             group = next(group for group in STAGES if model in params[group])
             seconds = clone.dvc("repro", f"evaluate_{STAGES[group]}@{model}").seconds
             details = json.loads((clone.folder / f"results/details/{model}.json").read_text())
-            content |= {
-                "run": name,
-                "seed": seed,
-                "overrides": [re.sub(r"=/.*/", "=", override) for override in overrides],
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-                "versions": {p: version(p) for p in ("keras", "numpy", "scikit-learn", "dvc")},
-            }
+            content |= {"run": name, "seed": seed}
             content["models"][model] = {
                 "test": {k: details["metrics"][k] for k in ("accuracy", "roc_auc", "log_loss")},
                 "at_half": details["at_half"],
@@ -151,10 +147,21 @@ def run(name: str, seed: int, only: list[str], given: list[str], at: str | None)
                 "counts": details["counts"],
                 "seconds": {k: round(v) for k, v in seconds.items() if k.startswith(TIMED)},
                 "commit": clone.commit,
+                "overrides": [re.sub(r"=/.*/", "=", override) for override in overrides],
+                "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+                "versions": {package: _version(package) for package in PACKAGES},
             }
             RESULTS.mkdir(exist_ok=True)
             result.write_text(json.dumps(content, indent=1) + "\n")
             print(f"{result.name}: {model} written", flush=True)
+
+
+def _version(package: str) -> str:
+    """Of an installed package, or the one for processors alone."""
+    for name in (package, f"{package}-cpu"):
+        with contextlib.suppress(PackageNotFoundError):
+            return version(name)
+    return ""
 
 
 def cell(row: Row) -> str:

@@ -1,5 +1,7 @@
 """Every preset's networks and dense subnets, as its data set has the images, train."""
 
+import shlex
+
 import numpy as np
 import pytest
 import yaml
@@ -47,6 +49,21 @@ def test_every_model_of_a_preset_trains(compose, done, preset):
             if new(done, values, shape, classes):
                 two_batches(subnets.build(parameters, shape, classes), parameters)
     assert made
+
+
+EXAMPLES = [
+    line[2:].strip()
+    for line in (ROOT / "conf/training/base.yaml").read_text().splitlines()
+    if line.startswith("#   -S ")
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_trains(compose, example):
+    given = [part for part in shlex.split(example) if part != "-S"]
+    parameters = subnet(compose(*given)["subnets"]["fc256"], "fc256")
+    assert parameters != subnet(compose()["subnets"]["fc256"], "fc256")
+    two_batches(subnets.build(parameters, (2, 2, 8), 2), parameters)
 
 
 def new(done: list, values: dict, *rest) -> bool:
