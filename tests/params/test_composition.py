@@ -27,6 +27,10 @@ def test_models_can_be_added_changed_and_left_out(composed, compose):
     assert list(made["networks"]) == ["pixels"] and made["finetunes"] == {}
 
 
+def test_a_preset_takes_few_training_images(compose):
+    assert compose("experiment=fashion_cnn", "dataset.limit=1000")["dataset"]["limit"] == 1000
+
+
 REFUSED = {
     "a new key that is none": (
         ["+subnets.fc256.dropuot=0.3"],
