@@ -1,11 +1,14 @@
-"""Every preset's networks and dense subnets, as its data set has the images, train."""
+"""Every preset's networks, subnets and fine-tunings, as its data set has the images, train."""
 
+import copy
+import json
 import shlex
 
 import numpy as np
 import pytest
 import yaml
 
+from stages import features, finetune, train_subnet, weights
 from stages.engine import keras
 from stages.networks import subnet as subnets
 from stages.params.network import family, network
@@ -28,7 +31,12 @@ def done():
     return []
 
 
-@pytest.mark.parametrize("preset", sorted(p.stem for p in ROOT.glob("conf/experiment/*.yaml")))
+PRESETS = sorted(path.stem for path in ROOT.glob("conf/experiment/*.yaml"))
+TUNED = ("cats_dogs", "little_data", "transfer")
+"""Those with fine-tunings."""
+
+
+@pytest.mark.parametrize("preset", PRESETS)
 def test_every_model_of_a_preset_trains(compose, done, preset):
     composed = compose(f"experiment={preset}")
     dataset = composed["dataset"]
@@ -49,6 +57,40 @@ def test_every_model_of_a_preset_trains(compose, done, preset):
             if new(done, values, shape, classes):
                 two_batches(subnets.build(parameters, shape, classes), parameters)
     assert made
+    assert bool(composed["finetunes"]) == (preset in TUNED)
+
+
+@pytest.mark.parametrize("preset", TUNED)
+def test_every_fine_tuning_of_a_preset_trains(compose, workplace, afresh, preset):
+    """By the stages themselves, on VGG16 with random weights: two steps of two images."""
+    composed = copy.deepcopy(compose(f"experiment={preset}"))
+    dataset, tuned = composed["dataset"], composed["finetunes"]
+    tops = {values["subnet"] for values in tuned.values()}
+    chosen = {name: composed["subnets"][name] for name in tops}
+    for values in [*tuned.values(), *chosen.values()]:
+        values |= {"epochs": 1, "batch_size": 2, "loss_file": str(ROOT / values["loss_file"])}
+    for values in composed["backbones"].values():
+        values |= {"weights": "random", "digest": None, "batch_size": 2}
+    given = {"backbones": composed["backbones"], "subnets": chosen, "finetunes": tuned}
+    workplace(dataset["image"]["size"], 3, 2, count=6, dataset=dataset, **given)
+    for stage, names in (
+        (weights, composed["backbones"]),
+        (features, composed["backbones"]),
+        (train_subnet, chosen),
+        (finetune, tuned),
+    ):
+        for name in names:
+            afresh()
+            stage.main(name)
+    for name, values in tuned.items():
+        with open(f"models/{name}/record.json") as file:
+            record = json.load(file)
+        assert record["epochs"] == 1 and np.isfinite(record["history"][0]["loss"])
+        top = keras.saving.load_model(f"models/{values['subnet']}/model.keras")
+        model = keras.saving.load_model(f"models/{name}/model.keras")
+        pixels = (None, *[dataset["image"]["size"]] * 2, 3)
+        assert model.input_shape == pixels and model.output_shape == top.output_shape
+        assert record["trained"] > top.count_params() or values["thaw_from"] is None
 
 
 EXAMPLES = [

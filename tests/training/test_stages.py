@@ -4,43 +4,14 @@ import json
 
 import numpy as np
 import pytest
-import yaml
 
 from stages import features, finetune, train_network, train_subnet, weights
 from stages.command import Refusal
 from stages.engine import keras
-from stages.images.arrays import Arrays, write_arrays
+from stages.images.arrays import Arrays
 from tests.training.conftest import TRAINING, term
 
 STILL = {"horizontal_flip": False, "vertical_flip": False, "shear": 0.0, "zoom": 0.0}
-
-
-@pytest.fixture
-def workplace(tmp_path, monkeypatch):
-    """A function that makes a folder of images, a class brighter than the other, their split and
-    parameters."""
-    monkeypatch.chdir(tmp_path)
-
-    def make(size: int, channels: int, classes: int, **sections) -> None:
-        random = np.random.default_rng(0)
-        keys = [f"{number:032x}" for number in range(24)]
-        shape = (size, size, channels)
-        noise = {key: random.integers(0, 128, shape, dtype="uint8") for key in keys}
-        pixels = {key: noise[key] + 60 * (int(key, 16) % classes) for key in keys}
-        write_arrays("data/images", keys, pixels.__getitem__, {})
-        lines = ["pixels,label,class,group,confidence,split"]
-        for number, key in enumerate(keys):
-            split = "validation" if number % 3 == 0 else "train"
-            kind = number % classes
-            lines.append(f"{key},kind{kind},{kind},,,{split}")
-        (tmp_path / "data/split.csv").write_text("\n".join(lines) + "\n")
-        image = {"size": size, "resampling": "bicubic", "colour": "rgb"}
-        dataset = {"image": image, "symmetries": ["horizontal"]}
-        parameters = {"seed": 0, "runtime": {"kind": "local"}, "dataset": dataset, **sections}
-        apart = json.loads(json.dumps(parameters))  # or YAML repeats shared parts by aliases
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(apart))
-
-    return make
 
 
 def record(name: str) -> dict:
