@@ -57,6 +57,9 @@ def main(name: str) -> None:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
     below = keras.Input(frozen.network.output_shape[1:], name="frozen")
     end = keras.Model(below, subnet(frozen.thawed(below)))
+    terms = Terms(parameters)
+    read = keras.Model(subnet.inputs, terms.outputs(subnet))  # with what terms read of it
+    model = keras.Model(below, read(frozen.thawed(below)))
 
     cache = _Views(frozen, images, parameters)
     train, validation = rows.of("train"), rows.of("validation")
@@ -68,16 +71,14 @@ def main(name: str) -> None:
 
     sigmoid = end.output_shape[-1] == 1
     if cached:
-        model = end
         data = batches(train, cache.drawn(train), parameters, seed, sigmoid)
         held_out = batches(validation, cache.plain(validation), parameters, None, sigmoid)
     else:
-        model = _augmented(frozen, end, parameters)
+        model = _augmented(frozen, model, parameters)
         turning = _pixels(images, train, augmentation)
         data = batches(train, turning, parameters, seed, sigmoid)
         held_out = batches(validation, _pixels(images, validation), parameters, None, sigmoid)
-    terms = Terms(parameters)
-    trainer = terms.trainer(model.inputs, terms.outputs(model))
+    trainer = terms.trainer(model.inputs, model.outputs)
     recipe = {
         "settings": {**parameters.model_dump(), "seed": seed},
         "backbone": backbone.model_dump(),

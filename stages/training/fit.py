@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import sys
 import time
 import zipfile
@@ -94,11 +95,13 @@ def fit(
     checkpoint = _Checkpoint(trainer, recipe)
     keeper = _Keeper(training, checkpoint, train, validation is not None, folder / "live")
     callbacks = [keeper]
+    resumed = checkpoint.restore(keeper)
     if training.tensorboard:
         logs = Path("logs") / folder.name.removesuffix(".part")
         # not among the artifacts: its files hold times
+        if not resumed:  # or the curves of two trainings would run into each other
+            shutil.rmtree(logs, ignore_errors=True)
         callbacks.append(keras.callbacks.TensorBoard(logs, histogram_freq=1, write_graph=False))
-    resumed = checkpoint.restore(keeper)
     held_out = validation.dataset() if validation else None
     if from_trained and not resumed and held_out is not None:
         keeper.set_model(trainer)

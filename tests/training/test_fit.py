@@ -228,7 +228,9 @@ def test_tensorboard_gets_histograms_beside_the_artifacts(train, tmp_path, conte
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     monkeypatch.chdir(tmp_path)
     train("plain", epochs=2)
-    train("watched.part", epochs=2, tensorboard=True)  # as it is called until it is whole
+    train("watched.part", epochs=3, tensorboard=True)  # as it is called until it is whole
+    (tmp_path / "watched.part").rename(tmp_path / "watched")
+    train("watched.part", epochs=2, tensorboard=True)
     written = content(tmp_path / "logs" / "watched")
     assert {name.split("/")[0] for name in written} == {"train", "validation"}
     tags = {"train": set(), "validation": set()}
@@ -238,6 +240,8 @@ def test_tensorboard_gets_histograms_beside_the_artifacts(train, tmp_path, conte
             for value in event.summary.value:
                 plugin = value.metadata.plugin_data.plugin_name
                 tags[name.split("/")[0]].add((value.tag, event.step, plugin))
+    epochs = {step for tag, step, _ in tags["train"] if tag == "epoch_loss"}
+    assert epochs == {0, 1}  # of the last training alone
     for epoch in (0, 1):
         assert ("hidden1/kernel/histogram", epoch, "histograms") in tags["train"]
         assert ("epoch_loss", epoch, "scalars") in tags["train"] & tags["validation"]

@@ -9,6 +9,7 @@ from stages import features, finetune, train_network, train_subnet, weights
 from stages.command import Refusal
 from stages.engine import keras
 from stages.images.arrays import Arrays
+from stages.training.rows import Rows
 from tests.training.conftest import TRAINING, term
 
 STILL = {"horizontal_flip": False, "vertical_flip": False, "shear": 0.0, "zoom": 0.0}
@@ -110,6 +111,16 @@ END_TO_END = {
 }
 
 
+def extract_features() -> None:
+    """By a random backbone, whose weights are larger than drawn: those halve what passes through
+    each layer, and leave nothing to learn from."""
+    weights.main("base")
+    with np.load("data/weights/base.npz") as held:
+        larger = {path: 1.25 * values for path, values in held.items()}
+    np.savez("data/weights/base.npz", **larger)
+    features.main("base")
+
+
 def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_features(
     workplace, afresh
 ):
@@ -124,12 +135,7 @@ def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_feat
             "on": {**END_TO_END, "fresh": False, "epochs": 1},
         },
     )
-    weights.main("base")
-    with np.load("data/weights/base.npz") as held:
-        # as drawn they halve what passes through each layer, and leave nothing to learn from
-        larger = {path: 1.25 * values for path, values in held.items()}
-    np.savez("data/weights/base.npz", **larger)
-    features.main("base")
+    extract_features()
     for name, stage in (("top", train_subnet), ("fresh", finetune), ("on", finetune)):
         afresh()
         stage.main(name)
@@ -151,6 +157,11 @@ def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_feat
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+def reading(layer: str) -> dict:
+    """A second term of the loss, of a layer's output."""
+    return {"losses": {"main": term(), "few": term("activity", weight=0.5, reads=layer)}}
+
+
 THAWED = {**END_TO_END, "fresh": False, "thaw_from": "block5_conv1", "learning_rate": 0.001}
 
 
@@ -167,6 +178,9 @@ def trained_top(workplace):
         finetunes={
             "cached": {**THAWED, "through": "cache"},
             "through": THAWED,
+            "reading": {**THAWED, "through": "cache", **reading("hidden1")},
+            "reading through": {**THAWED, **reading("hidden1")},
+            "misreading": {**THAWED, **reading("hiden1")},
             "many": {
                 **THAWED,
                 "through": "cache",
@@ -175,8 +189,7 @@ def trained_top(workplace):
             },
         },
     )
-    weights.main("base")
-    features.main("base")
+    extract_features()
     train_subnet.main("top")
 
 
@@ -190,6 +203,26 @@ def test_fine_tuning_from_cached_outputs_is_fine_tuning_through_the_network(trai
     for row, expected in zip(cached["history"], through["history"], strict=True):
         assert row == pytest.approx(expected, rel=1e-5)
     assert cached["history"][0]["val_loss"] != cached["history"][-1]["val_loss"]
+
+
+def test_a_fine_tuning_s_loss_reads_a_layer_of_its_subnet(trained_top, afresh):
+    for name in ("cached", "reading", "reading through"):
+        afresh()
+        finetune.main(name)
+    plain, cached, through = map(record, ("cached", "reading", "reading through"))
+    for row, expected in zip(cached["history"], through["history"], strict=True):
+        assert row == pytest.approx(expected, rel=1e-5)
+    top = keras.saving.load_model("models/top/model.keras")
+    read = keras.Model(top.inputs, top.get_layer("hidden1").output)
+    held_out = Rows().of("validation")["pixels"]
+    given = Arrays("data/features/base").select(held_out)[np.arange(len(held_out))]
+    more = 0.5 * np.abs(read.predict_on_batch(given)).mean()
+    assert more > 0
+    assert cached["start"]["loss"] == pytest.approx(plain["start"]["loss"] + more, rel=1e-4)
+    saved = keras.saving.load_model("models/reading/model.keras")
+    assert saved.output_shape == (None, 2)
+    with pytest.raises(Refusal, match="layer 'hiden1': .* Did you mean hidden1?"):
+        finetune.main("misreading")
 
 
 def test_outputs_that_the_disk_cannot_hold_are_refused_before_any_is_computed(
