@@ -104,10 +104,10 @@ TABLE = [
     Row("little_data", "small_cnn", "from nothing", "75", False, 0.15),
     Row("little_data", "fc256", "on features of pixels by 1/255", "90", False, 0.03),
     Row("little_data", "finetuned", "fine-tuned", "93", False, 0.4),
-    Row("transfer", "wide_cnn", "from nothing, 3 epochs", "69 (2 epochs of 3,000)", False, 0.02),
-    Row("transfer", "end_to_end", "VGG16 whole, 2 epochs", "88", False, 0.1),
+    Row("transfer", "wide_cnn", "from nothing, 3 epochs", "69 (2 of 3,000)", False, 0.02),
+    Row("transfer", "end_to_end", "VGG16 whole, 3 epochs", "88 (2 of 3,000)", False, 0.1),
     Row("transfer", "gap1024", "the same top on features", "", False, 0.01),
-    Row("transfer", "fc512x2", "on features, 100 epochs", "90", False, 0.1),
+    Row("transfer", "fc512x2", "on features, 150 epochs", "90 (100 of 3,000)", False, 0.1),
     Row("cats_dogs", "logistic", "150 px, logistic regression", "", True, 0.01),
     Row("cats_dogs", "fc256", "150 px, Flatten, Dense 256", "90", True, 0.02),
     Row("cats_dogs", "gap256", "150 px, average, Dense 256", "", True, 0.02),
@@ -194,6 +194,11 @@ def cell(row: Row) -> str:
     return f"{statistics.mean(values):.2f}{spread}, {count}"
 
 
+def preset(run: str) -> str:
+    """The one that it composes, or its own name for the default."""
+    return next((o.split("=")[1] for o in RUNS[run] if o.startswith("experiment=")), run)
+
+
 def table() -> str:
     """The README's table, a row of TABLE each."""
     lines = [
@@ -202,7 +207,7 @@ def table() -> str:
     ]
     for row in TABLE:
         cells = ["", cell(row)] if row.right else [cell(row), ""]
-        columns = [row.run, f"`{row.model}`: {row.what}", row.published, *cells]
+        columns = [preset(row.run), f"`{row.model}`: {row.what}", row.published, *cells]
         lines.append(f"| {' | '.join(columns)} |")
     return "\n".join(lines)
 
@@ -210,8 +215,7 @@ def table() -> str:
 def write_headers() -> None:
     """Write our figures into the opening comment of each preset, below its commands."""
     for path in sorted((ROOT / "conf/experiment").glob("*.yaml")):
-        runs = [name for name, chosen in RUNS.items() if f"experiment={path.stem}" in chosen]
-        rows = [row for row in TABLE if row.run in runs]
+        rows = [row for row in TABLE if preset(row.run) == path.stem]
         lines = path.read_text(encoding="utf-8").splitlines()
         lines = [line for line in lines if not line.startswith(OURS)]
         place = max(n for n, line in enumerate(lines) if line.startswith("#   dvc ")) + 1

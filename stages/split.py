@@ -26,6 +26,12 @@ def main() -> None:
     if limit is not None:
         made = made.mask(unused(readable, made, limit, split), "unused")
     readable["split"] = made
+    trained = set(readable.loc[readable["split"] == "train", "label"])
+    if untrained := sorted({*readable["label"]} - trained):
+        raise Refusal(
+            f"no training image is left of {', '.join(untrained)}: expected one of each class at "
+            f"least. Give more images, see to those that cannot be read, or stratify by label."
+        )
     skipped = index[index["problem"] != ""].assign(split="skipped")
     rows = pd.concat([readable, skipped])
     order = classes(set(readable["label"]), one(Dataset, "dataset", "positive"))

@@ -16,8 +16,8 @@ def split(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
 
-    def run(*labels: str, problems=(), positive=None, limit=None) -> list[dict]:
-        carved = {"test": 0.25, "validation": 0.2, "stratify": ["label"], "seed": 0}
+    def run(*labels: str, problems=(), positive=None, limit=None, **changed) -> list[dict]:
+        carved = {"test": 0.25, "validation": 0.2, "stratify": ["label"], "seed": 0, **changed}
         parameters = {"dataset": {"split": carved, "positive": positive, "limit": limit}}
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))
         with open("data/index.csv", "w", newline="") as file:
@@ -69,6 +69,11 @@ def test_the_positive_class_has_the_last_number(split):
     rows = split(*["1", "2"] * 20, positive="1")
     assert {row["label"]: row["class"] for row in rows} == {"2": "0", "1": "1"}
     assert classes({"b", "a", "c"}, "a") == ["b", "c", "a"]
+
+
+def test_a_class_without_training_images_is_refused(split):
+    with pytest.raises(Refusal, match="no training image is left of owl: expected one of each cl"):
+        split(*["cat", "dog"] * 40, "owl", stratify=[], seed=2)
 
 
 def test_a_positive_class_that_there_is_not_and_one_class_alone_are_refused():

@@ -1,7 +1,6 @@
 """`thaw new`: a repository of one's own for a folder of images, ready for `dvc repro`."""
 
 import contextlib
-import os
 import shlex
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from stages.command import Refusal, whole
 from stages.params.composition import compose
 from stages.params.dataset import source
 from stages.sources import folder as own
-from stages.sources.class_folders import IMAGES, files, layout
+from stages.sources.class_folders import labelled
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[1]
@@ -26,7 +25,6 @@ LEFT = (
 )  # fmt: skip
 """What is about Thaw itself: its tests, its figures and its results."""
 CHOICE, CHOSEN = "  - dataset: solar_cells\n", "  - dataset: folder\n"
-HIDDEN = ".", "__MACOSX"
 SPLITS = "train", "validation", "test"
 NAME, PATH = "name: folder\n", "  path: ??? # -S dataset.source.path=PATH\n"
 
@@ -83,9 +81,7 @@ def _looked_at(path: Path, images: str) -> list[dict]:
     if not path.is_dir():
         with tempfile.TemporaryDirectory() as folder:
             return own.collect(parameters, Path(folder))
-    inside = [Path(here, n).relative_to(path) for here, names, _ in os.walk(path) for n in names]
-    folders = [f.as_posix() for f in inside if not any(p.startswith(HIDDEN) for p in f.parts)]
-    return layout([f for f in files(path) if f.lower().endswith(IMAGES)], folders, False, images)
+    return labelled(path, False, images)
 
 
 def _files() -> list[str]:

@@ -34,10 +34,11 @@ def decode(content: bytes, size: int, resampling: str, colour: str) -> np.ndarra
     """A picture as an array (size, size, 3 for rgb or 1 for grey), uint8.
 
     The first frame of an animation; turned as its EXIF orientation says; whatever is transparent
-    lies on white; 16 bits a channel become 8. The whole picture is stretched to the square.
+    lies on white; of 16 bits a channel the upper 8 are taken. The whole picture is stretched to the
+    square.
 
     Raises:
-        BadImage: it is empty, truncated, no image, or too large.
+        BadImage: it is empty, truncated, no image, too large, or its numbers have no known range.
     """
     if not content:
         raise BadImage("zero bytes")
@@ -94,6 +95,8 @@ def nearest(length: int, size: int) -> np.ndarray:
 
 
 def _opaque(picture: Image.Image) -> Image.Image:
+    if picture.mode in ("F", "I"):
+        raise BadImage("pixels of 32 bits, whose black and white are unknown: save it with 8 or 16")
     if picture.mode.startswith("I"):  # 16 bits, where convert() would clip at 255
         return Image.fromarray(
             (np.asarray(picture).astype("int64") >> 8).clip(0, 255).astype("uint8")

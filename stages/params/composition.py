@@ -7,8 +7,9 @@ from pathlib import Path
 
 from stages.command import remove
 
-DOUBTS = {"doubts", "labels"}
-"""Folders of results/ that are about the data, not a model."""
+MODELS = ("details", "metrics", "plots", "predictions", "reports")
+DOUBTS = ("doubts", "labels")
+"""Folders of results/ that are about a model, and about the data."""
 
 
 def compose(*overrides: str) -> dict:
@@ -58,7 +59,7 @@ def sweep(values: dict, folder: str | Path = "results") -> None:
         folder: of the results.
     """
     composed = {*values["subnets"], *values["networks"], *values["finetunes"]}
-    for path in Path(folder).glob("*/*"):
-        known = values["doubts"] if path.parent.name in DOUBTS else composed
-        if path.name.removesuffix(".json").removesuffix(".csv") not in known:
-            remove(path)
+    for kinds, known in ((MODELS, composed), (DOUBTS, values["doubts"])):
+        for path in (path for kind in kinds for path in Path(folder, kind).glob("[!.]*")):
+            if path.name.removesuffix(".json").removesuffix(".csv") not in known:
+                remove(path)

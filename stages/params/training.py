@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from stages.params.base import Section
 
@@ -55,6 +55,13 @@ class Training(Section):
     """`balanced`: every class weighs the same in the loss, however many images it has."""
     confidence_weight: bool
     """Images weigh by the confidence of their label, where the data set gives one."""
+
+    @field_validator("losses")
+    @classmethod
+    def _of_the_output(cls, losses: dict[str, Loss]) -> dict[str, Loss]:
+        if all(loss.at for loss in losses.values()):
+            raise ValueError("expected a term with at=null, of the model's own output")
+        return losses
 
 
 class Augmentation(Section):

@@ -49,7 +49,7 @@ def collect_folder(folder: Path, into: Path, said: str) -> list[dict]:
     Raises:
         Refusal: there are no two classes with images in them, or folders that do not fit.
     """
-    rows = _rows(folder, False, said)
+    rows = labelled(folder, False, said)
     for row in rows:
         target = into / "images" / row["path"]
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def collect_archive(archive: Path, into: Path, said: str) -> list[dict]:
     """
     with tempfile.TemporaryDirectory(dir=into) as folder:
         unpack(archive, Path(folder))
-        rows = _rows(Path(folder), True, said)
+        rows = labelled(Path(folder), True, said)
         with packing(into / ARCHIVE) as add:
             for row in rows:
                 file = Path(folder) / row["path"]
@@ -75,7 +75,16 @@ def collect_archive(archive: Path, into: Path, said: str) -> list[dict]:
     return rows
 
 
-def _rows(folder: Path, wrapped: bool, said: str) -> list[dict]:
+def labelled(folder: Path, wrapped: bool, said: str) -> list[dict]:
+    """Each image's path in `folder`, label and split, as `layout` has them.
+
+    Args:
+        wrapped: an unpacked archive, in which one folder around everything is common.
+        said: what to call the folder in messages.
+
+    Raises:
+        Refusal: as `layout`, or a name is not UTF-8.
+    """
     found = files(folder)
     if strange := [file for file in found if file != file.encode(errors="replace").decode()]:
         raise Refusal(

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,4 +111,13 @@ def _functions(training: Training) -> tuple[dict[str, Callable], str]:
                 f"{training.loss_file}: {', '.join(known)}.{nearest(term.function, known)}"
             )
         found[name] = getattr(module, term.function)
+        given = ("true", "predicted", "read")[: 3 if term.reads else 2]
+        try:
+            inspect.signature(found[name]).bind(*given)
+        except TypeError:
+            raise Refusal(
+                f"losses.{name}.function = {term.function!r}: expected a function of "
+                f"({', '.join(given)}), as losses.{name}.reads = {term.reads} has it, and it takes "
+                f"{inspect.signature(found[name])}."
+            ) from None
     return found, hashlib.sha256(content).hexdigest()

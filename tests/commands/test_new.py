@@ -59,14 +59,18 @@ def test_what_cannot_be_used_leaves_nothing(photos):
     Path("full/file").write_text("mine")
     (photos.parent / "flat").mkdir()
     (photos / "disc/0-0.png").rename(photos.parent / "flat/one.png")
+    strange = draw(photos.parent / "strange", {"dog": 2}) / os.fsdecode(b"caf\xe9")
+    strange.mkdir()
+    (strange.parent / "dog/0-0.png").rename(strange / "0.png")
     for arguments, message in (
         (("full", "my photos"), "full is there already: expected a new name"),
         (("cells", "nowhere"), "--images nowhere: no such folder or archive"),
         (("cells", "flat"), "1 images are in no class folder of flat"),
         (("my photos/cells", "my photos"), "lies in my photos: expected a place outside"),
+        (("cells", "strange"), "1 files of strange have names that are not UTF-8"),
         (("cells", "full/file"), "expected a folder or one of"),
     ):
         with pytest.raises(Refusal, match=message):
             command(["new", arguments[0], "--images", arguments[1]])
-    assert {path.name for path in Path().iterdir()} == {"my photos", "full", "flat"}
+    assert {path.name for path in Path().iterdir()} == {"my photos", "full", "flat", "strange"}
     assert Path("full/file").read_text() == "mine"

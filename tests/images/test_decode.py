@@ -122,6 +122,12 @@ def test_sixteen_bits_become_their_upper_eight(encoded):
     assert (rgb(encoded(Image.fromarray(values), "TIFF")) == 0x80).all()
 
 
+@pytest.mark.parametrize("kind", ["int32", "float32"])
+def test_numbers_without_a_known_range_are_a_bad_image(encoded, kind):
+    with pytest.raises(BadImage, match="pixels of 32 bits, whose black and white are unknown"):
+        rgb(encoded(Image.fromarray(np.ones((20, 20), kind)), "TIFF"))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_pictures_stand_as_their_exif_orientation_says(picture, encoded, orientation):
     upright = Image.fromarray(picture())

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.params.composition import differences, shown
+from stages.params.composition import differences, shown, sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,6 +54,13 @@ REFUSED = {
         ["+network@networks.fc256=small_cnn"],
         "networks.fc256 and subnets.fc256 have one name",
     ),
+    "a fine-tuning that is nothing": (["finetunes.finetuned=null"], "finetunes.finetuned = None: "),
+    "no fine-tunings, in a way of one's own": (["finetunes=null"], "finetunes = None: "),
+    "a loss of no output": (
+        ["subnets.fc256.losses.main.at=hidden1"],
+        "subnets.fc256.losses = {'main': {'function': 'cross_entropy', 'weight': 1.0, 'at': "
+        "'hidden1', 'reads': None}}: expected a term with at=null, of the model's own output.",
+    ),
     "a value that has to be given": (
         ["dataset=folder"],
         "dataset.source.path has no default: give it with -S dataset.source.path=VALUE.",
@@ -89,3 +96,15 @@ def test_values_are_shown_as_the_command_line_takes_them():
         "a section",
         "'my cats'",
     ]
+
+
+def test_results_of_what_is_not_composed_are_swept_and_nothing_else(composed, tmp_path):
+    kept = ["metrics/fc256.json", "doubts/vgg16", "labels/vgg16.csv", "notes/mine", "README.md"]
+    kept.append("metrics/.gitignore")
+    gone = ["metrics/old.json", "plots/old", "doubts/fc256", "labels/old.csv"]
+    for name in kept + gone:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    sweep(composed, tmp_path)
+    left = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(left) == sorted(kept)

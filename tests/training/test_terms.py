@@ -6,7 +6,7 @@ from stages.engine import keras, tf
 from stages.networks.inception import Parameters as Inception
 from stages.networks.inception import build as build_inception
 from stages.networks.output import output
-from stages.params.training import Training
+from stages.params.training import Loss, Training
 from stages.training.fit import compile_model
 from stages.training.terms import Terms
 from tests.training.conftest import TRAINING, term
@@ -18,7 +18,9 @@ CONVOLUTIONS = 6
 
 
 def terms_of(losses: dict, **changed) -> Terms:
-    return Terms(Training(**{**TRAINING, "losses": losses, **changed}))
+    """Unchecked, so that a term can be seen alone that parameters take beside another only."""
+    made = {name: Loss(**values) for name, values in losses.items()}
+    return Terms(Training.model_construct(**{**TRAINING, "losses": made, **changed}))
 
 
 @pytest.fixture
@@ -228,6 +230,15 @@ REFUSED = {
         {"losses": {"main": term("cross_entrpy")}},
         r"losses.main.function = 'cross_entrpy': expected a function of .*losses.py: "
         r"cross_entropy, focal, activity. Did you mean cross_entropy\?",
+    ),
+    "a function that reads a layer, and none is named": (
+        {"losses": {"main": term("activity")}},
+        r"losses.main.function = 'activity': expected a function of \(true, predicted\), as "
+        r"losses.main.reads = None has it, and it takes \(true, predicted, read\)",
+    ),
+    "a function that reads no layer, and one is named": (
+        {"losses": {"main": term(reads="hidden")}},
+        r"expected a function of \(true, predicted, read\), as losses.main.reads = hidden has",
     ),
     "a file that is not there": (
         {"loss_file": "no_losses.py"},

@@ -29,9 +29,9 @@ def scheme(*, _root_: DictConfig) -> str:
     from stages.params.whole import SCHEME, check_whole
 
     try:
-        for name, finetune in _root_.finetunes.items():
+        for name, finetune in (_root_.finetunes or {}).items():
             # before its interpolation through this name fails less clearly
-            if finetune.subnet not in _root_.subnets:
+            if isinstance(finetune, DictConfig) and finetune.subnet not in (_root_.subnets or {}):
                 known = ", ".join(_root_.subnets) or "there is none"
                 raise Refusal(
                     f"finetunes.{name}.subnet = {finetune.subnet!r}: expected one of the composed "
