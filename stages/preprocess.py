@@ -12,7 +12,7 @@ import PIL
 
 from stages.command import Refusal, naming, note_kept, whole
 from stages.images.arrays import write_arrays
-from stages.images.decode import RESIZING, BadImage, decode, identity
+from stages.images.decode import DECODING, BadImage, decode, identity
 from stages.images.recorded import adopt, recorded_file
 from stages.inputs import checked
 from stages.params.base import load, one
@@ -36,7 +36,7 @@ def main() -> None:
     checked(RAW)
     with open(RAW / "index.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    recipe = {**image.model_dump(), "pillow": PIL.__version__, "resizing": RESIZING}
+    recipe = {**image.model_dump(), "pillow": PIL.__version__, "decoding": DECODING}
     store = Store("images", recipe)
     if (before := recorded_file("data/index.csv")) is not None:
         listed = csv.DictReader(io.StringIO(before.decode(), newline=""))

@@ -103,7 +103,7 @@ def _head(trained, name, form, called, licence, evaluated, precision) -> str:
     }
     if evaluated:
         held = evaluated["metrics"]
-        known = [metric for metric in RATES if metric in held]
+        known = [metric for metric in RATES if held.get(metric) is not None]
         head["metrics"] = known
         result = {
             "task": {"type": "image-classification", "name": "Image Classification"},
@@ -126,7 +126,7 @@ def _limits(trained: Trained, evaluated: dict | None, agreement: dict, takes: st
             f"{evaluated['counts']['test']:,} test images tell its accuracy to within "
             f"{100 * (high - low) / 2:.1f} points."
         )
-        classes = evaluated["per_class"]
+        classes = {k: each for k, each in evaluated["per_class"].items() if each["count"]}
         worst = min(classes, key=lambda each: classes[each]["recall"])
         said.append(
             f"Its weakest class is {worst}, of which it finds {classes[worst]['recall']:.1%}."

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import re
 import threading
 import warnings
 
@@ -16,11 +17,14 @@ LARGE_PIXELS = 50_000_000
 """Of one picture; of those with more, one is decoded at a time, or threads would fill memory."""
 MOST_SCANS = 100
 """Of a JPEG; a small file can ask for any number of passes over a large picture."""
+MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")
+"""Of a segment of a JPEG."""
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "AVIF")
 """Of Pillow's readers, whatever a file is called; some others start programs."""
 
-RESIZING = "float"
-"""How `resized` calculates, for the recipe of what is stored."""
+DECODING = 2
+"""Raised when a picture gives other pixels, or none, than before: a part of the recipe of what is
+stored. tests/images/test_decode.py notices when it has to be."""
 
 _large = threading.Lock()
 Image.MAX_IMAGE_PIXELS = None  # judged by `decode`, which names the size it refuses
@@ -49,7 +53,7 @@ def decode(content: bytes, size: int, resampling: str, colour: str) -> np.ndarra
                 count = picture.width * picture.height
                 if count > MOST_PIXELS:
                     raise BadImage(f"{picture.width} x {picture.height} pixels, too large")
-                if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > MOST_SCANS:
+                if content.startswith(b"\xff\xd8") and _scans(content) > MOST_SCANS:
                     raise BadImage(f"over {MOST_SCANS} scans, too many for a JPEG")
                 with _large if count > LARGE_PIXELS else contextlib.nullcontext():
                     return _pixels(picture, size, resampling, colour)
@@ -58,6 +62,18 @@ def decode(content: bytes, size: int, resampling: str, colour: str) -> np.ndarra
     except Exception as error:  # Pillow's readers raise nearly everything on damaged files
         reason = "no image that Pillow can read" if "cannot identify" in str(error) else error
         raise BadImage(f"{reason}") from None
+
+
+def _scans(content: bytes) -> int:
+    """How many scans a JPEG has, or one more than MOST_SCANS: its markers are followed as libjpeg
+    does, to the picture's end, behind which a film may lie."""
+    count, at = 0, 2
+    while count <= MOST_SCANS and (marker := MARKER.search(content, at)):
+        if marker[1] == b"\xd9":
+            break
+        count += marker[1] == b"\xda"
+        at = marker.end() + max(2, int.from_bytes(content[marker.end() : marker.end() + 2], "big"))
+    return count
 
 
 def _pixels(picture: Image.Image, size: int, resampling: str, colour: str) -> np.ndarray:

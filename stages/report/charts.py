@@ -78,7 +78,7 @@ def learning(name: str, record: dict, metric: str) -> str | None:
         )
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set(xlabel="epoch", ylabel=metric)
-        axes.legend(loc="best")
+        _legend(axes, "best")
 
     last = ", ".join(f"{label} {y[-1]:.3f}" for label, _, y in series)
     return _svg(draw, f"{name} {metric}", f"{metric} by epoch; at the end: {last}")
@@ -98,7 +98,7 @@ def unit(name: str, kind: str, x: str, y: str, series: Series, diagonal: bool, s
             axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (2, 2)))
         _lines(axes, series, marker="o" if kind.startswith("reliability") else None)
         axes.set(xlabel=x, ylabel=y, xlim=(-MARGIN, 1 + MARGIN), ylim=(-MARGIN, 1 + MARGIN))
-        axes.legend(loc="lower right" if diagonal else "lower left")
+        _legend(axes, "lower right" if diagonal else "lower left")
 
     return _svg(draw, f"{name} {kind}", said)
 
@@ -153,12 +153,17 @@ def _lines(axes, series: Series, marker: str | None = None) -> None:
         axes.plot(
             x,
             y,
-            label=label,
+            label=f" {label}" if label.startswith("_") else label,  # those are left out
             color=LINES[number % len(LINES)],
             linestyle=DASHES[number // len(LINES) if len(series) > 4 else number % len(DASHES)],
             marker=marker,
             markersize=3.5,
         )
+
+
+def _legend(axes, place: str) -> None:
+    for text in axes.legend(loc=place).get_texts():
+        text.set_parse_math(False)  # a class may be called $1
 
 
 def _svg(draw, name: str, said: str, width: float = WIDTH) -> str:

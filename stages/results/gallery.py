@@ -43,7 +43,9 @@ def gallery(
     rows = [max(1, -(-len(chosen) // COLUMNS)) for _, chosen, _ in groups]
     height = 0.6 + sum(HEADING + count * CELL for count in rows)
     figure = plt.figure(figsize=(COLUMNS * 1.7, height))
-    figure.suptitle(title, fontsize=13, fontweight="bold", y=1 - 0.3 / height, va="center")
+    figure.suptitle(
+        title, fontsize=13, fontweight="bold", y=1 - 0.3 / height, va="center", parse_math=False
+    )
     top = height - 0.6
     for (heading, chosen, colour), count in zip(groups, rows, strict=True):
         figure.text(
@@ -62,7 +64,7 @@ def gallery(
             says = f"{classes[predicted[number]]} {confidence[number]:.0%}"
             if predicted[number] != true[number]:
                 says += f"\nis {classes[true[number]]}"
-            axis.set_title(says, fontsize=8, color=colour, pad=3)
+            axis.set_title(says, fontsize=8, color=colour, pad=3, parse_math=False)
         top -= count * CELL
     figure.savefig(path, dpi=110, metadata={"Software": None})  # no version in the bytes
     plt.close(figure)

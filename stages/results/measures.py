@@ -11,13 +11,15 @@ from sklearn.metrics import (
 
 AT_ONCE = 2_000_000
 """Rows times resamplings that are computed together."""
+MOST_AREAS = 1_000_000_000
+"""Rows times resamplings times classes, a minute or two, beyond which roc_auc has no interval."""
 
 
 def measure(true: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str, float | None]:
     """Accuracy, precision, recall, f1, roc_auc, log_loss and ece.
 
     For two classes precision, recall, f1 and roc_auc are those of the second, positive one; for
-    more they are macro averages, roc_auc one-versus-rest.
+    more they are macro averages over the classes that `true` has, roc_auc one-versus-rest.
 
     Args:
         true: (n,) class numbers.
@@ -29,24 +31,21 @@ def measure(true: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str,
     """
     classes = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
-    labels = np.arange(classes)
-    average = {"average": "binary", "pos_label": 1} if classes == 2 else {"average": "macro"}
+    present = np.unique(true)
+    which = np.array([1]) if classes == 2 else present
     precision, recall, f1, _ = precision_recall_fscore_support(
-        true, predicted, labels=labels, zero_division=0.0, **average
+        true, predicted, labels=which, zero_division=0.0, average="macro"
     )
     auc = None
-    if len(np.unique(true)) == classes:
-        if classes == 2:
-            auc = roc_auc_score(true, probabilities[:, 1])
-        else:
-            auc = roc_auc_score(true, probabilities, multi_class="ovr", labels=labels)
+    if len(present) > 1:
+        auc = np.mean([roc_auc_score(true == n, probabilities[:, n]) for n in which])
     return {
         "accuracy": float(accuracy_score(true, predicted)),
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(f1),
         "roc_auc": None if auc is None else float(auc),
-        "log_loss": float(log_loss(true, probabilities, labels=labels)),
+        "log_loss": float(log_loss(true, probabilities, labels=np.arange(classes))),
         "ece": calibration_error(true, probabilities, bins),
     }
 
@@ -85,9 +84,10 @@ def intervals(
     true: np.ndarray, probabilities: np.ndarray, bins: int, resamplings: int, seed: int = 0
 ) -> dict[str, list[float]]:
     """95 % bootstrap intervals of every measure: percentiles over resampled test rows, without
-    the resamplings in which a measure is not defined."""
+    the resamplings in which a measure is not defined. None of roc_auc where it would take long."""
     random = np.random.default_rng(seed)
-    rows = len(true)
+    rows, classes = probabilities.shape
+    areas = rows * resamplings * (classes if classes > 2 else 1) <= MOST_AREAS
     at_once = max(1, AT_ONCE // rows)
     drawn: dict[str, list[np.ndarray]] = {}
     for start in range(0, resamplings, at_once):
@@ -97,7 +97,7 @@ def intervals(
                 for _ in range(min(at_once, resamplings - start))
             ]
         ).astype("float64")
-        for name, values in _resampled(true, probabilities, bins, counts).items():
+        for name, values in _resampled(true, probabilities, bins, counts, areas).items():
             drawn.setdefault(name, []).append(values)
     found = {name: np.concatenate(parts) for name, parts in drawn.items()}
     return {
@@ -108,41 +108,46 @@ def intervals(
 
 
 def _resampled(
-    true: np.ndarray, probabilities: np.ndarray, bins: int, counts: np.ndarray
+    true: np.ndarray, probabilities: np.ndarray, bins: int, counts: np.ndarray, areas: bool
 ) -> dict[str, np.ndarray]:
     """What `measure` gives for each of many resamplings at once, (resamplings,); NaN for None.
 
     Args:
         counts: (resamplings, n) how often each row was drawn.
+        areas: whether roc_auc is asked for.
     """
     rows, classes = probabilities.shape
-    numbers = np.arange(classes)
-    is_true, predicted = true[:, None] == numbers, probabilities.argmax(axis=1)
-    is_predicted = predicted[:, None] == numbers
+    predicted = probabilities.argmax(axis=1)
     confidence, place = probabilities.max(axis=1), _bins(probabilities, bins)
     small = np.finfo(probabilities.dtype).eps
     loss = -np.log(probabilities[np.arange(rows), true].clip(small, 1 - small))
     in_bin = place[:, None] == np.unique(place)
     gap = (confidence - (predicted == true))[:, None] * in_bin
     right, actual, named = (
-        counts @ which.astype("float64")
-        for which in (is_true & is_predicted, is_true, is_predicted)
-    )  # (resamplings, classes)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        precision, recall, f1 = (
-            np.nan_to_num(a / b)
-            for a, b in ((right, named), (right, actual), (2 * right, named + actual))
+        np.stack([np.bincount(number, weights=row, minlength=classes) for row in weights])
+        for number, weights in (
+            (true, counts * (predicted == true)),
+            (true, counts),
+            (predicted, counts),
         )
-        areas = [
-            _areas(is_true[:, n], probabilities[:, n], counts) for n in numbers[classes == 2 :]
-        ]
-    which = [1] if classes == 2 else numbers
+    )  # (resamplings, classes)
+    which = [1] if classes == 2 else np.arange(classes)
+    counted = np.ones((1, 1), bool) if classes == 2 else actual > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = {
+            name: np.mean(np.nan_to_num(a / b)[:, which], axis=1, where=counted)
+            for name, a, b in (
+                ("precision", right, named),
+                ("recall", right, actual),
+                ("f1", 2 * right, named + actual),
+            )
+        }
+        if areas:
+            each = np.stack([_areas(true == n, probabilities[:, n], counts) for n in which], axis=1)
+            found["roc_auc"] = np.mean(each, axis=1, where=counted)
     return {
         "accuracy": right.sum(axis=1) / rows,
-        "precision": precision[:, which].mean(axis=1),
-        "recall": recall[:, which].mean(axis=1),
-        "f1": f1[:, which].mean(axis=1),
-        "roc_auc": np.mean(areas, axis=0),
+        **found,
         "log_loss": counts @ loss / rows,
         "ece": np.abs(counts @ gap).sum(axis=1) / rows,
     }

@@ -11,7 +11,11 @@ from stages.command import Refusal, naming, plain
 from stages.sources.archive import unpack
 from stages.sources.packed import ARCHIVE, packing
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+IMAGES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif",
+    ".heic", ".heif",
+)  # fmt: skip
+"""What a picture is called. Pillow reads no HEIC: better a refusal than images left out unseen."""
 SPLITS = {
     "train": "train",
     "training": "train",
@@ -25,9 +29,17 @@ SPLITS = {
 
 def files(folder: Path) -> list[str]:
     """Every file below `folder` that is not hidden, as sorted relative paths; links are followed,
-    and each real folder is entered once."""
+    and each real folder is entered once.
+
+    Raises:
+        Refusal: a folder cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise Refusal(f"{error.filename} cannot be listed: {error.strerror}. Make it readable.")
+
     found, entered = [], set()
-    for here, folders, names in os.walk(folder, followlinks=True):
+    for here, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         real = os.path.realpath(here)
         if real in entered:
             folders.clear()
@@ -86,10 +98,10 @@ def labelled(folder: Path, wrapped: bool, said: str) -> list[dict]:
         Refusal: as `layout`, or a name is not UTF-8.
     """
     found = files(folder)
-    if strange := [file for file in found if file != file.encode(errors="replace").decode()]:
+    if strange := [f for f in found if f != f.encode(errors="replace").decode() or "\r" in f]:
         raise Refusal(
-            f"{len(strange)} files of {said} have names that are not UTF-8. Rename or remove them:"
-            f"\n{naming([repr(file) for file in strange])}"
+            f"{len(strange)} files of {said} have names that are not UTF-8 or hold a carriage "
+            f"return. Rename or remove them:\n{naming([repr(file) for file in strange])}"
         )
     images = [file for file in found if file.lower().endswith(IMAGES)]
     rows = layout(images, _folders(folder), wrapped, said)
@@ -128,7 +140,8 @@ def layout(images: list[str], folders: list[str], wrapped: bool, said: str) -> l
     if made and (strangers := sorted(top - made)):
         raise Refusal(
             f"{said} mixes split folders ({', '.join(sorted(made))}) with others: expected "
-            f"nothing else beside them, and found:\n{naming(strangers)}"
+            f"nothing else beside them (or, if they are classes, all classes under train/), and "
+            f"found:\n{naming(strangers)}"
         )
     if stray := [image for image, parts in inner.items() if len(parts) < depth + 2]:
         raise Refusal(

@@ -52,14 +52,33 @@ def test_more_classes_are_measured_as_by_scikit_learn_on_average():
     assert given["log_loss"] == pytest.approx(-np.log(own).mean())
 
 
-def test_where_a_class_is_absent_only_roc_auc_is_undefined():
+def test_a_class_that_is_absent_does_not_count():
     true, probabilities = guesses(3)
     some = true != 1
     given = measure(true[some], probabilities[some], 15)
-    assert given["roc_auc"] is None
-    assert all(np.isfinite(value) for name, value in given.items() if name != "roc_auc")
+    of_two = [metrics.roc_auc_score(true[some] == k, probabilities[some, k]) for k in (0, 2)]
+    assert given["roc_auc"] == pytest.approx(np.mean(of_two))
+    assert all(np.isfinite(value) for value in given.values())
     certain = measure(np.array([0, 0]), np.array([[1.0, 0.0], [1.0, 0.0]]), 15)
     assert (certain["accuracy"], certain["recall"], certain["ece"]) == (1, 0, 0)
+    assert certain["roc_auc"] is None
+
+
+def test_intervals_of_many_small_classes_hold_a_perfect_estimate():
+    """A resampling lacks many of them; counting those as missed would move the interval away."""
+    true = np.repeat(np.arange(100), 2)
+    found = intervals(true, np.eye(100)[true], 15, 100)
+    for name in ("accuracy", "precision", "recall", "f1", "roc_auc"):
+        assert found[name] == [1, 1]
+
+
+def test_areas_that_would_take_long_have_no_interval(monkeypatch):
+    true, probabilities = guesses(4)
+    whole = intervals(true, probabilities, 15, 50)
+    monkeypatch.setattr("stages.results.measures.MOST_AREAS", 4 * 300 * 50 - 1)
+    assert intervals(true, probabilities, 15, 50) == {
+        name: bounds for name, bounds in whole.items() if name != "roc_auc"
+    }
 
 
 def test_calibration_error_by_hand():
