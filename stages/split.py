@@ -42,9 +42,10 @@ def main() -> None:
         rows[COLUMNS].to_csv(part, index=False, lineterminator="\n")
     counts = readable.groupby(["split", "label"]).size()
     print("\n".join(f"{s:<10} {label:<20} {n:>7,}" for (s, label), n in counts.items()))
-    for made, labels in readable.groupby("split")["label"]:
-        if absent := sorted(set(order) - set(labels)):
-            print(f"no image of {', '.join(absent)} is in {made}: nothing is measured on them")
+    for held_out in ("validation", "test"):
+        labels = readable.loc[readable["split"] == held_out, "label"]
+        if len(labels) and (absent := sorted(set(order) - set(labels))):
+            print(f"no {held_out} image is of {', '.join(absent)}: nothing is measured on them")
 
 
 def classes(labels: set[str], positive: str | None) -> list[str]:

@@ -76,6 +76,11 @@ def test_a_class_without_training_images_is_refused(split):
         split(*["cat", "dog"] * 40, "owl", stratify=[], seed=2)
 
 
+def test_a_class_that_is_not_measured_is_named(split, capsys):
+    split(*["cat", "dog"] * 20, "owl", "owl", test=0.05)
+    assert "\nno test image is of owl: nothing is measured on them\n" in capsys.readouterr().out
+
+
 def test_a_positive_class_that_there_is_not_and_one_class_alone_are_refused():
     with pytest.raises(Refusal, match=r"dataset.positive = 'dgo': .* cat, dog. Did you mean dog\?"):
         classes({"cat", "dog"}, "dgo")
