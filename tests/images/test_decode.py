@@ -1,3 +1,4 @@
+import hashlib
 import struct
 import zlib
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.images.decode import BadImage, decode, identity, nearest
+from stages.images.decode import DECODING, BadImage, decode, identity, nearest
 
 SIZE = 16
 
@@ -178,6 +179,29 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(picture, e
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     with pytest.raises(BadImage, match="60000 x 60000 pixels, too large"):
         rgb(bytes(content))
+
+
+def test_what_lies_behind_a_jpeg_does_not_count_as_its_scans(picture, encoded):
+    """A film, or the larger picture of a gain map; their bytes hold the marker by chance."""
+    for kind in ({}, {"progressive": True}):
+        content = encoded(picture(), "JPEG", **kind)
+        assert np.array_equal(rgb(content + b"\xff\xda" * 200), rgb(content))
+
+
+def test_stored_pixels_are_of_this_decoding(picture, encoded):
+    """Where this digest changes, raise DECODING, or stores go on giving the pixels of before."""
+    drawn = Image.fromarray(picture())
+    files = [encoded(drawn.convert(m), "PNG") for m in ("1", "L", "LA", "P", "RGB", "RGBA")]
+    files += [encoded(drawn.convert(m), "TIFF") for m in ("L", "RGB", "CMYK", "F", "I", "I;16")]
+    files.append(png16(picture().astype("uint16") * 257))
+    seen = hashlib.sha256()
+    for content in files:
+        for colour in ("rgb", "grey"):
+            try:
+                seen.update(decode(content, SIZE, "nearest", colour).tobytes())
+            except BadImage as problem:
+                seen.update(str(problem).encode())
+    assert (DECODING, seen.hexdigest()[:16]) == (2, "7d63739295a32253")
 
 
 def test_identity_is_of_the_pixels_and_not_of_the_file(picture, encoded):

@@ -4,7 +4,8 @@ from PIL import Image
 
 from stages.results.gallery import gallery
 
-CLASSES = ["cat", "dog"]
+CLASSES = ["cat", r"a $\frac$ dog"]
+"""The second is no formula."""
 
 
 @pytest.fixture

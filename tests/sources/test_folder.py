@@ -1,4 +1,5 @@
 import io
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages.command import Refusal
-from stages.sources.class_folders import layout
+from stages.sources.class_folders import files, labelled, layout
 from stages.sources.folder import Parameters, collect
 from stages.sources.packed import Raw, given
 
@@ -132,6 +133,25 @@ def test_an_archive_with_nothing_but_its_images_is_kept_however_it_was_packed(ma
         kept.append((folder.parent / "raw" / "images.zip").read_bytes())
         shutil.rmtree(folder.parent / "raw")
     assert kept[0] == kept[1]
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(made, monkeypatch):
+    folder, listed = made(*FLAT), os.scandir
+
+    def scandir(path):  # root may list all
+        if Path(path).name == "dogs":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(Refusal, match="dogs cannot be listed: Permission denied. Make it readable"):
+        files(folder)
+
+
+def test_names_with_a_carriage_return_are_refused(made):
+    folder = made(*FLAT, "dogs\r/1.jpg")
+    with pytest.raises(Refusal, match=r"1 files of it have .* a carriage return.*\n  'dogs\\r/1.j"):
+        labelled(folder, False, "it")
 
 
 def test_names_that_are_not_utf8_are_refused(tmp_path):
