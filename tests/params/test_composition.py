@@ -56,6 +56,10 @@ REFUSED = {
     ),
     "a fine-tuning that is nothing": (["finetunes.finetuned=null"], "finetunes.finetuned = None: "),
     "no fine-tunings, in a way of one's own": (["finetunes=null"], "finetunes = None: "),
+    "no subnets, in a way of one's own": (
+        ["subnets=null"],
+        "finetunes.finetuned.subnet = 'gap256': expected one of the composed subnets (there is ",
+    ),
     "a loss of no output": (
         ["subnets.fc256.losses.main.at=hidden1"],
         "subnets.fc256.losses = {'main': {'function': 'cross_entropy', 'weight': 1.0, 'at': "

@@ -29,13 +29,14 @@ def scheme(*, _root_: DictConfig) -> str:
     from stages.params.whole import SCHEME, check_whole
 
     try:
+        subnets = _root_.subnets or {}
         for name, finetune in (_root_.finetunes or {}).items():
             # before its interpolation through this name fails less clearly
-            if isinstance(finetune, DictConfig) and finetune.subnet not in (_root_.subnets or {}):
-                known = ", ".join(_root_.subnets) or "there is none"
+            if isinstance(finetune, DictConfig) and finetune.subnet not in subnets:
+                known = ", ".join(subnets) or "there is none"
                 raise Refusal(
                     f"finetunes.{name}.subnet = {finetune.subnet!r}: expected one of the composed "
-                    f"subnets ({known}).{nearest(finetune.subnet, _root_.subnets)}"
+                    f"subnets ({known}).{nearest(finetune.subnet, subnets)}"
                 )
         rest = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "scheme"])
         if missing := sorted(OmegaConf.missing_keys(rest)):
