@@ -63,8 +63,8 @@ identity:
 
 # One lock has everything, and its hashes hold for whatever extras are installed; the other two are
 # what most users install, in the same versions.
-lock:
-	uv pip compile $(COMPILE) --extra cpu --extra all --output-file requirements-all.lock pyproject.toml
+lock: setup
+	uv pip compile $(COMPILE) --upgrade --extra cpu --extra all --output-file requirements-all.lock pyproject.toml
 	for base in cpu gpu; do \
 	  uv pip compile $(COMPILE) --extra $$base --extra dev --constraint requirements-all.lock \
 	    --output-file requirements-$$base.lock pyproject.toml || exit 1; \

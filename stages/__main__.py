@@ -36,15 +36,19 @@ def main(name: str, *arguments: str) -> int:
     os.close(alive)
     told = []
 
+    def end(number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it ended in this moment
+            os.kill(stage, number)
+
     def tell(number, _) -> None:
         told.append(number)
-        os.kill(stage, signal.SIGTERM)
+        end(signal.SIGTERM)
         signal.setitimer(signal.ITIMER_REAL, GRACE)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, tell)
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(stage, signal.SIGKILL))
+    signal.signal(signal.SIGALRM, lambda *_: end(signal.SIGKILL))
     _, status, used = os.wait4(stage, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)
     code = os.waitstatus_to_exitcode(status)

@@ -54,7 +54,7 @@ def writing(out: str | None):
             yield file.write
         return
     with (
-        whole(os.path.realpath(out)) as part,
+        whole(os.path.realpath(out), shared=True) as part,
         open(part, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         yield file.write

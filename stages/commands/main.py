@@ -29,6 +29,8 @@ def command(arguments: list[str]) -> int:
         Refusal: what was given cannot be used, or a file cannot be written.
     """
     given = _parser().parse_args(arguments)
+    if sys.stdout is None:  # closed, as by >&-
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no UTF-8
     try:
         code = given.run(given)

@@ -41,6 +41,8 @@ def new(given: str, images: str) -> int:
     Raises:
         Refusal: `given` is there and not empty, `images` cannot be used, or this Thaw is no clone.
     """
+    if not Path(given).name:
+        raise Refusal(f"{given}: expected the name of a folder to make.")
     target, path = Path(given), Path(images).expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Refusal(f"{given} is there already: expected a new name, or an empty folder.")
@@ -49,7 +51,7 @@ def new(given: str, images: str) -> int:
     rows = _looked_at(path, images)
     files = _files()
     try:
-        with whole(target) as part:
+        with whole(target, shared=True) as part:
             for name in files:
                 (part / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(SOURCE / name, part / name)

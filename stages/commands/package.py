@@ -30,6 +30,8 @@ def package(given: str, out: str, allowed: tuple[str, ...] = ()) -> int:
         raise Refusal(f"{given} is packaged already.")
     if not out.endswith(".keras") or os.path.isdir(out):
         raise Refusal(f"{out}: expected the name of a file that ends in .keras.")
+    if Path(out).with_name("record.json").exists():
+        raise Refusal(f"{out} lies in the folder of a trained model: expected another place.")
 
     from stages.commands.assemble import assembled
     from stages.engine import keras
@@ -46,7 +48,7 @@ def package(given: str, out: str, allowed: tuple[str, ...] = ()) -> int:
         "backbone": trained.backbone and trained.backbone.model_dump(),
         "settings": trained.settings,
     }
-    with whole(out) as part:
+    with whole(out, shared=True) as part:
         save_model(whole_model, part)
         with zipfile.ZipFile(part, "a") as archive:
             text = json.dumps(card, indent=1, sort_keys=True) + "\n"

@@ -40,6 +40,8 @@ def predict(
     files = pictures.find(given)
     if out and os.path.isdir(out):
         raise Refusal(f"--out {out}: expected a file, and it is a folder.")
+    if out and os.path.realpath(out) in map(os.path.realpath, files):
+        raise Refusal(f"--out {out}: expected another file than the pictures.")
     form = form or FORMS.get(Path(out or "").suffix.lower(), "table")
     head, lines = {"csv": _csv, "json": _json, "table": _table}[form](trained.classes, files)
     network, bad = trained.load(allowed), 0
@@ -65,8 +67,8 @@ def _table(classes: list[str], files: list[str]) -> tuple[str, Callable]:
 def _csv(classes: list[str], _) -> tuple[str, Callable]:
     def line(cells: list) -> str:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(cells)
-        return text.getvalue()
+        csv.writer(text).writerow(cells)  # another end of lines would leave \r in names unquoted
+        return text.getvalue().removesuffix("\r\n") + "\n"
 
     def row(picture: Picture, p: np.ndarray | None) -> str:
         if p is None:

@@ -20,6 +20,8 @@ FORMATS = {
 }
 """Each is a file of this room, and needs these modules, which the extra of its name installs."""
 AGREEMENT, CARD = "agreement.json", "README.md"
+MODELS = {"model.onnx", "model.xml", "model.bin", "model.tflite", "saved_model"}
+WRITTEN = {AGREEMENT, CARD, *MODELS}
 
 
 def writer(form: str, int8: bool) -> ModuleType:
@@ -43,9 +45,17 @@ def writer(form: str, int8: bool) -> ModuleType:
 
 def free(out: Path) -> None:
     """Refuse a place where something else stands than an earlier export."""
-    if out.is_dir() and not (out / AGREEMENT).is_file() and any(out.iterdir()):
+    if not out.name:
+        raise Refusal(f"--out {out}: expected the name of a folder to write.")
+    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if held and AGREEMENT not in held:
         raise Refusal(
             f"--out {out}: there is a folder already, and no earlier export: choose another name."
+        )
+    if added := sorted(held - WRITTEN):
+        raise Refusal(
+            f"--out {out}: the export there has files beside it, as {added[0]}, which would be "
+            f"lost: choose another name."
         )
     if out.exists() and not out.is_dir():
         raise Refusal(f"--out {out}: expected the name of a folder to write, and it is a file.")
@@ -97,7 +107,7 @@ def export(
     if precision(trained_model) != "float32":
         name = f"Keras in {precision(trained_model)}, as trained"
         references[name] = trained_model.predict_on_batch
-    with whole(out) as part:
+    with whole(out, shared=True) as part:
         part.mkdir()
         try:
             with quiet():

@@ -10,12 +10,18 @@ NEEDS = {
 }
 """The package of each format's runtime."""
 
+OPENED = """\
+picture = ImageOps.exif_transpose(Image.open("photo.jpg"))
+if picture.has_transparency_data:
+    white = Image.new("RGBA", picture.size, "white")
+    picture = Image.alpha_composite(white, picture.convert("RGBA"))
+"""
 PICTURES = """\
-picture = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+picture = picture.convert("RGB")
 given = np.asarray(picture)[None]  # (1, height, width, 3), uint8
 """
 PIXELS = """\
-picture = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("{mode}")
+picture = picture.convert("{mode}")
 picture = picture.resize(({size}, {size}), Image.Resampling.{filter})
 given = np.asarray(picture).reshape(1, {size}, {size}, {channels})  # uint8
 """
@@ -67,6 +73,6 @@ def code(form: str, takes: str, image: Image, classes: list[str]) -> str:
         )
     return (
         f"import numpy as np\n{library}from PIL import Image, ImageOps\n\nclasses = {classes!r}\n"
-        f"{prepare}{''.join(rest)}"
+        f"{OPENED}{prepare}{''.join(rest)}"
         'print(classes[probabilities.argmax()], f"{probabilities.max():.4f}")\n'
     )

@@ -29,7 +29,7 @@ def bound(host: str, port: int) -> socket.socket:
         raise Refusal(
             f"--port {port}: this user may not listen there. Take 1024 or more."
         ) from None
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         raise Refusal(
             f"--host {host}: expected an address or a name of this machine, as 127.0.0.1."
         ) from None

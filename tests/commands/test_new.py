@@ -30,8 +30,10 @@ def call(*arguments: str, cwd: str) -> str:
 
 def test_the_pipeline_runs_in_it_and_its_readme_names_the_classes(photos, capsys):
     (photos / "disc" / "notes.txt").write_text("no image")
+    Path("cells.part").mkdir()
     assert command(["new", "cells", "--images", "my photos"]) == 0
     said = capsys.readouterr().out
+    assert Path("cells.part").is_dir()  # the user's own
     assert "35 images of disc (20), square (15)" in said and "cd cells && dvc repro" in said
     assert call("git", "status", "--porcelain", cwd="cells") == ""
     readme = Path("cells/README.md").read_text()
@@ -68,6 +70,7 @@ def test_what_cannot_be_used_leaves_nothing(photos):
         (("cells", "flat"), "1 images are in no class folder of flat"),
         (("my photos/cells", "my photos"), "lies in my photos: expected a place outside"),
         (("cells", "strange"), "1 files of strange have names that are not UTF-8"),
+        ((".", "my photos"), "expected the name of a folder to make"),
         (("cells", "full/file"), "expected a folder or one of"),
     ):
         with pytest.raises(Refusal, match=message):

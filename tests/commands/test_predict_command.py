@@ -111,6 +111,15 @@ def test_names_that_are_no_utf8_are_written_as_they_are(inside, capfdbinary, tmp
         assert (name if form == "--csv" else b"\\udcff.png") in capfdbinary.readouterr().out
 
 
+def test_a_name_with_a_carriage_return_stays_in_its_row(inside, capsys, tmp_path):
+    picture = tmp_path / "a\rb.png"
+    shutil.copyfile(inside.folder / "photos/a.png", picture)
+    assert command(["predict", "cnn", str(picture), "--csv"]) == 0
+    said = capsys.readouterr().out
+    (row,) = csv.DictReader(io.StringIO(said, newline=""))
+    assert row["file"] == str(picture) and said.count("\n") == 2 and "\r\n" not in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -119,6 +128,7 @@ def test_names_that_are_no_utf8_are_written_as_they_are(inside, capfdbinary, tmp
         (["gap", "photos/empty"], "photos/empty holds no image. Expected are .jpg"),
         (["photos/b.jpg", "photos"], "photos/b.jpg is no model: expected a file that `thaw pack"),
         (["gap", "photos", "--out", "photos"], "--out photos: expected a file"),
+        (["gap", "photos", "--out", "photos/b.jpg"], "b.jpg: expected another file than the pict"),
     ],
 )
 def test_what_cannot_be_used_is_refused(inside, arguments, expected):

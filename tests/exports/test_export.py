@@ -187,6 +187,9 @@ def test_an_earlier_export_is_replaced_and_nothing_else(inside, tmp_path):
     out = tmp_path / "out"
     for _ in range(2):
         assert exported("cnn", "savedmodel", out) == 0
+    (out / ".git").mkdir()
+    with pytest.raises(Refusal, match="has files beside it, as .git, which would be lost: choose"):
+        exported("cnn", "savedmodel", out)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("keep")
     with pytest.raises(Refusal, match="mine: there is a folder already, and no earlier export"):

@@ -88,6 +88,7 @@ def test_a_busy_port_is_one_line_before_anything_is_loaded(inside, capsys):
     [
         (["lojistic"], "there is no model 'lojistic'. Did you mean logistic?"),
         (["logistic", "--host", "nowhere.invalid"], "--host nowhere.invalid: expected an address"),
+        (["logistic", "--host", "a..b"], "--host a..b: expected an address"),
     ],
 )
 def test_what_cannot_be_used_is_refused(inside, arguments, said):
