@@ -83,7 +83,7 @@ def test_what_cannot_be_packaged_is_refused(inside, tmp_path, packaged):
         with pytest.raises(Refusal, match=f"{out}: expected the name of a file that ends in .ker"):
             command(["package", "gap", str(tmp_path / out)])
     with pytest.raises(Refusal, match="lies in the folder of a trained model: expected another pl"):
-        command(["package", "gap", "models/fine/model.keras"])
+        command(["package", "gap", "models/gap/model.keras"])
     with pytest.raises(Refusal, match="gap.keras is packaged already"):
         command(["package", packaged["gap"][0], str(tmp_path / "again.keras")])
     with pytest.raises(Refusal, match="there is no model 'gpa'. Did you mean gap"):
