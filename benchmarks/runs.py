@@ -45,7 +45,7 @@ class Row:
         model: its name in params.yaml.
         what: it is, in words.
         published: accuracy in per cent, or nothing.
-        right: chosen on validation data, with test data touched once; else the published recipe.
+        right: all is chosen on validation data; else the published recipe.
         hours: of training on two cores, for one seed, where it has not been run.
         half: whether precision and recall at 0.5 were published, and are given too.
     """

@@ -54,7 +54,7 @@ def writing(out: str | None):
             yield file.write
         return
     with (
-        whole(os.path.realpath(out), shared=True) as part,
+        whole(os.path.realpath(out), shared=True) as part,  # NAME.part may be the user's
         open(part, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         yield file.write

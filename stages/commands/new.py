@@ -51,7 +51,7 @@ def new(given: str, images: str) -> int:
     rows = _looked_at(path, images)
     files = _files()
     try:
-        with whole(target, shared=True) as part:
+        with whole(target, shared=True) as part:  # NAME.part may be the user's
             for name in files:
                 (part / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(SOURCE / name, part / name)

@@ -48,7 +48,7 @@ def package(given: str, out: str, allowed: tuple[str, ...] = ()) -> int:
         "backbone": trained.backbone and trained.backbone.model_dump(),
         "settings": trained.settings,
     }
-    with whole(out, shared=True) as part:
+    with whole(out, shared=True) as part:  # NAME.part may be the user's
         save_model(whole_model, part)
         with zipfile.ZipFile(part, "a") as archive:
             text = json.dumps(card, indent=1, sort_keys=True) + "\n"

@@ -20,8 +20,6 @@ FORMATS = {
 }
 """Each is a file of this room, and needs these modules, which the extra of its name installs."""
 AGREEMENT, CARD = "agreement.json", "README.md"
-MODELS = {"model.onnx", "model.xml", "model.bin", "model.tflite", "saved_model"}
-WRITTEN = {AGREEMENT, CARD, *MODELS}
 
 
 def writer(form: str, int8: bool) -> ModuleType:
@@ -52,7 +50,8 @@ def free(out: Path) -> None:
         raise Refusal(
             f"--out {out}: there is a folder already, and no earlier export: choose another name."
         )
-    if added := sorted(held - WRITTEN):
+    models = {importlib.import_module(f"stages.exports.{form}").FILE for form in FORMATS}
+    if added := sorted(held - models - {AGREEMENT, CARD, "model.bin"}):  # OpenVINO's weights
         raise Refusal(
             f"--out {out}: the export there has files beside it, as {added[0]}, which would be "
             f"lost: choose another name."
@@ -107,7 +106,7 @@ def export(
     if precision(trained_model) != "float32":
         name = f"Keras in {precision(trained_model)}, as trained"
         references[name] = trained_model.predict_on_batch
-    with whole(out, shared=True) as part:
+    with whole(out, shared=True) as part:  # NAME.part may be the user's
         part.mkdir()
         try:
             with quiet():
