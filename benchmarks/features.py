@@ -27,6 +27,7 @@ from stages.images.decode import decode
 from stages.networks.backbone import application, prepared, tensors
 from stages.networks.frozen import Frozen
 from stages.params.backbone import Backbone
+from stages.params.dataset import Image
 
 BATCH = 32
 CONVOLUTIONS = [(1, 2), (2, 2), (3, 3), (4, 3), (5, 3)]
@@ -67,9 +68,10 @@ def main() -> None:
 def _ways(folder: Path, count: int, size: int) -> dict[str, Callable[[], object]]:
     """What is compared, the first being what the others are held against."""
     random = np.random.default_rng(0)
+    image = Image(size=size, resampling="bicubic", colour="rgb")
     files = [photograph(random) for _ in range(count)]
     keys = [random.bytes(32).hex() for _ in range(count)]
-    images = np.stack([decode(file, size, "bicubic", "rgb") for file in files])
+    images = np.stack([decode(file, image) for file in files])
     image_of = dict(zip(keys, images, strict=True))
     repeatable(0)
     held = tensors(application("VGG16", size))
@@ -96,7 +98,7 @@ def _ways(folder: Path, count: int, size: int) -> dict[str, Callable[[], object]
 
         def from_files(ours=ours):
             with ThreadPoolExecutor(os.cpu_count()) as pool:  # as stage preprocess
-                list(pool.map(lambda file: decode(file, size, "bicubic", "rgb"), files))
+                list(pool.map(lambda file: decode(file, image), files))
             ours()
 
         ways[f"model.predict, {precision}"] = predict

@@ -25,6 +25,8 @@ RAW = Path("data/raw")
 LEAST_AT_ONCE = 256
 BYTES_AT_ONCE = 2**24
 """Of pixels: many tiny images make one shard of the store, and it stays quick to read."""
+DARK = 64
+"""Of 255: brighter than any pixel of files that use 14 of their 16 bits."""
 COLUMNS = ["path", "sha256", "pixels", "label", "group", "confidence", "probability", "split"]
 
 
@@ -36,7 +38,7 @@ def main() -> None:
     checked(RAW)
     with open(RAW / "index.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    recipe = {**image.model_dump(), "pillow": PIL.__version__, "decoding": DECODING}
+    recipe = {**image.model_dump(exclude_defaults=True), "pillow": PIL.__version__, "decoding": DECODING}
     store = Store("images", recipe)
     if (before := recorded_file("data/index.csv")) is not None:
         listed = csv.DictReader(io.StringIO(before.decode(), newline=""))
@@ -72,7 +74,19 @@ def main() -> None:
     file_of = {row["pixels"]: row["sha256"] for row in rows if not row["problem"]}
     if not file_of:
         raise Refusal(f"none of {len(rows)} images can be read.")
-    write_arrays("data/images", list(file_of), lambda pixels: store[file_of[pixels]], recipe)
+    brightest = 0
+
+    def row(pixels: str) -> np.ndarray:
+        nonlocal brightest
+        brightest = max(brightest, int(store[file_of[pixels]].max()))
+        return store[file_of[pixels]]
+
+    write_arrays("data/images", list(file_of), row, recipe)
+    if brightest < DARK:
+        print(
+            f"The brightest pixel of all images is {brightest} of 255. If the files hold 12 bits "
+            f"in 16, say so: -S dataset.image.bits=12 (or 10, or 14)."
+        )
     with whole("data/index.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, [*COLUMNS, "problem"], lineterminator="\n")
         table.writeheader()
@@ -87,7 +101,7 @@ def _decode(row: dict, raw: Raw, image: Image, store: Store) -> np.ndarray | Non
         row["pixels"] = identity(store[row["sha256"]])
         return None
     try:
-        pixels = decode(content, image.size, image.resampling, image.colour)
+        pixels = decode(content, image)
     except BadImage as reason:
         row["problem"] = str(reason)
         return None

@@ -57,3 +57,13 @@ def test_bad_images_in_a_users_archive_are_named_as_there(preprocessed, pictures
         preprocessed([pictures[0], b"", pictures[1], b"?"], "images.zip")
     rows = preprocessed([pictures[0], b"", pictures[1], b"?"], "images.zip", "skip")
     assert [bool(row["problem"]) for row in rows] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("brightest", [63, 64])
+def test_pictures_that_are_all_dark_may_hold_fewer_bits_than_thought(
+    preprocessed, pictures, capsys, brightest
+):
+    preprocessed([np.minimum(picture, brightest) for picture in pictures[:3]], "train.zip")
+    said = capsys.readouterr().out
+    assert ("The brightest pixel of all images is 63 of 255" in said) == (brightest == 63)
+    assert ("-S dataset.image.bits=12" in said) == (brightest == 63)

@@ -40,7 +40,9 @@ def package(given: str, out: str, allowed: tuple[str, ...] = ()) -> int:
     model = assembled(trained, allowed)
     image = trained.image
     pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
-    whole_model = keras.Model(pictures, model(resized(pictures, **image.model_dump())), name="thaw")
+    whole_model = keras.Model(
+        pictures, model(resized(pictures, image.size, image.resampling, image.colour)), name="thaw"
+    )
     card = {
         "classes": trained.classes,
         "image": image.model_dump(),

@@ -71,6 +71,6 @@ def decoded(paths: list[str], image: Image, at_once: int) -> Iterator[list[Pictu
 def _read(path: str, image: Image) -> Picture:
     try:
         content = Path(path).read_bytes()
-        return Picture(path, decode(content, image.size, image.resampling, image.colour), None)
+        return Picture(path, decode(content, image), None)
     except (BadImage, OSError) as error:
         return Picture(path, None, getattr(error, "strerror", None) or str(error))

@@ -41,7 +41,9 @@ def precision(model: keras.Model) -> str:
 def of_pictures(model: keras.Model, image: Image) -> keras.Model:
     """`model` behind the pipeline's resizing: from uint8 RGB pictures of any size."""
     pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
-    return keras.Model(pictures, model(resized(pictures, **image.model_dump())), name="thaw")
+    return keras.Model(
+        pictures, model(resized(pictures, image.size, image.resampling, image.colour)), name="thaw"
+    )
 
 
 def _plain(config):

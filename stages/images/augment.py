@@ -76,7 +76,7 @@ def viewer(augmentation: Augmentation) -> Callable[[np.ndarray, str, int], np.nd
     changes = layers(augmentation)
     generators = [layer.generator.state for layer in changes]
 
-    @tf.function
+    @tf.function(autograph=False)
     def change(image, seeds):
         for number, (layer, state) in enumerate(zip(changes, generators, strict=True)):
             state.assign(seeds[number])

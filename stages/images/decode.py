@@ -8,7 +8,10 @@ import threading
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image as Pillow
+from PIL import ImageOps
+
+from stages.params.dataset import Image
 
 MOST_PIXELS = 250_000_000
 """Of one picture; more is taken for a decompression bomb."""
@@ -27,36 +30,37 @@ DECODING = 2
 stored. tests/images/test_decode.py notices when it has to be."""
 
 _large = threading.Lock()
-Image.MAX_IMAGE_PIXELS = None  # judged by `decode`, which names the size it refuses
+Pillow.MAX_IMAGE_PIXELS = None  # judged by `decode`, which names the size it refuses
 
 
 class BadImage(Exception):
     """These bytes are no picture that can be read whole; its text says why."""
 
 
-def decode(content: bytes, size: int, resampling: str, colour: str) -> np.ndarray:
-    """A picture as an array (size, size, 3 for rgb or 1 for grey), uint8.
+def decode(content: bytes, image: Image) -> np.ndarray:
+    """A picture as an array (size, size, 3 for rgb or 1 for grey), uint8, as `image` says.
 
     The first frame of an animation; turned as its EXIF orientation says; whatever is transparent
-    lies on white; of 16 bits a channel the upper 8 are taken. The whole picture is stretched to the
-    square.
+    lies on white; of 16 bits a channel the upper 8 are taken, or those of the `image.bits` that a
+    grey picture uses. The whole picture is stretched to the square.
 
     Raises:
-        BadImage: it is empty, truncated, no image, too large, or its numbers have no known range.
+        BadImage: it is empty, truncated, no image, too large, or its numbers have no known range or
+            another than `image.bits` says.
     """
     if not content:
         raise BadImage("zero bytes")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata does no harm to the pixels
-            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            with Pillow.open(io.BytesIO(content), formats=FORMATS) as picture:
                 count = picture.width * picture.height
                 if count > MOST_PIXELS:
                     raise BadImage(f"{picture.width} x {picture.height} pixels, too large")
                 if content.startswith(b"\xff\xd8") and _scans(content) > MOST_SCANS:
                     raise BadImage(f"over {MOST_SCANS} scans, too many for a JPEG")
                 with _large if count > LARGE_PIXELS else contextlib.nullcontext():
-                    return _pixels(picture, size, resampling, colour)
+                    return _pixels(picture, image)
     except BadImage:
         raise
     except Exception as error:  # Pillow's readers raise nearly everything on damaged files
@@ -76,16 +80,19 @@ def _scans(content: bytes) -> int:
     return count
 
 
-def _pixels(picture: Image.Image, size: int, resampling: str, colour: str) -> np.ndarray:
+def _pixels(picture: Pillow.Image, image: Image) -> np.ndarray:
+    if image.bits < 16 and picture.mode[0] != "I" and ";16" in str(picture.tile):
+        raise BadImage(f"16 bits in colour: dataset.image.bits = {image.bits} is for grey pictures")
     picture.load()
     with contextlib.suppress(Exception):  # corrupt EXIF: take the pixels as they lie
         ImageOps.exif_transpose(picture, in_place=True)
-    mode = "RGB" if colour == "rgb" else "L"
-    picture = _opaque(picture)
-    return resized(picture if picture.mode == mode else picture.convert(mode), size, resampling)
+    mode = "RGB" if image.colour == "rgb" else "L"
+    picture = _opaque(picture, image.bits)
+    picture = picture if picture.mode == mode else picture.convert(mode)
+    return resized(picture, image.size, image.resampling)
 
 
-def resized(picture: Image.Image, size: int, resampling: str) -> np.ndarray:
+def resized(picture: Pillow.Image, size: int, resampling: str) -> np.ndarray:
     """An RGB or grey picture as an array (size, size, 3 or 1), uint8.
 
     It is calculated in floating point and rounded once, so that a network's graph can do the same
@@ -95,7 +102,7 @@ def resized(picture: Image.Image, size: int, resampling: str) -> np.ndarray:
     if resampling == "nearest":
         rows, columns = (nearest(length, size) for length in (picture.height, picture.width))
         return np.asarray(picture)[rows][:, columns].reshape(size, size, -1)
-    chosen = Image.Resampling[resampling.upper()]
+    chosen = Pillow.Resampling[resampling.upper()]
     channels = [
         np.asarray(picture.getchannel(band).convert("F").resize((size, size), chosen))
         for band in picture.getbands()
@@ -110,17 +117,18 @@ def nearest(length: int, size: int) -> np.ndarray:
     return np.minimum(centres.astype("int64"), length - 1)
 
 
-def _opaque(picture: Image.Image) -> Image.Image:
+def _opaque(picture: Pillow.Image, bits: int) -> Pillow.Image:
     if picture.mode in ("F", "I"):
         raise BadImage("pixels of 32 bits, whose black and white are unknown: save it with 8 or 16")
     if picture.mode.startswith("I"):  # 16 bits, where convert() would clip at 255
-        return Image.fromarray(
-            (np.asarray(picture).astype("int64") >> 8).clip(0, 255).astype("uint8")
-        )
+        values = np.asarray(picture).astype("int64")
+        if (most := values.max()) >= 1 << bits:
+            raise BadImage(f"values up to {most:,}, more than dataset.image.bits = {bits} allows")
+        return Pillow.fromarray((values >> (bits - 8)).clip(0, 255).astype("uint8"))
     if "A" in picture.getbands() or "transparency" in picture.info:
         picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture)
+        white = Pillow.new("RGBA", picture.size, "white")
+        return Pillow.alpha_composite(white, picture)
     return picture
 
 

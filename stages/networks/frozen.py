@@ -51,7 +51,8 @@ class Frozen:
         self.batch_size = backbone.batch_size
         self.made, self.weights = (backbone, shape, thaw_from), weights
         self.apply = tf.function(
-            lambda pixels: tf.cast(self.network(pixels, training=False), self.dtype)
+            lambda pixels: tf.cast(self.network(pixels, training=False), self.dtype),
+            autograph=False,  # it writes a file into /tmp, and leaves it there
         )
         self.recipe = frozen_recipe(backbone, weights, thaw_from)
 

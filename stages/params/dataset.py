@@ -53,6 +53,9 @@ class Image(Section):
     """Pillow's filter; all but `nearest` smooth when they shrink."""
     colour: Literal["rgb", "grey"]
     """Three channels or one; backbones repeat a single channel."""
+    bits: Annotated[int, Field(ge=9, le=16)] = 16
+    """Of the 16 that each pixel of a grey picture may have, how many are in use: 12 for most
+    cameras that do not use all. Pictures of 8 bits are read as ever."""
 
 
 class Split(Section):

@@ -13,6 +13,7 @@ from stages.images.arrays import Arrays
 from stages.networks.recipe import frozen_recipe
 from stages.params.backbone import Backbone
 from stages.params.base import load, read
+from stages.params.dataset import Image
 from stages.report.found import read_table
 from stages.report.pictures import thumbnails
 from stages.sources.packed import given
@@ -112,7 +113,6 @@ def _backbone(trained: Trained) -> tuple[str, Backbone, Path]:
 
 
 def _same_pixels(trained: Trained) -> bool:
-    wanted = trained.image.model_dump()
     recipe = Path("data/images/recipe.json")
     held = json.loads(recipe.read_text()) if recipe.exists() else read("dataset", "image")
-    return all(held.get(key) == value for key, value in wanted.items())
+    return trained.image == Image(**{key: held[key] for key in Image.model_fields if key in held})

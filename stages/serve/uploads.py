@@ -42,7 +42,7 @@ def pixels(content: bytes, image: Image, most_pixels: int) -> np.ndarray:
         said = f"{width:,} x {height:,} pixels are too many: at most {most_pixels:,} are decoded"
         raise Unusable(422, said)
     try:
-        return decode(content, image.size, image.resampling, image.colour)
+        return decode(content, image)
     except BadImage as bad:
         said = " ".join(str(bad).split())
         raise Unusable(422 if width or not content else 415, said) from None

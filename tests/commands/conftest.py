@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image as Pillow
 
 from stages.engine import keras
 from stages.images.decode import decode
@@ -15,6 +15,7 @@ from stages.networks.frozen import Frozen
 from stages.networks.output import output
 from stages.networks.predict import predict
 from stages.params.backbone import Backbone
+from stages.params.dataset import Image
 from stages.training.record import Record
 from stages.training.saving import save_model
 
@@ -56,7 +57,7 @@ class Repository:
         self.photos = sorted(str(p) for p in _draw(folder / "photos"))
 
     def pixels(self, image: dict) -> np.ndarray:
-        return np.stack([decode(Path(photo).read_bytes(), **image) for photo in self.photos])
+        return np.stack([decode(Path(photo).read_bytes(), Image(**image)) for photo in self.photos])
 
     def record(self, name: str, image: dict, classes: list[str], backbone: dict | None) -> Path:
         folder = self.folder / "models" / name
@@ -141,7 +142,7 @@ def _draw(folder: Path):
     kinds = ["a.png", "b.jpg", "c.bmp", "d.webp", "e.jpeg", "deeper/f.png", "g.jpg"]
     for name, (height, width) in zip(kinds, sizes, strict=True):
         coarse = random.integers(0, 256, (5, 4, 3), dtype="uint8")
-        picture = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+        picture = Pillow.fromarray(coarse).resize((width, height), Pillow.Resampling.BICUBIC)
         if name == "a.png":
             picture = picture.convert("L")
         picture.save(folder / name)

@@ -9,10 +9,12 @@ from stages.command import Refusal
 from stages.commands.main import command
 from stages.engine import keras
 from stages.images.decode import decode
+from stages.params.dataset import Image
 from tests.commands.conftest import lines, spread
 
 pytestmark = pytest.mark.usefixtures("no_network")
 read = keras.applications.mobilenet_v2.preprocess_input
+IMAGE = Image(size=224, resampling="nearest", colour="rgb")
 FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
 
 
@@ -25,7 +27,7 @@ def made(tmp_path_factory, repository):
     keras.utils.set_random_seed(0)
     folder = tmp_path_factory.mktemp("mirror")
     model = keras.applications.MobileNetV2(weights=None)
-    pixels = [decode(Path(p).read_bytes(), 224, "nearest", "rgb") for p in repository.photos]
+    pixels = [decode(Path(p).read_bytes(), IMAGE) for p in repository.photos]
     spread(model, read(np.stack(pixels).astype("float32")))
     with h5py.File(folder / FILE, "w") as file:  # in the form of Keras's downloads
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
@@ -63,7 +65,7 @@ def test_answers_are_those_of_keras_itself(inside, mirror, made, capsys):
     assert said.err == ""
     for answer in answers:
         content = (inside.folder / answer["file"]).read_bytes()
-        pixels = decode(content, 224, "nearest", "rgb")[None].astype("float32")
+        pixels = decode(content, IMAGE)[None].astype("float32")
         scores = made[1](read(pixels))[0].numpy()
         best = scores.argsort()[::-1][:5]
         assert [c["id"] for c in answer["classes"]] == [f"n{n:08}" for n in best]

@@ -7,12 +7,18 @@ import pytest
 from PIL import Image
 
 from stages.images.decode import DECODING, BadImage, decode, identity, nearest
+from stages.params.dataset import Image as Parameters
 
 SIZE = 16
 
 
+def read(content: bytes, **changed) -> np.ndarray:
+    image = {"size": SIZE, "resampling": "bicubic", "colour": "rgb"}
+    return decode(content, Parameters(**image | changed))
+
+
 def rgb(content: bytes) -> np.ndarray:
-    return decode(content, SIZE, "bicubic", "rgb")
+    return read(content)
 
 
 def resized(pixels: np.ndarray) -> np.ndarray:
@@ -70,7 +76,7 @@ def test_every_colour_mode_is_read_as_rgb_and_as_grey(picture, encoded, mode):
     image = Image.fromarray(picture()).convert(mode)
     content = encoded(image, "TIFF" if mode == "CMYK" else "PNG")
     assert np.array_equal(rgb(content), resized(np.asarray(image.convert("RGB"))))
-    grey = decode(content, SIZE, "bicubic", "grey")
+    grey = read(content, colour="grey")
     assert grey.shape == (SIZE, SIZE, 1) and grey.dtype == "uint8"
     if mode != "P":  # a palette's greys depend on the way to them
         assert (
@@ -84,7 +90,7 @@ def test_every_colour_mode_is_read_as_rgb_and_as_grey(picture, encoded, mode):
 def test_resizing_is_nearly_pillows_own(picture, encoded, resampling, height, width):
     """Which rounds, and clips, twice."""
     pixels = picture(0, height, width)
-    given = decode(encoded(pixels), SIZE, resampling, "rgb").astype(int)
+    given = read(encoded(pixels), resampling=resampling).astype(int)
     pillow = Image.Resampling[resampling.upper()]
     theirs = np.asarray(Image.fromarray(pixels).resize((SIZE, SIZE), pillow))
     assert np.abs(given - theirs).max() <= (0 if resampling == "nearest" else 8)
@@ -115,12 +121,29 @@ def test_transparency_lies_on_white(encoded):
 
 def test_sixteen_bits_become_their_upper_eight(encoded):
     values = np.full((20, 20), 0x80FF, "uint16")
-    assert (decode(png16(values), SIZE, "bicubic", "grey") == 0x80).all()
+    assert (read(png16(values), colour="grey") == 0x80).all()
     assert (rgb(png16(values)) == 0x80).all()
     assert (
         rgb(png16(np.stack([values, values >> 1, values >> 2], -1))) == [0x80, 0x40, 0x20]
     ).all()
     assert (rgb(encoded(Image.fromarray(values), "TIFF")) == 0x80).all()
+
+
+def test_grey_pictures_of_twelve_bits_in_sixteen_become_their_upper_eight(encoded):
+    values = np.full((20, 20), 0x8FF, "uint16")
+    for content in (png16(values), encoded(Image.fromarray(values), "TIFF")):
+        assert (read(content, bits=12) == 0x8F).all()
+        assert (read(content) == 0x08).all()
+        with pytest.raises(BadImage, match="values up to 2,303, more than dataset.image.bits = 11"):
+            read(content, bits=11)
+    grey = encoded(np.full((20, 20), 7, "uint8"))
+    assert np.array_equal(read(grey, bits=12), read(grey))
+
+
+def test_the_bits_in_use_are_of_grey_pictures_alone():
+    colour = png16(np.full((20, 20, 3), 0x8FF, "uint16"))
+    with pytest.raises(BadImage, match="16 bits in colour: dataset.image.bits = 12 is for grey"):
+        read(colour, bits=12)
 
 
 @pytest.mark.parametrize("kind", ["int32", "float32"])
@@ -198,7 +221,7 @@ def test_stored_pixels_are_of_this_decoding(picture, encoded):
     for content in files:
         for colour in ("rgb", "grey"):
             try:
-                seen.update(decode(content, SIZE, "nearest", colour).tobytes())
+                seen.update(read(content, resampling="nearest", colour=colour).tobytes())
             except BadImage as problem:
                 seen.update(str(problem).encode())
     assert (DECODING, seen.hexdigest()[:16]) == (2, "7d63739295a32253")

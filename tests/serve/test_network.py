@@ -23,7 +23,7 @@ from tests.networks.test_gradcam import SHAPE, subnet
 
 def decoded(photos, served) -> list[np.ndarray]:
     image = served.trained.image
-    return [decode(p.read_bytes(), image.size, image.resampling, image.colour) for p in photos]
+    return [decode(p.read_bytes(), image) for p in photos]
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,14 @@ import numpy as np
 from PIL import Image
 
 from stages.images.decode import decode
+from stages.params.dataset import Image as Parameters
 
 
 def target(path: str) -> None:
     with open(path, "rb") as file:
         content = file.read()
     for resampling, colour in (("bicubic", "rgb"), ("nearest", "grey")):
-        pixels = decode(content, 32, resampling, colour)
+        pixels = decode(content, Parameters(size=32, resampling=resampling, colour=colour))
         assert pixels.shape == (32, 32, 3 if colour == "rgb" else 1) and pixels.dtype == "uint8"
 
 
