@@ -81,7 +81,7 @@ def main(name: str) -> None:
     trainer = terms.trainer(model.inputs, model.outputs)
     recipe = {
         "settings": {**parameters.model_dump(), "seed": seed},
-        "backbone": backbone.model_dump(),
+        "backbone": backbone.model_dump(exclude={"digest"}),
         "start": [str(values.sum(dtype="float64")) for values in end.get_weights()],
         "data": rows.digest(),
         "images": images.digest(),
