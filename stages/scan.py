@@ -14,11 +14,12 @@ from pathlib import Path
 import yaml
 
 from stages.command import Refusal, naming, whole
+from stages.images.recorded import recorded_file
 from stages.params.base import read
 from stages.params.dataset import source
 from stages.sources.folder import Parameters, files, find
 from stages.sources.mirror import sha256
-from stages.store import Note, dvc_cache
+from stages.store import Note
 
 
 def main(name: str) -> None:
@@ -60,7 +61,8 @@ def main(name: str) -> None:
 
 
 class _Seen:
-    """The digests of files that were read before, by path, size and time of change."""
+    """The digests of files that were read before, by path, size and times: of the content, which
+    a copy takes along, and of the inode, which it does not."""
 
     def __init__(self, path: Path):
         self.note = Note("scanned", os.path.realpath(path))
@@ -70,10 +72,11 @@ class _Seen:
     def sha256(self, path: Path) -> str:
         stat, key = path.stat(), os.path.abspath(path)
         known = self.before.get(key)
-        if not isinstance(known, list) or known[:2] != [stat.st_size, stat.st_mtime_ns]:
-            known = [stat.st_size, stat.st_mtime_ns, sha256(path)]
+        now = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        if not isinstance(known, list) or known[:-1] != now:
+            known = [*now, sha256(path)]
         self.now[key] = known
-        return known[2]
+        return known[-1]
 
     def keep(self) -> None:
         if self.now != self.before:
@@ -81,15 +84,15 @@ class _Seen:
 
 
 def _recorded(name: str, parameters: Parameters) -> bytes | None:
-    """The inventory that dvc.lock records for this path, out of DVC's cache."""
+    """The inventory that dvc.lock records for this path, out of DVC's cache or its remote."""
     lock = Path("dvc.lock")
     stages = yaml.safe_load(lock.read_text())["stages"] if lock.exists() else {}
     stage = stages.get(f"scan@{name}")
     if not stage or stage["params"]["params.yaml"]["dataset.source"]["path"] != parameters.path:
         return None
-    md5 = stage["outs"][0]["md5"]
-    cached = dvc_cache() / "files" / "md5" / md5[:2] / md5[2:]
-    if not cached.exists():  # a clone that has not pulled everything: ask its remote for this one
+    content = recorded_file(parameters.inventory)
+    if content is None:  # a clone that has not pulled everything
         fetch = [sys.executable, "-m", "dvc", "fetch", "--quiet", f"scan@{name}"]
         subprocess.run(fetch, capture_output=True)
-    return cached.read_bytes() if cached.exists() else None
+        content = recorded_file(parameters.inventory)
+    return content

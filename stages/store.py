@@ -28,6 +28,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from dvc.dirs import global_config_dir, system_config_dir
 
 from stages.command import Refusal, whole
 
@@ -43,20 +44,27 @@ def dvc_cache() -> Path:
     """
     here = Path.cwd()
     above = (folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir())
-    repository = Path(os.environ.get("DVC_ROOT") or next(above, here))
-    cache = repository / ".dvc" / "cache"
-    for name in ("config", "config.local"):  # the second wins, as with DVC
+    own = Path(os.environ.get("DVC_ROOT") or next(above, here)) / ".dvc"
+    cache = own / "cache"
+    everyones = (Path(system_config_dir(), "config"), Path(global_config_dir(), "config"))
+    for file in (*everyones, own / "config", own / "config.local"):  # the last wins, as with DVC
         config = configparser.ConfigParser(interpolation=None, strict=False)
         try:
-            config.read(repository / ".dvc" / name)
+            config.read(file)
         except (configparser.Error, ValueError) as error:
             raise Refusal(
-                f"{repository / '.dvc' / name} cannot be read: {str(error).splitlines()[0]}. "
+                f"{file} cannot be read: {str(error).splitlines()[0]}. "
                 f"Expected DVC's configuration, as `dvc config` writes it."
             ) from None
         if config.has_option("cache", "dir"):
-            cache = repository / ".dvc" / config.get("cache", "dir").strip("\"'")
+            cache = file.parent / Path(config.get("cache", "dir").strip("\"'")).expanduser()
     return cache
+
+
+def users_path(given: str) -> Path:
+    """A path that the user gave. A relative one is meant from the repository that they stand in,
+    of which DVC's queued and temporary runs are copies elsewhere."""
+    return Path(os.environ.get("DVC_ROOT") or "") / Path(given).expanduser()
 
 
 def root() -> Path:
@@ -67,7 +75,7 @@ def root() -> Path:
         Refusal: it is not there and cannot be made.
     """
     chosen = os.environ.get("THAW_STORE")
-    folder = Path(chosen) if chosen else dvc_cache() / "thaw"
+    folder = users_path(chosen) if chosen else dvc_cache() / "thaw"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -111,6 +111,19 @@ def test_without_thaw_store_it_is_in_dvcs_cache(tmp_path, monkeypatch):
     assert root() == tmp_path / "own" / "thaw"
 
 
+def test_dvcs_configuration_for_all_repositories_counts_too(tmp_path, monkeypatch):
+    monkeypatch.delenv("THAW_STORE")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for level in ("system", "global"):
+        (tmp_path / level).mkdir()
+        monkeypatch.setenv(f"DVC_{level.upper()}_CONFIG_DIR", str(tmp_path / level))
+    (tmp_path / "system" / "config").write_text("[cache]\n    dir = systems\n")
+    assert root() == tmp_path / "system" / "systems" / "thaw"
+    (tmp_path / "global" / "config").write_text("[cache]\n    dir = ~/shared\n")
+    assert root() == tmp_path / "home" / "shared" / "thaw"
+
+
 def test_the_cache_is_the_one_that_dvc_uses(tmp_path, monkeypatch):
     """DVC writes the setting itself, and says where that is."""
     monkeypatch.delenv("THAW_STORE")
@@ -129,6 +142,8 @@ def test_in_a_queued_experiments_copy_it_is_the_repositorys(tmp_path, monkeypatc
     monkeypatch.delenv("THAW_STORE")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     assert root() == tmp_path / ".dvc" / "cache" / "thaw"
+    monkeypatch.setenv("THAW_STORE", "beside")
+    assert root() == tmp_path / "beside"
 
 
 @pytest.mark.parametrize("damage", ["altered", "cut", "gone", "keys"])

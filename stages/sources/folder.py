@@ -8,6 +8,7 @@ from stages.params.dataset import Source
 from stages.sources.archive import SUFFIXES, is_archive
 from stages.sources.class_folders import collect_archive, collect_folder
 from stages.sources.class_folders import files as files  # for the scan
+from stages.store import users_path
 
 
 class Parameters(Source):
@@ -23,6 +24,8 @@ def find(source: Parameters) -> Path:
         Refusal: there is nothing, or neither a folder nor an archive.
     """
     path = Path(source.path).expanduser()
+    if not path.exists():
+        path = users_path(source.path)
     if not path.exists():
         raise Refusal(
             f"dataset.source.path = {source.path!r}: no such folder or archive. "

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from stages.command import Refusal
+from stages.store import users_path
 
 
 def sha256(path: str | Path) -> str:
@@ -22,7 +23,7 @@ def mirrored(*suffixes: str) -> list[Path]:
     named = os.environ.get("THAW_MIRROR")
     if not named:
         return []
-    mirror = Path(named).expanduser()
+    mirror = users_path(named)
     if not mirror.exists():
         raise Refusal(
             f"THAW_MIRROR = {named!r}: no such file or folder. Name one that holds the downloads, "

@@ -8,7 +8,7 @@ import pytest
 
 from stages.command import Refusal
 from stages.sources.class_folders import files, labelled, layout
-from stages.sources.folder import Parameters, collect
+from stages.sources.folder import Parameters, collect, find
 from stages.sources.packed import Raw, given
 
 FLAT = ["cats/1.jpg", "cats/2.jpg", "dogs/1.jpg"]
@@ -208,6 +208,16 @@ def test_twenty_offenders_are_named_and_the_rest_counted():
     stray = [f"{n:02}.jpg" for n in range(25)]
     with pytest.raises(Refusal, match=r"25 images are in no class folder(.*\n){21}.* and 5 more$"):
         layout([*stray, *FLAT], [], False, "mine")
+
+
+def test_a_queued_run_finds_what_lies_in_the_repository_and_not_in_its_copy(tmp_path, monkeypatch):
+    (tmp_path / "copy").mkdir()
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    (tmp_path / "photos").mkdir()
+    assert find(parameters("photos")).resolve() == tmp_path / "photos"
+    (tmp_path / "copy" / "photos").mkdir()  # tracked
+    assert find(parameters("photos")).resolve() == tmp_path / "copy" / "photos"
 
 
 def test_a_path_that_does_not_exist_or_is_no_archive(tmp_path):
