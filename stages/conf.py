@@ -6,7 +6,7 @@ as it stands, and would quietly train on what conf/ said before (treeverse/dvc#1
 
 from stages.command import Refusal, whole
 from stages.params.base import read
-from stages.params.composition import compose, conf_digest, differences, shown
+from stages.params.composition import ABSENT, compose, conf_digest, differences, shown
 from stages.params.whole import SCHEME
 
 MOST = 12
@@ -33,12 +33,14 @@ def main() -> None:
                 for key, have, now in differing[:MOST]
             )
             more = f" and {len(differing) - MOST} more" if len(differing) > MOST else ""
-            values = [f"-S {key}={shown(have)}" for key, have, now in differing if now is not None]
+            old = [each for each in differing if each[1] is not ABSENT]
+            values = [f"-S {key}={shown(have)}" for key, have, now in old if now is not ABSENT]
             choices = "with the -S choices it was made with"
-            keep = " ".join(values) if len(values) == len(differing) <= MOST else choices
+            keep = " ".join(values) if len(values) == len(old) <= MOST else choices
+            other = f" To keep what params.yaml says: dvc exp run {keep}" if old else ""
             raise Refusal(
                 f"conf/ was edited and params.yaml is not what it composes to: {keys}{more}. "
-                f"To take conf/: dvc exp run. To keep what params.yaml says: dvc exp run {keep}"
+                f"To take conf/: dvc exp run.{other}"
             )
     with whole("data/conf.txt") as part:
         part.write_text(SAYS)

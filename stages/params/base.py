@@ -16,7 +16,11 @@ class Section(BaseModel):
     """A section of params.yaml. Unknown keys and wrong types are refused; values are final."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+        allow_inf_nan=False,
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        use_attribute_docstrings=True,
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shlex
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from stages.command import remove
 MODELS = ("details", "metrics", "plots", "predictions", "reports")
 DOUBTS = ("doubts", "labels")
 """Folders of results/ that are about a model, and about the data."""
+ABSENT = object()
+PLAIN = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_/][\w./-]*", re.ASCII)
+"""Text that Hydra takes for text without quotes."""
 
 
 def compose(*overrides: str) -> dict:
@@ -33,10 +37,11 @@ def conf_digest(folder: str | Path = "conf") -> str:
 
 
 def differences(kept: dict, composed: dict, prefix: str = "") -> list[tuple]:
-    """The leaves in which two parameter trees differ, as (key, kept, composed); None: absent."""
+    """The leaves in which two parameter trees differ, as (key, kept, composed), of which one may
+    be ABSENT."""
     found = []
     for key in [*kept, *(k for k in composed if k not in kept)]:
-        have, now, name = kept.get(key), composed.get(key), f"{prefix}{key}"
+        have, now, name = kept.get(key, ABSENT), composed.get(key, ABSENT), f"{prefix}{key}"
         if isinstance(have, dict) and isinstance(now, dict):
             found += differences(have, now, f"{name}.")
         elif have != now:
@@ -45,10 +50,20 @@ def differences(kept: dict, composed: dict, prefix: str = "") -> list[tuple]:
 
 
 def shown(value) -> str:
-    """A value as `-S KEY=` takes it in a shell."""
+    """A value as `-S KEY=` takes it in a shell; what is none there, in words."""
+    if value is ABSENT or isinstance(value, dict):
+        return "absent" if value is ABSENT else "a section"
+    return shlex.quote(_overriding(value))
+
+
+def _overriding(value) -> str:
+    """A value in Hydra's grammar."""
     if value is None:
         return "null"
-    return "a section" if isinstance(value, dict) else shlex.quote(str(value).replace(", ", ","))
+    if isinstance(value, list):
+        return f"[{','.join(_overriding(each) for each in value)}]"
+    plain = not isinstance(value, str) or PLAIN.fullmatch(value)
+    return str(value) if plain else '"' + value.replace('"', '\\"') + '"'
 
 
 def sweep(values: dict, folder: str | Path = "results") -> None:

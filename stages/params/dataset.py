@@ -67,7 +67,7 @@ class Split(Section):
     """Share of what is not test data; 0 trains without validation."""
     stratify: list[str]
     """Columns of the index whose mixture every split keeps."""
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Dataset(Section):

@@ -214,8 +214,8 @@ def _differing(parameters: dict) -> list[tuple[str, str, str]] | None:
     return [
         (
             key,
-            "not there" if then is None and now is not None else shown(then),
-            "not there" if now is None and then is not None else shown(now),
+            shown(then),
+            shown(now),
         )
         for key, then, now in differences(default, parameters)
     ]

@@ -104,7 +104,7 @@ WRONG = {
     ),
     "infinite": (
         {"rate": float("inf")},
-        ["subnets.mine.rate = inf: input should be less than or equal to 10."],
+        ["subnets.mine.rate = inf: input should be a finite number."],
     ),
 }
 

@@ -1,8 +1,10 @@
+import shlex
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from stages.params.composition import differences, shown, sweep
+from stages.params.composition import ABSENT, differences, shown, sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,20 +88,30 @@ def test_differences_are_the_leaves_that_differ_and_those_that_one_side_lacks():
     now = {"seed": 0, "a": {"x": 2, "y": [1, 2], "w": None}, "new": 3}
     assert differences(kept, now) == [
         ("a.x", 1, 2),
-        ("old", {"z": 1}, None),
-        ("new", None, 3),
+        ("a.w", ABSENT, None),
+        ("old", {"z": 1}, ABSENT),
+        ("new", ABSENT, 3),
     ]
     assert differences(now, now) == []
 
 
 def test_values_are_shown_as_the_command_line_takes_them():
-    assert [shown(v) for v in (None, [64, 32], 0.5, {"a": 1}, "my cats")] == [
+    assert [shown(v) for v in (None, [64, 32], 0.5, "relu", "a/b-c.zip", ["cat", "dog"])] == [
         "null",
         "'[64,32]'",
         "0.5",
-        "a section",
-        "'my cats'",
+        "relu",
+        "a/b-c.zip",
+        "'[cat,dog]'",
     ]
+    assert [shown(value) for value in ({"a": 1}, ABSENT)] == ["a section", "absent"]
+
+
+@pytest.mark.parametrize("text", ["my cats", "a, b", "2024", "true", "~/rené (1)", 'a "b"', "a=b"])
+def test_text_is_shown_as_hydra_takes_it_for_that_text(text):
+    (argument,) = shlex.split(shown(text))
+    override = OverridesParser.create().parse_override(f"key={argument}")
+    assert override.value() == text
 
 
 def test_results_of_what_is_not_composed_are_swept_and_nothing_else(composed, tmp_path):

@@ -56,6 +56,14 @@ WRONG = {
         {"subnets.fc256.dropout": "much"},
         r"subnets.fc256.dropout = 'much': input should be a valid number\.",
     ),
+    "infinite": (
+        {"subnets.fc256.l2": float("inf")},
+        r"subnets.fc256.l2 = inf: input should be a finite number\.",
+    ),
+    "a seed that scikit-learn does not take": (
+        {"dataset.split.seed": 2**32},
+        r"dataset.split.seed = 4294967296: input should be less than 2147483648\.",
+    ),
     "out of range": (
         {"dataset.image.size": 4},
         r"dataset.image.size = 4: input should be greater than or equal to 8\.",

@@ -130,6 +130,8 @@ def test_presets_without_and_with_two_backbones_and_a_network_of_ones_own(projec
     # what is no longer composed is gone, from DVC's tables and from the disk, whatever runs
     without = [override for override in two if "subnets.fc256." not in override]
     without += ["~subnet@subnets.fc256", "~doubt@doubts.vgg16"]
+    project.dvc("exp", "run", "--dry", "conf", *overrides(*without))
+    assert (here / "results/doubts/vgg16").exists()
     project.dvc("exp", "run", "conf", *overrides(*without))
     assert not (here / "results/labels/vgg16.csv").exists()
     assert not (here / "results/doubts/vgg16").exists()
@@ -165,6 +167,14 @@ def test_stale_parameters_stop_and_overrides_are_not_lost_silently(project):
     file.write_text(file.read_text().replace("dropout: 0.4", "dropout: 0.5"))
     said = project.dvc("repro", "conf", fails=True)
     assert "subnets.fc256.dropout is 0.4 there and 0.5 in conf/" in said
+
+    # a parameter that is new in conf/ cannot be kept as it was
+    kept["scheme"] = "1-another"
+    del kept["dataset"]["image"]["bits"]
+    (project.folder / "params.yaml").write_text(yaml.safe_dump(kept))
+    said = project.dvc("repro", "--force", "conf", fails=True)
+    assert "dataset.image.bits is absent there and 16 in conf/" in said
+    assert "-S seed=" not in said and "bits=" not in said
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def scheme(*, _root_: DictConfig) -> str:
     except (Refusal, OmegaConfBaseException) as refusal:
         sys.exit(f"thaw: {refusal}")
     if __name__.startswith("hydra_plugins"):  # found by Hydra for DVC
-        if not {"--queue", "--temp"} & set(sys.argv):  # those leave this work tree alone
+        if not {"--queue", "--temp", "--dry"} & set(sys.argv):  # those leave this work tree alone
             sweep(values, ROOT / "results")
         _tell(values)
     return value
