@@ -53,8 +53,10 @@ def note_kept(what: str) -> None:
 
 
 def going_on() -> str:
-    """What was kept and what to do, in a line."""
-    what = _kept[:].rstrip(b"\0").decode(errors="ignore") if _kept is not None else ""
+    """What a stage kept and what to do, in a line; nothing of what is no stage."""
+    if _kept is None:
+        return ""
+    what = _kept[:].rstrip(b"\0").decode(errors="ignore")
     return f"Kept: {what or 'what was finished'}. The same command goes on from there."
 
 
@@ -84,24 +86,29 @@ def _said(error: BaseException) -> str | None:
     """The message for an error that is the user's or the machine's; none for one of ours."""
     if isinstance(error, Refusal):
         return str(error)
+    said = _lacking(error)
+    return said and f"{said} {going_on()}".rstrip()
+
+
+def _lacking(error: BaseException) -> str | None:
+    """What the machine lacks, and what to do."""
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        return f"memory ran out. Lower batch_size or threads, or run fewer at once. {going_on()}"
+        less = "Run fewer" if _kept is None else "Lower batch_size or threads, or run fewer"
+        return f"memory ran out. {less} at once."
     if not isinstance(error, OSError):
         return None
     where = f" for {error.filename}" if error.filename else ""
     if error.errno in FULL or re.fullmatch(SHORT, str(error.args[0])):
-        return f"the disk has no room{where}. Free some, or set THAW_STORE to a roomier one. " + (
-            going_on()
-        )
+        return f"the disk has no room{where}. Free some, or set THAW_STORE to a roomier one."
     if error.errno in CLOSED:
         return (
             f"{error.filename or 'a file'} cannot be written or read: {error.strerror}. Give this "
-            f"user the right to, or set THAW_STORE to a folder of yours. {going_on()}"
+            f"user the right to, or set THAW_STORE to a folder of yours."
         )
     if error.errno in BLOCKED and error.filename:
         return (
             f"{error.filename} cannot be written or read: {error.strerror}. Move away what is "
-            f"there, or set THAW_STORE to a folder of yours. {going_on()}"
+            f"there, or set THAW_STORE to a folder of yours."
         )
     return None
 
@@ -113,7 +120,8 @@ def whole(path: str | Path, shared: bool = False):
     What is written is on disk before it gets its name; after a failure nothing is left.
 
     Args:
-        shared: other processes may write the same path at the same time, as in the store.
+        shared: other processes may write the same path at the same time, as in the store,
+            or PATH.part may be a user's own.
     """
     path = Path(path)
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part" if shared else f"{path.name}.part")
@@ -125,7 +133,7 @@ def whole(path: str | Path, shared: bool = False):
             if file.is_file():
                 with open(file, "rb") as opened:
                     os.fsync(opened.fileno())
-        if path.is_dir() or part.is_dir():
+        if part.is_dir():  # a file never takes a folder's place
             remove(path)
         os.replace(part, path)
     except BaseException as error:

@@ -18,9 +18,14 @@ def test_what_was_there_before_is_replaced_altogether(tmp_path, content):
             for name in names:
                 (part / name).write_text(name)
     assert content(tmp_path) == {"a/new": b"new", "a/newer": b"newer"}
-    with whole(tmp_path / "a") as part:  # a file in the place of a folder
+
+
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path, content):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "mine").write_text("mine")
+    with pytest.raises(IsADirectoryError), whole(tmp_path / "a") as part:
         part.write_text("file")
-    assert content(tmp_path) == {"a": b"file"}
+    assert content(tmp_path) == {"a/mine": b"mine"}
 
 
 @pytest.mark.parametrize("error", [Refusal, KeyboardInterrupt, SystemExit])

@@ -61,7 +61,7 @@ def decode(content: bytes, image: Image) -> np.ndarray:
                     raise BadImage(f"over {MOST_SCANS} scans, too many for a JPEG")
                 with _large if count > LARGE_PIXELS else contextlib.nullcontext():
                     return _pixels(picture, image)
-    except BadImage:
+    except (BadImage, MemoryError):
         raise
     except Exception as error:  # Pillow's readers raise nearly everything on damaged files
         reason = "no image that Pillow can read" if "cannot identify" in str(error) else error
