@@ -38,7 +38,11 @@ def main() -> None:
     checked(RAW)
     with open(RAW / "index.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    recipe = {**image.model_dump(exclude_defaults=True), "pillow": PIL.__version__, "decoding": DECODING}
+    recipe = {
+        **image.model_dump(exclude_defaults=True),
+        "pillow": PIL.__version__,
+        "decoding": DECODING,
+    }
     store = Store("images", recipe)
     if (before := recorded_file("data/index.csv")) is not None:
         listed = csv.DictReader(io.StringIO(before.decode(), newline=""))

@@ -95,7 +95,7 @@ def labelled(folder: Path, wrapped: bool, said: str) -> list[dict]:
         said: what to call the folder in messages.
 
     Raises:
-        Refusal: as `layout`, or a name is not UTF-8.
+        Refusal: as `layout`, or a name is not UTF-8 or holds a carriage return.
     """
     found = files(folder)
     if strange := [f for f in found if f != f.encode(errors="replace").decode() or "\r" in f]:

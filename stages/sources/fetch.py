@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stages.command import Refusal, whole
+from stages.command import CLOSED, FULL, Refusal, whole
 from stages.sources.mirror import mirrored, sha256
 from stages.store import root
 
@@ -164,6 +164,8 @@ def _download(url: str, digest: str, kept: Path) -> None:
         try:
             _continue(url, part, end)
         except (OSError, http.client.HTTPException) as error:
+            if getattr(error, "errno", None) in FULL | CLOSED:
+                raise  # this machine's, not the server's
             came = part.exists() and part.stat().st_size > before
             vain = 0 if came else vain + 1
             answered = isinstance(error, urllib.error.HTTPError)

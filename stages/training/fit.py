@@ -27,6 +27,8 @@ from stages.training.record import Record
 LEAST_SECONDS, LARGEST_SHARE = 1, 0.02
 """A checkpoint follows an epoch, but not within a second, nor where writing them would take more of
 the time than this share: then it is quicker to do an epoch again."""
+SECONDS_KEPT = 30 * 24 * 3600
+"""Of the state of a training that was interrupted."""
 
 
 def compile_model(model: keras.Model, training: Training, steps: int) -> None:
@@ -248,7 +250,13 @@ class _Checkpoint:
         return True
 
     def remove(self) -> None:
+        """Leave nothing, nor what older trainings left that nobody went on with."""
         (self.folder / "state.npz").unlink(missing_ok=True)
+        for left in self.folder.parent.glob("*/*"):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > SECONDS_KEPT:
+                    left.unlink()
+                    left.parent.rmdir()
         with contextlib.suppress(OSError):  # another process writes its own there, or none did
             self.folder.rmdir()
 

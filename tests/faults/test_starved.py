@@ -1,15 +1,20 @@
 """No room, no memory, no right to write: one line that says so, and the next run goes on."""
 
+import functools
+import hashlib
 import json
 import os
 import re
 import resource
 import subprocess
 import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from stages.sources.fetch import fetch
 from tests.faults.test_interrupted import COUNTS, WHOLE, made
 from tests.pipeline.conftest import Project, draw
 from tests.pipeline.test_pipeline import overrides
@@ -71,6 +76,25 @@ def test_a_full_disk_is_told_of_and_the_next_run_goes_on(project, mount, tmp_pat
     draw(undisturbed.folder / "photos", COUNTS)
     undisturbed.dvc("exp", "run", *overrides(*WHOLE), stage)
     assert made(project) == made(undisturbed)
+
+
+@needs_root
+def test_a_full_disk_under_a_download_is_not_the_servers_fault(mount, tmp_path, monkeypatch):
+    content = bytes(range(256)) * 8192
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "photos.zip").write_bytes(content)
+    mount(tmp_path / "store", "size=512k")
+    monkeypatch.setenv("THAW_STORE", str(tmp_path / "store"))
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        asked = ("photos.zip", hashlib.sha256(content).hexdigest())
+        url = f"http://127.0.0.1:{server.server_port}/photos.zip"
+        with pytest.raises(OSError, match="No space left on device"):
+            fetch(*asked, url)
+        mount(tmp_path / "store", "size=10m")
+        assert fetch(*asked, url).read_bytes() == content
+        server.shutdown()
 
 
 @needs_root
