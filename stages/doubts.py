@@ -15,12 +15,22 @@ from stages.networks.logistic import pooled
 from stages.params.base import Common, load, one
 from stages.params.doubt import Doubt
 from stages.results.growth import growth
-from stages.results.suspects import judge, out_of_fold, outlying, overlapping, pairs
+from stages.results.suspects import alike, judge, out_of_fold, outlying, overlapping, pairs
 from stages.sources.packed import given
 from stages.tables import AGAIN, table
 from stages.training.rows import COLUMNS, Rows
 
-ORDER = ["path", "split", "label", "suggested", "probability", "suspect", "distance", "outlier"]
+ORDER = [
+    "path",
+    "split",
+    "label",
+    "suggested",
+    "probability",
+    "suspect",
+    "distance",
+    "outlier",
+    "alike",
+]
 
 
 def main(name: str) -> None:
@@ -28,9 +38,11 @@ def main(name: str) -> None:
 
     images.csv has a row for each image of train, validation and test, the most doubtful label
     first: `suggested` is the class that the other labels speak for, `probability` that of the label
-    it has, `distance` how far it is from its nearest others. pairs.csv has images in different
-    splits that are nearly the same, classes.csv pairs of classes that are taken for each other,
-    summary.json the counts. labels/NAME.csv tells accuracy by the number of labelled images.
+    it has, `distance` how far it is from its nearest others; of an image of validation or test,
+    `alike` is the cosine with the most alike one that was there to learn from. pairs.csv has images
+    in different splits that are nearly the same, classes.csv pairs of classes that are taken for
+    each other, summary.json the counts. labels/NAME.csv tells accuracy by the number of labelled
+    images.
     """
     parameters = load(Doubt, "doubts", name)
     seed, threads = one(Common, "seed"), one(Common, "threads")
@@ -42,7 +54,8 @@ def main(name: str) -> None:
         probabilities = out_of_fold(images, inputs, parameters, seed)
         images["distance"], fence = outlying(vectors, images["pixels"].tolist(), parameters)
         compared, near_count, near = pairs(images, vectors, parameters)
-        grown, measured = growth(images, inputs, parameters, seed)
+        images["alike"] = alike(images, vectors, parameters)
+        grown, measured, measured_count = growth(images, inputs, parameters, seed)
     images = images.join(judge(images, probabilities, rows.classes))
     images["outlier"] = images["distance"] > fence
     classes = overlapping(images, probabilities, rows.classes)
@@ -58,6 +71,7 @@ def main(name: str) -> None:
         "near_pairs": near_count,
         "compared": compared,
         "measured_on": measured,
+        "measured": measured_count,
         "settings": {**parameters.model_dump(), "seed": seed},
     }
     with whole(f"results/doubts/{name}") as folder:
@@ -72,14 +86,12 @@ def main(name: str) -> None:
     with whole(f"results/labels/{name}.csv") as part:
         _write(grown, part)
     print(
-        f"{sum(summary['suspects'].values()):,} of {len(images):,} labels are likely wrong, "
+        f"{sum(summary['suspects'].values()):,} of {len(images):,} labels to look at again, "
         f"{summary['outliers']:,} images unlike the others, {near_count:,} pairs nearly the same "
         f"in different splits"
     )
     for row in grown.itertuples():
-        print(
-            f"{row.per_class:>7,} of a class  {row.images:>9,} images  accuracy {row.accuracy:.2%}"
-        )
+        print(f"{row.images:>9,} labelled images: accuracy {row.accuracy:.2%}")
 
 
 def _located(rows: Rows) -> pd.DataFrame:

@@ -23,6 +23,6 @@ class Doubt(Section):
     compared: Annotated[int, Field(ge=100, le=100_000)]
     """Images that are compared pair by pair; of more, as many spread evenly."""
     labelled: Annotated[list[Positive], Field(min_length=1)]
-    """Training images of each class with which accuracy is measured, besides all."""
+    """Training images with which accuracy is measured, besides half of all and all."""
     draws: Annotated[int, Field(ge=1, le=100)]
     """Of so many images each, whose range is given."""

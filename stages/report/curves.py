@@ -15,6 +15,10 @@ MOST_POINTS = 200
 MOST = 8
 """Curves in one chart; of more classes, those with the most test images."""
 
+LEAST = 10
+"""Answers of about one confidence, below which their share that is right is not shown: it says
+little. (Where no confidence has so many, all are.)"""
+
 Chart = tuple[str, str, Markup]
 """Title, what the page's script may draw into it (`roc`, `pr` or nothing), and the SVG."""
 
@@ -87,9 +91,12 @@ class Curves:
             some = f", {len(each)} of {len(counts)} classes" if len(each) < len(counts) else ""
             sets[f"by class answered{some}"] = each
         for which, rows_of in sets.items():
-            series = []
+            series, few = [], False
             for label, rows in rows_of.items():
                 bins = calibration(self._true[rows], self._p[rows], self._bins)
+                enough = [b for b in bins if b["count"] >= LEAST]
+                few |= len(enough) < len(bins)
+                bins = enough or bins
                 x, y = (np.array([b[key] for b in bins]) for key in ("confidence", "accuracy"))
                 series.append((label, x, y))
             tail = f", {which}" if which else ""
@@ -100,7 +107,8 @@ class Curves:
             axes = "confidence", "share that is right"
             kind = f"reliability {which}"
             drawn = charts.unit(self._name, kind, *axes, series, True, said)
-            yield f"Reliability{tail}", "", Markup(drawn)
+            least = f", from {LEAST} answers of a confidence on" if few else ""
+            yield f"Reliability{tail}{least}", "", Markup(drawn)
 
     def calibrations(self) -> dict[str, float]:
         """The calibration error of the answers that name each class; none where none does."""

@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from stages.images.alike import AT_ONCE, across, directions, unit
+from stages.report.doubts import Doubts
 from stages.report.found import Found
 from stages.sources.packed import Raw, given
 
@@ -41,7 +42,8 @@ class Data:
     same_files, same_pixels: (files more than needed, of which across splits).
     conflicts: pictures that stand under several labels, each with its paths.
     near: (identity, split, identity, split, cosine) of the most alike across splits.
-    near_count: pairs of at least NEAR; none where nothing could be compared.
+    near_count: pairs of at least `near_from`; none where nothing could be compared.
+    near_from: the cosine from which two pictures count as nearly the same.
     compared: how many pictures were compared, by what.
     """
 
@@ -59,14 +61,16 @@ class Data:
     conflicts: list[list[str]] = field(default_factory=list)
     near: list[tuple] = field(default_factory=list)
     near_count: int | None = None
+    near_from: float = NEAR
     compared: tuple[int, str] | None = None
 
 
-def describe(found: Found, features) -> Data | None:
+def describe(found: Found, features, doubts: Doubts | None) -> Data | None:
     """What is known of the data; none where the split is not here.
 
     Args:
         features: name and Arrays of cached features, or none.
+        doubts: of stage doubts, which has compared pictures by features; else it is done here.
     """
     table = found.table
     if table is None:
@@ -94,7 +98,13 @@ def describe(found: Found, features) -> Data | None:
         data.conflicts.append(
             [f"{given(r.path)} ({r.label}, {r.split})" for r in rows.itertuples(index=False)]
         )
-    _compare(data, found, used, features)
+    if doubts:
+        data.near, data.near_count = doubts.near, doubts.summary["near_pairs"]
+        data.near_from = doubts.summary["settings"]["near"]
+        by = f"features of {found.backbone(doubts.summary['settings']['features'])}"
+        data.compared = doubts.summary["compared"], f"{by}, averaged over the image"
+    else:
+        _compare(data, found, used, features)
     return data
 
 
@@ -160,7 +170,7 @@ def _compare(data: Data, found: Found, used: pd.DataFrame, features) -> None:
     keys, splits = rows["pixels"].tolist(), rows["split"].to_numpy()
     if features:
         made = directions(arrays, keys)
-        by = f"features of {features[0]}, averaged over the image"
+        by = f"features of {found.backbone(features[0])}, averaged over the image"
     else:
         made = _patches(found, keys)
         by = f"pixels, averaged to {PATCH} × {PATCH}"

@@ -11,6 +11,10 @@ from stages.report import charts
 from stages.report.found import Found
 
 MOST_SUSPECTS, MOST_OUTLIERS, MOST_CLASSES = 48, 12, 12
+PAIR = ["one_pixels", "one_split", "other_pixels", "other_split"]
+MOST_NEAR = 12
+LITTLE = 0.02
+"""Of accuracy: what another doubling of labels would bring at most where they are enough."""
 APART = 0.75
 """Share of two classes' images that are told apart, below which the page calls them hard to."""
 
@@ -20,6 +24,11 @@ class Doubts:
     """Attributes:
     name: in params.yaml.
     summary: of summary.json.
+    agreement: the share of labels that the regression gives too: of all, and of the class in which
+        it is least, with that class; none where no label was judged.
+    alike: by the identity of a validation or test image its cosine with the most alike one that
+        was there to learn from.
+    near: (identity, split, identity, split, cosine) of the most alike across splits.
     suspects, outliers: the first rows of images.csv that are so, as dictionaries.
     classes: rows of classes.csv, most first.
     growth: rows of results/labels.
@@ -29,6 +38,9 @@ class Doubts:
 
     name: str
     summary: dict
+    agreement: tuple[float, float, str] | None
+    alike: dict[str, float]
+    near: list[tuple]
     suspects: list[dict]
     outliers: list[dict]
     classes: list[dict]
@@ -58,46 +70,77 @@ def doubted(found: Found, features: str | None) -> Doubts | None:
         folder, labels = Path(f"results/doubts/{name}"), Path(f"results/labels/{name}.csv")
         if not ((folder / "summary.json").exists() and labels.exists()):
             continue
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        if "measured" not in summary:
+            continue  # by a stage of before
         words = {column: str for column in ("path", "split", "label", "suggested", "pixels")}
         images = pd.read_csv(folder / "images.csv", dtype=words, keep_default_na=False)
         classes = pd.read_csv(
             folder / "classes.csv", dtype={"one": str, "other": str}, keep_default_na=False
         )
         grown = pd.read_csv(labels).to_dict("records")
+        words = {column: str for column in PAIR}
+        pairs = pd.read_csv(folder / "pairs.csv", dtype=words, keep_default_na=False)
+        pairs = pairs[[*PAIR, "cosine"]]
         far = images[images["outlier"]].sort_values("distance", ascending=False, kind="stable")
         return Doubts(
             name,
-            json.loads((folder / "summary.json").read_text(encoding="utf-8")),
+            summary,
+            _agreement(images),
+            dict(zip(*_known(images, "alike"), strict=True)),
+            list(pairs.head(MOST_NEAR).itertuples(index=False, name=None)),
             images[images["suspect"]].head(MOST_SUSPECTS).to_dict("records"),
             far.head(MOST_OUTLIERS).to_dict("records"),
             classes.head(MOST_CLASSES).to_dict("records"),
             grown,
             Markup(charts.growth(name, grown)) if len(grown) > 1 else None,
-            _verdict(grown),
+            verdict(grown, summary["measured"]),
         )
     return None
 
 
-def _verdict(grown: list[dict]) -> str | None:
-    """What twice as many labels or more brought, against what the draw of images changes."""
-    if len(grown) < 2:
+def _known(images: pd.DataFrame, column: str) -> tuple[list[str], list[float]]:
+    """Identities and values of the images for which a column has one."""
+    some = images[images[column] != ""]
+    return some["pixels"].tolist(), some[column].astype(float).tolist()
+
+
+def _agreement(images: pd.DataFrame) -> tuple[float, float, str] | None:
+    judged = images[images["suggested"] != ""]
+    if judged.empty:
         return None
-    last = grown[-1]
-    before = max(
-        (row for row in grown[:-1] if row["images"] <= last["images"] / 2),
-        key=lambda row: row["images"],
-        default=grown[0],
-    )
-    gain, spread = last["accuracy"] - before["accuracy"], before["highest"] - before["lowest"]
-    times = last["images"] / before["images"]
+    right = judged["suggested"] == judged["label"]
+    by_class = right.groupby(judged["label"]).mean()
+    return float(right.mean()), float(by_class.min()), by_class.idxmin()
+
+
+def verdict(grown: list[dict], measured: int) -> str | None:
+    """What the last doubling of labels brought, against what chance can make of it: the draw of
+    images, and so few images to measure on (two standard errors of an accuracy).
+
+    Args:
+        grown: rows of results/labels, the last two with half of all labels and all.
+        measured: how many images accuracy was measured on.
+    """
+    if len(grown) < 2 or not measured:
+        return None
+    half, last = grown[-2:]
+    gain, spread = last["accuracy"] - half["accuracy"], half["highest"] - half["lowest"]
+    error = 2 * (last["accuracy"] * (1 - last["accuracy"]) / measured) ** 0.5
+    chance = max(spread, error)
     said = (
-        f"{times:.1f} times as many labelled images, {last['images']:,} after "
-        f"{before['images']:,}, brought {100 * gain:+.1f} points of accuracy, where the choice "
-        f"of those {before['images']:,} alone makes {100 * spread:.1f} points of difference. "
+        f"The last doubling, from {half['images']:,} to {last['images']:,} labelled images, "
+        f"brought {100 * gain:+.1f} points of accuracy, of which chance can make "
+        f"{100 * chance:.1f}. "
     )
-    if gain <= spread / 2:
+    if gain > chance:
+        return said + "More labels are worth their while."
+    if gain + chance < LITTLE:
         return said + (
-            "That is little: more labels of the same kind would hardly help these features; "
-            "mending doubtful labels, another backbone or fine-tuning may."
+            "More labels of the same kind would hardly help these features; mending doubtful "
+            "labels, another backbone or fine-tuning may."
         )
-    return said + "The curve still rises: more labels are worth their while."
+    return said + (
+        f"So {measured:,} images are too few to tell whether more labels would help: a larger "
+        f"validation split can, and the curve's course over the smaller numbers may."
+    )

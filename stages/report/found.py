@@ -89,6 +89,13 @@ class Found:
     def evaluated(self) -> list[Model]:
         return [model for model in self.models if model.details]
 
+    def backbone(self, name: str) -> str:
+        """A backbone in words: its name, and what it is where that is something else."""
+        application = (
+            (self.parameters.get("backbones") or {}).get(name, {}).get("application", name)
+        )
+        return name if name.lower() == application.lower() else f"{name} ({application})"
+
     @property
     def shown(self) -> list[Model]:
         """Those whose answers for each test image are there."""

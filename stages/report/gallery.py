@@ -38,7 +38,7 @@ def gathered(found: Found, lead: Model, data: Data | None, features) -> dict:
         "train": {},
         "thumbs": {},
         "tests": 0,
-        "features": features[0] if features else None,
+        "features": found.backbone(features[0]) if features else None,
     }
     if found.table is None or not models:
         return told

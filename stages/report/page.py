@@ -10,8 +10,8 @@ from stages.images.arrays import Arrays
 from stages.report import charts
 from stages.report.change import MEASURES, since_commit
 from stages.report.curves import Curves
-from stages.report.data import NEAR, describe
-from stages.report.doubts import APART, doubted
+from stages.report.data import describe
+from stages.report.doubts import APART, Doubts, doubted
 from stages.report.found import Found, Model
 from stages.report.gallery import MOST, gathered
 from stages.report.pictures import thumbnails
@@ -32,9 +32,9 @@ def page(found: Found, since: str | None) -> str:
     """
     lead, why = leading(found)
     features = _features(found, lead)
-    data = describe(found, features)
-    told = gathered(found, lead, data, features)
     doubts = doubted(found, features and features[0])
+    data = describe(found, features, doubts)
+    told = gathered(found, lead, data, features)
     pictures = {}
     if data and found.images is not None:
         keys = [key for some in data.examples.values() for key in some]
@@ -51,6 +51,7 @@ def page(found: Found, since: str | None) -> str:
         lead=lead,
         why=why,
         baseline=_baseline(found, lead),
+        twins=_twins(found, lead, doubts),
         change=since_commit(),
         models=[_view(found, model) for model in found.models],
         costs=_costs(found),
@@ -66,7 +67,6 @@ def page(found: Found, since: str | None) -> str:
         paths=paths,
         story=tell(found, since),
         box=BOX,
-        near=NEAR,
         style=Markup(text("page.css")),
         script=Markup(text("shared.js") + text("page.js")),
     )
@@ -127,6 +127,22 @@ def _baseline(found: Found, lead: Model) -> tuple[str, float] | None:
     counts = train.value_counts()
     label = min(counts[counts == counts.max()].index)
     return label, float((test == label).mean())
+
+
+def _twins(found: Found, lead: Model, doubts: Doubts | None) -> tuple | None:
+    """How many test images are nearly the same as one that was there to learn from, how often the
+    lead is right about these and about the others, and how many those are; none where there are
+    none of one kind, or it is not known."""
+    if doubts is None or lead.probabilities is None or found.table is None:
+        return None
+    test = found.table[found.table["split"] == "test"]
+    true = test["label"].map(found.classes.index).to_numpy()
+    right = lead.probabilities.argmax(axis=1) == true
+    near = doubts.summary["settings"]["near"]
+    twin = np.array([doubts.alike.get(key, 0) >= near for key in test["pixels"]])
+    if not 0 < twin.sum() < len(twin):
+        return None
+    return int(twin.sum()), float(right[twin].mean()), float(right[~twin].mean()), len(twin)
 
 
 def _view(found: Found, model: Model) -> dict:

@@ -51,7 +51,7 @@ def evaluate(name: str, predict, explain, explained: int) -> None:
         "counts": {split: len(rows.of(split)) for split in ("train", "validation", "test")},
         "skipped": rows.skipped,
         "metrics": metrics,
-        "intervals_95": intervals(true, probabilities, bins, parameters.bootstrap),
+        "intervals_95": intervals(true, probabilities, parameters.bootstrap),
         "per_class": per_class(true, probabilities, rows.classes),
         "per_group": {
             group: {"count": len(part), **measure(true[part], probabilities[part], bins)}

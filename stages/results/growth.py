@@ -7,15 +7,16 @@ from sklearn.model_selection import GroupShuffleSplit
 from stages.params.doubt import Doubt
 from stages.results.suspects import fitted
 
-COLUMNS = ["per_class", "images", "accuracy", "lowest", "highest", "draws"]
+COLUMNS = ["images", "accuracy", "lowest", "highest", "draws"]
 HELD_OUT = 0.2
 
 
 def growth(
     images: pd.DataFrame, inputs: np.ndarray, parameters: Doubt, seed: int
-) -> tuple[pd.DataFrame, str]:
-    """A row for each number of labelled training images of each class, the last with all: COLUMNS;
-    and on what accuracy was measured. A class that has fewer gives all it has.
+) -> tuple[pd.DataFrame, str, int]:
+    """A row for each number of labelled training images, the last two with half of all and all:
+    COLUMNS; on what accuracy was measured, and on how many images. Fewer than all are drawn with
+    all's mixture of classes, at least one of each.
 
     Args:
         images: n rows with columns class, split, pixels and confidence.
@@ -26,25 +27,26 @@ def growth(
     rest = np.flatnonzero(images["split"] == "validation")
     measured = "validation images"
     if not len(rest):
-        measured = "a fifth of the training images, left out of training here"
+        measured = "of the training images, a fifth, left out of training here"
         parts = GroupShuffleSplit(1, test_size=HELD_OUT, random_state=seed)
         own, held = next(parts.split(train, groups=images["pixels"].iloc[train]))
         train, rest = train[own], train[held]
     labels = images["class"].to_numpy()
     by_class = [train[labels[train] == number] for number in np.unique(labels[train])]
     if len(by_class) < 2:
-        return pd.DataFrame(columns=COLUMNS), measured
-    most = max(map(len, by_class))
-    count = int(labels.max()) + 1
+        return pd.DataFrame(columns=COLUMNS), measured, len(rest)
+    count, half = int(labels.max()) + 1, len(train) // 2
     found = []
-    for each in [*sorted({n for n in parameters.labelled if n < most}), most]:
-        reached = []
-        for _ in range(parameters.draws if each < most else 1):
-            drawn = np.concatenate([random.permutation(some)[:each] for some in by_class])
-            if each == most:
+    for images_used in [*sorted({n for n in parameters.labelled if n < half}), half, len(train)]:
+        share, reached = images_used / len(train), []
+        for _ in range(parameters.draws if share < 1 else 1):
+            drawn = np.concatenate(
+                [random.permutation(some)[: max(1, round(share * len(some)))] for some in by_class]
+            )
+            if share == 1:
                 drawn = train
             probabilities = fitted(inputs[drawn], images.iloc[drawn], parameters, count)
             reached.append(float((probabilities(inputs[rest]).argmax(1) == labels[rest]).mean()))
         span = np.mean(reached), min(reached), max(reached)
-        found.append((each, len(drawn), *(round(float(v), 4) for v in span), len(reached)))
-    return pd.DataFrame(found, columns=COLUMNS), measured
+        found.append((len(drawn), *(round(float(v), 4) for v in span), len(reached)))
+    return pd.DataFrame(found, columns=COLUMNS), measured, len(rest)

@@ -1,6 +1,7 @@
 """How good probabilities are, with intervals. scikit-learn measures; what it lacks is here."""
 
 import numpy as np
+from scipy.stats import binomtest
 from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
@@ -53,7 +54,8 @@ def measure(true: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str,
 def calibration(true: np.ndarray, probabilities: np.ndarray, bins: int) -> list[dict]:
     """Predictions grouped by the probability of the class they name, in bins of equal width:
     for each that is not empty its mean confidence, its accuracy and its count."""
-    confidence, place = probabilities.max(axis=1), _bins(probabilities, bins)
+    confidence = probabilities.max(axis=1)
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
     right = probabilities.argmax(axis=1) == true
     return [
         {
@@ -63,10 +65,6 @@ def calibration(true: np.ndarray, probabilities: np.ndarray, bins: int) -> list[
         }
         for b in np.unique(place)
     ]
-
-
-def _bins(probabilities: np.ndarray, bins: int) -> np.ndarray:
-    return np.minimum((probabilities.max(axis=1) * bins).astype(int), bins - 1)
 
 
 def calibration_error(true: np.ndarray, probabilities: np.ndarray, bins: int) -> float:
@@ -81,10 +79,15 @@ def calibration_error(true: np.ndarray, probabilities: np.ndarray, bins: int) ->
 
 
 def intervals(
-    true: np.ndarray, probabilities: np.ndarray, bins: int, resamplings: int, seed: int = 0
+    true: np.ndarray, probabilities: np.ndarray, resamplings: int, seed: int = 0
 ) -> dict[str, list[float]]:
-    """95 % bootstrap intervals of every measure: percentiles over resampled test rows, without
-    the resamplings in which a measure is not defined. None of roc_auc where it would take long."""
+    """95 % intervals of the measures.
+
+    Wilson's of shares of rows, which have a width where all are right too: accuracy and, of two
+    classes, precision and recall. Of the others percentiles of a bootstrap over test rows, without
+    the resamplings in which a measure is not defined. None of roc_auc where it would take long,
+    and none of ece, which resampling alone makes larger.
+    """
     random = np.random.default_rng(seed)
     rows, classes = probabilities.shape
     areas = rows * resamplings * (classes if classes > 2 else 1) <= MOST_AREAS
@@ -97,20 +100,35 @@ def intervals(
                 for _ in range(min(at_once, resamplings - start))
             ]
         ).astype("float64")
-        for name, values in _resampled(true, probabilities, bins, counts, areas).items():
+        for name, values in _resampled(true, probabilities, counts, areas).items():
             drawn.setdefault(name, []).append(values)
     found = {name: np.concatenate(parts) for name, parts in drawn.items()}
-    return {
-        name: [float(bound) for bound in np.nanpercentile(values, [2.5, 97.5])]
+    shares = _shares(true, probabilities)
+    bounds = {
+        name: np.nanpercentile(values, [2.5, 97.5])
         for name, values in found.items()
-        if not np.isnan(values).all()
+        if name not in shares and not np.isnan(values).all()
     }
+    for name, right in shares.items():
+        if len(right):
+            bounds[name] = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
+    return {name: [float(low), float(high)] for name, (low, high) in bounds.items()}
+
+
+def _shares(true: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """The measures that are shares of rows: whether each of these rows is right."""
+    predicted = probabilities.argmax(axis=1)
+    right = predicted == true
+    if probabilities.shape[1] != 2:
+        return {"accuracy": right}
+    return {"accuracy": right, "precision": right[predicted == 1], "recall": right[true == 1]}
 
 
 def _resampled(
-    true: np.ndarray, probabilities: np.ndarray, bins: int, counts: np.ndarray, areas: bool
+    true: np.ndarray, probabilities: np.ndarray, counts: np.ndarray, areas: bool
 ) -> dict[str, np.ndarray]:
-    """What `measure` gives for each of many resamplings at once, (resamplings,); NaN for None.
+    """What `measure` gives of what has a bootstrap interval, for each of many resamplings at once,
+    (resamplings,); NaN for None.
 
     Args:
         counts: (resamplings, n) how often each row was drawn.
@@ -118,11 +136,8 @@ def _resampled(
     """
     rows, classes = probabilities.shape
     predicted = probabilities.argmax(axis=1)
-    confidence, place = probabilities.max(axis=1), _bins(probabilities, bins)
     small = np.finfo(probabilities.dtype).eps
     loss = -np.log(probabilities[np.arange(rows), true].clip(small, 1 - small))
-    in_bin = place[:, None] == np.unique(place)
-    gap = (confidence - (predicted == true))[:, None] * in_bin
     right, actual, named = (
         np.stack([np.bincount(number, weights=row, minlength=classes) for row in weights])
         for number, weights in (
@@ -145,12 +160,7 @@ def _resampled(
         if areas:
             each = np.stack([_areas(true == n, probabilities[:, n], counts) for n in which], axis=1)
             found["roc_auc"] = np.mean(each, axis=1, where=counted)
-    return {
-        "accuracy": right.sum(axis=1) / rows,
-        **found,
-        "log_loss": counts @ loss / rows,
-        "ece": np.abs(counts @ gap).sum(axis=1) / rows,
-    }
+    return {**found, "log_loss": counts @ loss / rows}
 
 
 def _areas(positive: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:

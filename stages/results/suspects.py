@@ -1,4 +1,4 @@
-"""Doubts about data by cached features: labels that others contradict, images unlike all others,
+"""Doubts about data by cached features: labels that others contradict, images unlike most others,
 images that stand in two splits, classes that are taken for each other."""
 
 import numpy as np
@@ -165,6 +165,20 @@ def pairs(images: pd.DataFrame, vectors: np.ndarray, parameters: Doubt) -> tuple
         if cosine >= parameters.near
     ]
     return len(first), count, near
+
+
+def alike(images: pd.DataFrame, vectors: np.ndarray, parameters: Doubt) -> np.ndarray:
+    """How much each image of validation and test is like one that was there to learn from: the
+    largest cosine (n,) with an image of train, or of validation for test images, of `compared` at
+    most. NaN of images of train, and where there is nothing to learn from."""
+    splits = images["split"].to_numpy()
+    made = np.full(len(images), np.nan)
+    for split, learnt in (("validation", ["train"]), ("test", ["train", "validation"])):
+        own, others = np.flatnonzero(splits == split), np.flatnonzero(np.isin(splits, learnt))
+        if len(own) and len(others):
+            some = others[spread(len(others), parameters.compared)]
+            made[own] = nearest(vectors[own], vectors[some], 1)[1][:, 0]
+    return made
 
 
 def spread(count: int, most: int) -> np.ndarray:

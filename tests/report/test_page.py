@@ -13,6 +13,7 @@ import pytest
 
 from stages.command import Refusal
 from stages.commands.main import command
+from stages.report.doubts import verdict
 from tests.conftest import ROOT
 from tests.report.conftest import COUNTS, commit, walk
 
@@ -265,7 +266,7 @@ def test_the_run_log_gives_seconds_and_says_what_ran(inside):
 def test_parameters_that_differ_from_the_default_are_listed(inside):
     page = written()
     table = page.text[page.text.index("Parameters that differ") : page.text.index("Versions")]
-    for words in ("dataset.image.size", "32", "evaluate.bootstrap", "subnets.fc256", "not there"):
+    for words in ("dataset.image.size", "32", "evaluate.bootstrap", "subnets.fc256", "absent"):
         assert words in table
     assert "threads" not in table
 
@@ -283,6 +284,7 @@ def test_three_classes(tmp_path, monkeypatch):
 
 def test_without_features_nothing_is_near_and_pixels_are_compared(inside):
     shutil.rmtree("data/features")
+    shutil.rmtree("results/doubts")
     page = written()
     assert "No features are cached, so there are no nearest training images" in page.text
     assert page.told["features"] is None and "like" not in page.told["images"][0]
@@ -356,7 +358,48 @@ def test_doubts_are_shown_and_the_stage_names_files_as_the_user_knows_them(insid
     assert f"{count} of {len(images)} labels" in page.text
     first = images[images["suspect"]].iloc[0]
     assert first["path"] in page.text and f"{first['label']}, or {first['suggested']}?" in page.text
-    assert "Should more be labelled?" in page.text and "times as many labelled images" in page.text
+    assert "Should more be labelled?" in page.text and "The last doubling, from" in page.text
+
+
+def test_it_is_told_how_right_the_model_is_about_images_that_are_no_twins(inside):
+    images = pd.read_csv("results/doubts/vgg16/images.csv")
+    test = images["split"] == "test"
+    images.loc[test, "alike"] = 0.5
+    twins = images.index[test][:3]
+    images.loc[twins, "alike"] = 0.999
+    images.to_csv("results/doubts/vgg16/images.csv", index=False)
+    page = written()
+    told = pd.read_csv("results/predictions/logistic/predictions.csv", dtype=str)
+    others = told[~told["pixels"].isin(images.loc[twins, "pixels"])]
+    right = (others["label"] == others["predicted"]).mean()
+    assert "logistic is right about" in page.text
+    assert f"3 of {test.sum()} test images look nearly the same as one of train" in page.text
+    assert f"of the others {100 * right:.1f}" in page.text
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "spread", "measured", "says"),
+    [
+        (
+            (0.80, 0.90),
+            0.02,
+            1000,
+            "brought +10.0 points of accuracy, of which chance can make 2.0",
+        ),
+        ((0.80, 0.90), 0.02, 1000, "More labels are worth their while."),
+        ((0.90, 0.905), 0.01, 10_000, "would hardly help"),
+        ((0.90, 0.905), 0.01, 100, "So 100 images are too few to tell"),
+        ((0.80, 0.90), 0.12, 1000, "So 1,000 images are too few to tell"),
+    ],
+)
+def test_whether_to_label_more_is_said_only_where_it_can_be_told(
+    accuracies, spread, measured, says
+):
+    grown = [
+        {"images": n, "accuracy": a, "lowest": a - spread / 2, "highest": a + spread / 2}
+        for n, a in zip((500, 1000), accuracies, strict=True)
+    ]
+    assert says in verdict(grown, measured)
 
 
 def test_without_doubts_the_page_says_what_brings_them(inside):

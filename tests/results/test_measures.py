@@ -67,16 +67,17 @@ def test_a_class_that_is_absent_does_not_count():
 def test_intervals_of_many_small_classes_hold_a_perfect_estimate():
     """A resampling lacks many of them; counting those as missed would move the interval away."""
     true = np.repeat(np.arange(100), 2)
-    found = intervals(true, np.eye(100)[true], 15, 100)
-    for name in ("accuracy", "precision", "recall", "f1", "roc_auc"):
+    found = intervals(true, np.eye(100)[true], 100)
+    for name in ("precision", "recall", "f1", "roc_auc"):
         assert found[name] == [1, 1]
+    assert found["accuracy"] == pytest.approx([200 / (200 + 1.96**2), 1], abs=1e-4)
 
 
 def test_areas_that_would_take_long_have_no_interval(monkeypatch):
     true, probabilities = guesses(4)
-    whole = intervals(true, probabilities, 15, 50)
+    whole = intervals(true, probabilities, 50)
     monkeypatch.setattr("stages.results.measures.MOST_AREAS", 4 * 300 * 50 - 1)
-    assert intervals(true, probabilities, 15, 50) == {
+    assert intervals(true, probabilities, 50) == {
         name: bounds for name, bounds in whole.items() if name != "roc_auc"
     }
 
@@ -97,14 +98,11 @@ def test_calibration_error_by_hand():
 def test_intervals_hold_the_estimate_and_are_the_same_each_time(classes):
     true, probabilities = guesses(classes)
     estimate = measure(true, probabilities, 15)
-    found = intervals(true, probabilities, 15, 100)
-    assert found.keys() == estimate.keys()
-    for name in estimate.keys() - {"ece"}:
-        low, high = found[name]
+    found = intervals(true, probabilities, 100)
+    assert found.keys() == estimate.keys() - {"ece"}, "which resampling alone makes larger"
+    for name, (low, high) in found.items():
         assert low < estimate[name] < high
-    low, high = found["ece"]  # resampling adds noise, which this error counts
-    assert low < high and estimate["ece"] < high
-    assert intervals(true, probabilities, 15, 100) == found
+    assert intervals(true, probabilities, 100) == found
 
 
 @pytest.mark.parametrize(("rows", "classes"), [(60, 2), (60, 4), (8, 3)])
@@ -114,22 +112,33 @@ def test_intervals_are_those_of_each_resampling_measured_alone(rows, classes):
     true = random.integers(classes, size=rows)
     scores = random.random((rows, classes)).round(1) + 0.05 + 0.3 * np.eye(classes)[true]
     probabilities = scores / scores.sum(axis=1, keepdims=True)
-    found = intervals(true, probabilities, 10, 200)
+    found = intervals(true, probabilities, 200)
     draw, drawn = np.random.default_rng(0), []
     for _ in range(200):
         some = draw.integers(rows, size=rows)
         drawn.append(measure(true[some], probabilities[some], 10))
-    for name, bounds in found.items():
+    shares = {"accuracy", "precision", "recall"} if classes == 2 else {"accuracy"}
+    assert found.keys() - shares
+    for name in found.keys() - shares:
         values = [values[name] for values in drawn if values[name] is not None]
-        assert bounds == pytest.approx(np.percentile(values, [2.5, 97.5]))
+        assert found[name] == pytest.approx(np.percentile(values, [2.5, 97.5]))
 
 
 def test_the_interval_of_an_accuracy_is_that_of_a_share():
     true = np.zeros(400, int)
     probabilities = np.where(np.arange(400)[:, None] < 320, [0.9, 0.1], [0.1, 0.9])
-    low, high = intervals(true, probabilities, 15, 400)["accuracy"]
+    low, high = intervals(true, probabilities, 400)["accuracy"]
     error = 1.96 * np.sqrt(0.8 * 0.2 / 400)
     assert (low, high) == pytest.approx((0.8 - error, 0.8 + error), abs=0.01)
+
+
+def test_shares_of_few_images_that_are_all_right_have_an_interval():
+    """Wilson 1927: of n of n from n / (n + 1.96 squared) to 1."""
+    true = np.repeat([0, 1], [30, 10])
+    found = intervals(true, np.eye(2)[true], 100)
+    for name, count in (("accuracy", 40), ("precision", 10), ("recall", 10)):
+        assert found[name] == pytest.approx([count / (count + 1.96**2), 1], abs=1e-4)
+    assert "precision" not in intervals(true, np.tile([0.9, 0.1], (40, 1)), 100)
 
 
 def test_each_class_has_its_own_figures_and_the_confusion_its_counts():

@@ -7,7 +7,15 @@ import pytest
 from stages.images.alike import unit
 from stages.params.doubt import Doubt
 from stages.results.growth import growth
-from stages.results.suspects import judge, out_of_fold, outlying, overlapping, pairs
+from stages.results.suspects import (
+    alike,
+    fitted,
+    judge,
+    out_of_fold,
+    outlying,
+    overlapping,
+    pairs,
+)
 
 CLASSES = ["ant", "bee", "cat"]
 EACH, CHANNELS = 60, 24
@@ -128,21 +136,49 @@ def test_of_many_images_some_are_compared(drawn, parameters):
     assert outlying(unit(inputs), images["pixels"].tolist(), few)[0].shape == (len(images),)
 
 
+def test_what_is_like_an_image_to_learn_from_is_told_of_validation_and_test(drawn, parameters):
+    images, inputs = drawn
+    split = images["split"]
+    test, train, validation = (np.flatnonzero(split == s) for s in ("test", "train", "validation"))
+    inputs[test[0]], inputs[test[1]] = 2 * inputs[train[5]], inputs[validation[2]]
+    inputs[test[3]] = inputs[test[2]]
+    found = alike(images, unit(inputs), parameters)
+    assert np.isnan(found[train]).all() and not np.isnan(found[[*test, *validation]]).any()
+    assert found[test[:2]] == pytest.approx(1) and (found[test[2:]] < 0.999).all()
+    assert (found[validation] < 0.999).all(), "test images teach nothing"
+
+
 def test_accuracy_grows_with_labels(drawn, parameters):
     images, inputs = drawn
-    few = parameters.model_copy(update={"labelled": [2, 20, 1000]})
-    grown, measured = growth(images, inputs, few, 0)
-    assert measured == "validation images"
-    assert grown["per_class"].tolist() == [2, 20, EACH * 3 // 5]
-    assert grown["images"].tolist() == [6, 60, 108] and grown["draws"].tolist() == [5, 5, 1]
+    few = parameters.model_copy(update={"labelled": [6, 1000]})
+    grown, measured, count = growth(images, inputs, few, 0)
+    assert (measured, count) == ("validation images", (images["split"] == "validation").sum())
+    assert grown["images"].tolist() == [6, 54, 108] and grown["draws"].tolist() == [5, 5, 1]
     assert grown["accuracy"].iloc[0] < grown["accuracy"].iloc[-1]
     assert (grown["lowest"] <= grown["accuracy"]).all()
     assert growth(images, inputs, few, 0)[0].equals(grown)
 
 
+def test_fewer_labels_have_the_mixture_of_all(drawn, parameters, monkeypatch):
+    images, inputs = drawn
+    images = images.drop(images.index[(images["class"] == 2) & (images.index % 6 > 0)])
+    seen = []
+
+    def noted(inputs, rows, *others):
+        seen.append(rows["class"].value_counts(normalize=True).sort_index().tolist())
+        return fitted(inputs, rows, *others)
+
+    monkeypatch.setattr("stages.results.growth.fitted", noted)
+    images = images.reset_index(drop=True)
+    growth(images, inputs[: len(images)], parameters, 0)
+    assert len(seen) > 5
+    assert np.allclose(seen, seen[-1], atol=0.06)
+
+
 def test_without_validation_images_some_are_held_out(drawn, parameters):
     images, inputs = drawn
     images.loc[images["split"] == "validation", "split"] = "train"
-    grown, measured = growth(images, inputs, parameters, 0)
-    assert "a fifth of the training images" in measured
-    assert grown["images"].iloc[-1] == round(0.8 * (images["split"] == "train").sum())
+    grown, measured, count = growth(images, inputs, parameters, 0)
+    assert measured.startswith("of the training images, a fifth")
+    train = (images["split"] == "train").sum()
+    assert grown["images"].iloc[-1] == train - count == round(0.8 * train)
