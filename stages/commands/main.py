@@ -99,13 +99,22 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--csv", dest="form", action="store_const", const="csv", help="a table")
     form.add_argument("--json", dest="form", action="store_const", const="json", help="a line each")
     predict.add_argument("--out", metavar="FILE", help="write there; default: to the terminal")
+    predict.add_argument(
+        "--threshold",
+        type=_between,
+        metavar="T",
+        help="of two classes answer the second, positive one where its probability is T or more; "
+        "default: the likelier. Choose T on validation data; the report's slider shows what it "
+        "costs",
+    )
     _allowing(predict)
     predict.set_defaults(run=_predict)
 
     package = commands.add_parser("package", help="a trained model as one file of its own")
     package.description = (
         "One file that keras.saving.load_model reads without Thaw: from uint8 RGB pictures of any "
-        "size (batch, height, width, 3) to the probabilities of the classes."
+        "size (batch, height, width, 3) to the probabilities of the classes. Bring pictures of 16 "
+        "bits to 8 first, by their upper 8 as `thaw predict` does."
     )
     package.add_argument("model", metavar="MODEL", help="a name in models/")
     package.add_argument("out", metavar="OUT.keras")
@@ -120,7 +129,11 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("model", metavar="MODEL", help="a name in models/")
     export.add_argument("--to", required=True, choices=EXPORTS, help="the format")
     export.add_argument("--int8", action="store_true", help="sums of int8: smaller and faster")
-    export.add_argument("--out", metavar="FOLDER", help="default: exports/MODEL-FORMAT")
+    export.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="default: exports/MODEL-FORMAT, or exports/MODEL-FORMAT-int8",
+    )
     export.add_argument(
         "--check", type=_many, default=200, metavar="N", help="images compared; default: 200"
     )
@@ -168,7 +181,7 @@ def _add_serve(commands) -> None:
     serve = commands.add_parser("serve", help="a local page to try a model on your images")
     serve.description = (
         "A page to drop images on, and POST /predict beside it (documented at /docs), for one "
-        "model. Needs make setup EXTRA=serve."
+        "model."
     )
     serve.add_argument(
         "model",
@@ -223,6 +236,16 @@ def _many(text: str) -> int:
     return int(text)
 
 
+def _between(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected more than 0 and less than 1")
+    return value
+
+
 def _share(text: str) -> float:
     try:
         value = float(text)
@@ -252,7 +275,7 @@ def _predict(given: argparse.Namespace) -> int:
     from stages.commands.predict import predict
 
     allowed = tuple(given.allow)
-    found = predict(given.model, given.images, given.form, given.out, allowed)
+    found = predict(given.model, given.images, given.form, given.out, allowed, given.threshold)
     return UNREADABLE if found else 0
 
 

@@ -22,7 +22,12 @@ Answer = tuple[Picture, np.ndarray | None]
 
 
 def predict(
-    model: str, given: list[str], form: str | None, out: str | None, allowed: tuple[str, ...] = ()
+    model: str,
+    given: list[str],
+    form: str | None,
+    out: str | None,
+    allowed: tuple[str, ...] = (),
+    threshold: float | None = None,
 ) -> int:
     """Write file, class and probability of every picture; give how many could not be read.
 
@@ -32,18 +37,34 @@ def predict(
         form: csv, json (one object a line), or none: by the name of `out`, else a table.
         out: a file; none: the standard output.
         allowed: classes that the model may have besides Keras's own, see stages.networks.stored.
+        threshold: of two classes, the second is answered where its probability is as much or more;
+            none: the likelier one.
 
     Raises:
-        Refusal: there is no such model or path, or a folder without pictures.
+        Refusal: there is no such model or path, a folder without pictures, or a threshold and not
+            two classes.
     """
     trained = find(model)
     files = pictures.find(given)
+    if threshold is not None and len(trained.classes) != 2:
+        raise Refusal(
+            f"--threshold {threshold:g}: expected a model of two classes, and {model} has "
+            f"{len(trained.classes)}."
+        )
+    if out == "":  # which would be the current folder
+        raise Refusal("--out '': expected the name of a file.")
     if out and os.path.isdir(out):
         raise Refusal(f"--out {out}: expected a file, and it is a folder.")
     if out and os.path.realpath(out) in map(os.path.realpath, files):
         raise Refusal(f"--out {out}: expected another file than the pictures.")
     form = form or FORMS.get(Path(out or "").suffix.lower(), "table")
-    head, lines = {"csv": _csv, "json": _json, "table": _table}[form](trained.classes, files)
+
+    def answered(p: np.ndarray) -> int:
+        """The number of the class, by the probabilities (classes,)."""
+        return int(p.argmax() if threshold is None else p[1] >= threshold)
+
+    writer = {"csv": _csv, "json": _json, "table": _table}[form]
+    head, lines = writer(trained.classes, files, answered)
     network, bad = trained.load(allowed), 0
     with writing(out) as write:
         write(head)
@@ -53,18 +74,20 @@ def predict(
     return unreadable(bad, len(files))
 
 
-def _table(classes: list[str], files: list[str]) -> tuple[str, Callable]:
+def _table(classes: list[str], files: list[str], answered: Callable) -> tuple[str, Callable]:
     widths = [min(60, max(map(len, files))), max(map(len, classes)), 0]
     headings = ["file", "class", "probability"]
     line = columns(headings, widths)
 
     def row(picture: Picture, p: np.ndarray | None) -> str:
-        return "" if p is None else line(picture.file, classes[p.argmax()], f"{p.max():.4f}")
+        if p is None:
+            return ""
+        return line(picture.file, classes[answered(p)], f"{p[answered(p)]:.4f}")
 
     return line(*headings), row
 
 
-def _csv(classes: list[str], _) -> tuple[str, Callable]:
+def _csv(classes: list[str], _, answered: Callable) -> tuple[str, Callable]:
     def line(cells: list) -> str:
         text = io.StringIO()
         csv.writer(text).writerow(cells)  # another end of lines would leave \r in names unquoted
@@ -74,19 +97,19 @@ def _csv(classes: list[str], _) -> tuple[str, Callable]:
         if p is None:
             return line([picture.file, "", "", *[""] * len(classes), picture.problem])
         each = [f"{value:.6f}" for value in p]
-        return line([picture.file, classes[p.argmax()], f"{p.max():.6f}", *each, ""])
+        return line([picture.file, classes[answered(p)], each[answered(p)], *each, ""])
 
     each = [f"probability of {name}" for name in classes]
     return line(["file", "class", "probability", *each, "error"]), row
 
 
-def _json(classes: list[str], _) -> tuple[str, Callable]:
+def _json(classes: list[str], _, answered: Callable) -> tuple[str, Callable]:
     def row(picture: Picture, p: np.ndarray | None) -> str:
         if p is None:
             return json.dumps({"file": picture.file, "error": picture.problem}) + "\n"
         each = {name: round(float(value), 6) for name, value in zip(classes, p, strict=True)}
-        best = classes[p.argmax()]
-        said = {"class": best, "probability": each[best], "probabilities": each}
+        name = classes[answered(p)]
+        said = {"class": name, "probability": each[name], "probabilities": each}
         return json.dumps({"file": picture.file, **said}) + "\n"
 
     return "", row

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.commands.main import command
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -67,6 +69,19 @@ def test_an_answer_has_nothing_beside_it_and_a_closed_pipe_is_no_error(thaw):
     running.stdout.close()  # as `head` does
     errors = running.stderr.read()
     assert (running.wait(), errors) == (0, "")
+
+
+def test_help_says_what_is_so(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # else names are broken at their hyphens
+    said = {}
+    for name in ("predict", "package", "export", "serve"):
+        with pytest.raises(SystemExit):
+            command([name, "--help"])
+        said[name] = " ".join(capsys.readouterr().out.split())
+    assert "or exports/MODEL-FORMAT-int8" in said["export"]
+    assert "Bring pictures of 16 bits to 8 first" in said["package"]
+    assert "Choose T on validation data; the report's slider" in said["predict"]
+    assert "EXTRA" not in said["serve"], "make setup installs what it needs"
 
 
 def test_arguments_that_are_none_are_explained(thaw):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,6 +130,10 @@ def test_a_name_with_a_carriage_return_stays_in_its_row(inside, capsys, tmp_path
         (["photos/b.jpg", "photos"], "photos/b.jpg is no model: expected a file that `thaw pack"),
         (["gap", "photos", "--out", "photos"], "--out photos: expected a file"),
         (["gap", "photos", "--out", "photos/b.jpg"], "b.jpg: expected another file than the pict"),
+        (
+            ["gap_grey", "photos", "--threshold", "0.3"],
+            "--threshold 0.3: expected a model of two c",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused(inside, arguments, expected):
@@ -136,6 +141,54 @@ def test_what_cannot_be_used_is_refused(inside, arguments, expected):
     with pytest.raises(Refusal) as refusal:
         command(["predict", *arguments])
     assert expected in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_an_empty_name_is_not_the_current_folder(inside, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "letter.txt").write_text("keep")
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(Refusal, match="--out '': expected the name of a file") as refusal:
+        command(["predict", str(inside.folder / "models/cnn"), inside.photos[0], "--out", ""])
+    assert "\n" not in str(refusal.value)
+    assert (tmp_path / "here" / "letter.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv", "--table"])
+def test_a_threshold_moves_the_answer_and_no_probability(inside, capsys, form):
+    positive = inside.expected["cnn"][:, 1]
+    threshold = float(np.sort(positive)[-2:].mean())  # of one picture it is as much or more
+    assert sorted(positive)[-2] > 0.5, "by default the answer is another"
+
+    def rows(*threshold: str) -> list[dict]:
+        more = [] if form == "--table" else [form]
+        command(["predict", "cnn", "photos", *more, *threshold])
+        said = capsys.readouterr().out
+        if form == "--table":
+            head, *cells = (line.split() for line in said.splitlines())
+            return [dict(zip(head, each, strict=True)) for each in cells]
+        return lines(said) if form == "--json" else list(csv.DictReader(io.StringIO(said)))
+
+    answered, before = rows("--threshold", str(threshold)), rows()
+    for row, other, p in zip(answered, before, positive, strict=True):
+        assert row.pop("class") == ("dog" if p >= threshold else "cat")
+        assert other.pop("class") == ("dog" if p > 0.5 else "cat")
+        own = p if p >= threshold else 1 - p
+        assert float(row.pop("probability")) == pytest.approx(own, abs=1e-4)
+        assert float(other.pop("probability")) == pytest.approx(max(p, 1 - p), abs=1e-4)
+        assert row == other, "each class's probability, where it is told"
+
+
+@pytest.mark.parametrize("threshold", ["0", "1", "nan", "-0.1", "half"])
+def test_a_threshold_lies_between_0_and_1(capsys, threshold):
+    with pytest.raises(SystemExit):
+        command(["predict", "cnn", "photos", f"--threshold={threshold}"])
+    assert f"{threshold!r}: expected more than 0 and less than 1" in capsys.readouterr().err
+
+
+def test_a_models_folder_may_lie_directly_below_the_root(inside, monkeypatch):
+    monkeypatch.setattr(Path, "resolve", lambda *_: Path("/model"))
+    with pytest.raises(Refusal, match=r" /data/weights/vgg16.npz, are not there"):
+        find("gap")
 
 
 def test_without_models_it_says_where_they_come_from(tmp_path, monkeypatch):
