@@ -44,7 +44,7 @@ def run(
             f"models/ or a model's folder."
         )
     name = trained.path.resolve().name
-    place = Path(out or f"exports/{name}-{form}{'-int8' if int8 else ''}")
+    place = Path(f"exports/{name}-{form}{'-int8' if int8 else ''}" if out is None else out)
     try:
         found = export(trained, form, place, int8, check, calibration, tolerance, allowed)
     except Disagreement as disagreement:

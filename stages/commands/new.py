@@ -41,8 +41,10 @@ def new(given: str, images: str) -> int:
     Raises:
         Refusal: `given` is there and not empty, `images` cannot be used, or this Thaw is no clone.
     """
-    if not Path(given).name:
-        raise Refusal(f"{given}: expected the name of a folder to make.")
+    if Path(given).name in ("", ".."):
+        raise Refusal(f"{given!r}: expected the name of a folder to make.")
+    if not images:  # which would be the current folder
+        raise Refusal("--images '': expected a folder or an archive.")
     target, path = Path(given), Path(images).expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Refusal(f"{given} is there already: expected a new name, or an empty folder.")

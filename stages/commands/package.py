@@ -16,8 +16,9 @@ def package(given: str, out: str, allowed: tuple[str, ...] = ()) -> int:
     """Write a model of models/ as the file `out`.
 
     `keras.saving.load_model(out)` reads it where this code is not: from uint8 RGB pictures (batch,
-    height, width, 3) of any size to class probabilities (batch, classes), float32. Its member
-    thaw.json has the names of the classes.
+    height, width, 3) of any size to class probabilities (batch, classes), float32; of pictures of
+    16 bits the upper 8 are to be taken first, as `thaw predict` does. Its member thaw.json has the
+    names of the classes.
 
     Args:
         allowed: classes that the model may have besides Keras's own, see stages.networks.stored.

@@ -121,7 +121,7 @@ def find(given: str) -> Trained:
 
 def _recorded(folder: Path) -> Trained:
     place = folder / "record.json"
-    record = _object(place, lambda: place.read_bytes())
+    record = json_object(place, lambda: place.read_bytes())
     if not record.get("classes") or not record.get("image"):
         raise Refusal(
             f"{folder}/record.json does not say which classes and images the model is for: it was "
@@ -137,7 +137,7 @@ def _recorded(folder: Path) -> Trained:
         raise Refusal(f"{place}: backbone = {backbone!r:.200}: expected a section with its name.")
     name = backbone.pop("name")
     chosen = check(Backbone, backbone, f"{place}: backbone")
-    weights = folder.resolve().parents[1] / "data" / "weights" / f"{name}.npz"
+    weights = folder.resolve().parent.parent / "data" / "weights" / f"{name}.npz"
     if "/" in name or not weights.exists():
         raise Refusal(
             f"{folder} reads what the backbone {name!r} makes of a picture, and its weights, "
@@ -166,8 +166,8 @@ def _packaged(path: Path) -> Trained:
             content = archive.read(CARD)
     except (*DAMAGE, ValueError) as error:
         raise Refusal(f"{path} cannot be read: {error!r:.200}.") from None
-    said = _card(_object(f"{path}: {CARD}", lambda: content), f"{path}: {CARD}")
-    return Trained(path, said.classes, said.image, None, None, {})
+    said = _card(json_object(f"{path}: {CARD}", lambda: content), f"{path}: {CARD}")
+    return Trained(path, said.classes, said.image, None, None, said.settings)
 
 
 class Card(Section):
@@ -182,7 +182,7 @@ def _card(held: dict, place: str) -> Card:
     return check(Card, {k: held[k] for k in Card.model_fields if k in held}, place)
 
 
-def _object(place, read: Callable[[], bytes]) -> dict:
+def json_object(place, read: Callable[[], bytes]) -> dict:
     """A JSON object.
 
     Raises:

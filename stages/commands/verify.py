@@ -30,7 +30,8 @@ def verify(targets: list[str]) -> int:
     """
     asked = ["git", "rev-parse", "--show-toplevel"]
     here = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
-    if not here or not (Path(here) / "dvc.lock").exists():
+    lock = ["git", "-C", here, "cat-file", "-e", "HEAD:dvc.lock"]  # what is cloned has it
+    if not here or subprocess.run(lock, capture_output=True).returncode:
         raise Refusal("expected a git repository with a dvc.lock here. Run dvc repro and commit.")
     with tempfile.TemporaryDirectory(prefix="thaw-verify-") as temporary:
         clone = Path(temporary) / "clone"

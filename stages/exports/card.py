@@ -1,14 +1,13 @@
 """The model card of an export, in the form that Hugging Face reads: Markdown below YAML."""
 
 import contextlib
-import json
 from pathlib import Path
 
 import jinja2
 import yaml
 
 from stages.command import Refusal
-from stages.commands.trained import Trained
+from stages.commands.trained import Trained, json_object
 from stages.exports import licences
 from stages.exports.data import Data
 from stages.exports.loading import NEEDS, code
@@ -35,9 +34,9 @@ def card(trained: Trained, form: str, file: str, takes: str, data: Data, agreeme
         takes: pictures or pixels.
         agreement: what agreement.json says.
     """
-    root, name = trained.path.resolve().parents[1], trained.path.resolve().name
+    root, name = trained.path.resolve().parent.parent, trained.path.resolve().name
     dataset = _section(root, "dataset")
-    evaluated = _evaluated(root / "results" / "details" / f"{name}.json")
+    evaluated = _evaluated(root / "results" / "details" / f"{name}.json", trained.settings)
     called = dataset.get("name") or (evaluated or {}).get("dataset") or "not stated"
     data_licence = licences.of_data(dataset.get("source") or {})
     precision = "int8" if agreement["int8"] else "float32"
@@ -174,11 +173,10 @@ def _section(root: Path, key: str) -> dict:
     return {}
 
 
-def _evaluated(path: Path) -> dict | None:
-    """What the stages of evaluation found; none where they have not run."""
+def _evaluated(path: Path, settings: dict) -> dict | None:
+    """What the stages of evaluation found of a model with these settings; none where they have not
+    run since it was trained so."""
     if not path.exists():
         return None
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise Refusal(f"{path} cannot be read: {error}. `dvc checkout` brings it.") from None
+    found = json_object(path, lambda: path.read_bytes())
+    return found if found.get("settings") == settings else None

@@ -39,7 +39,7 @@ class Data:
     """
 
     def __init__(self, trained: Trained):
-        root = trained.path.resolve().parents[1]
+        root = trained.path.resolve().parent.parent
         folder = (
             Path("data") if root == Path.cwd() else root / "data"  # as dvc.lock names it
         )

@@ -41,9 +41,13 @@ def writer(form: str, int8: bool) -> ModuleType:
     return importlib.import_module(f"stages.exports.{form}")
 
 
-def free(out: Path) -> None:
-    """Refuse a place where something else stands than an earlier export."""
-    if not out.name:
+def free(out: Path, same: dict) -> None:
+    """Refuse a place where something else stands than an earlier such export.
+
+    Args:
+        same: what its agreement.json has to say.
+    """
+    if out.name in ("", ".."):
         raise Refusal(f"--out {out}: expected the name of a folder to write.")
     held = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if held and AGREEMENT not in held:
@@ -58,6 +62,21 @@ def free(out: Path) -> None:
         )
     if out.exists() and not out.is_dir():
         raise Refusal(f"--out {out}: expected the name of a folder to write, and it is a file.")
+    if held and (other := _other(out / AGREEMENT, same)):
+        raise Refusal(
+            f"--out {out}: the export of {other} is there: choose another name, or remove it."
+        )
+
+
+def _other(agreement: Path, same: dict) -> str | None:
+    """What an earlier export is of, where it is not the same."""
+    try:
+        held = json.loads(agreement.read_bytes())
+        if {key: held[key] for key in same} == same:
+            return None
+        return f"{held['model']} to {held['format']}{' in int8' if held['int8'] else ''}"
+    except (OSError, ValueError, LookupError, TypeError):
+        return f"something that its {AGREEMENT} does not tell"
 
 
 def export(
@@ -85,7 +104,8 @@ def export(
             attribute `found` is what would have been given back.
     """
     made = writer(form, int8)
-    free(out)
+    what = {"model": trained.path.resolve().name, "format": form, "int8": int8}
+    free(out, what)
     from stages.exports import agreement
     from stages.exports.card import card
     from stages.exports.data import Data
@@ -125,9 +145,7 @@ def export(
             resizing = of_pictures(plain, trained.image).predict_on_batch
             found["stretched"] = agreement.stretched(run, resizing, drawn)
         found |= {
-            "model": trained.path.resolve().name,
-            "format": form,
-            "int8": int8,
+            **what,
             "takes": takes,
             "tolerance": tolerance,
             "calibration": len(scales) if int8 else 0,

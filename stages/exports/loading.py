@@ -12,6 +12,8 @@ NEEDS = {
 
 OPENED = """\
 picture = ImageOps.exif_transpose(Image.open("photo.jpg"))
+if picture.mode.startswith("I;16"):  # convert() would clip at 255
+    picture = Image.fromarray((np.asarray(picture) >> {shift}).clip(0, 255).astype("uint8"))
 if picture.has_transparency_data:
     white = Image.new("RGBA", picture.size, "white")
     picture = Image.alpha_composite(white, picture.convert("RGBA"))
@@ -73,6 +75,6 @@ def code(form: str, takes: str, image: Image, classes: list[str]) -> str:
         )
     return (
         f"import numpy as np\n{library}from PIL import Image, ImageOps\n\nclasses = {classes!r}\n"
-        f"{OPENED}{prepare}{''.join(rest)}"
+        f"{OPENED.format(shift=image.bits - 8)}{prepare}{''.join(rest)}"
         'print(classes[probabilities.argmax()], f"{probabilities.max():.4f}")\n'
     )

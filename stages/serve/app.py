@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from stages.command import Refusal
 from stages.report.pictures import thumbnail
 from stages.serve import pages
 from stages.serve.batches import Batches, Full
@@ -27,6 +28,8 @@ from stages.serve.uploads import Unusable, pixels
 DIGITS = 6
 LARGE = 320
 """Pixels."""
+FILES = 1000
+"""Of a request, that Starlette reads unless it is told another number."""
 
 
 @dataclass
@@ -70,7 +73,7 @@ class Explanation(BaseModel):
     map: Annotated[Map | None, Field(description="null: the model has no feature map")]
     neighbours: Annotated[
         list[Neighbour] | None,
-        Field(description="the most similar training images; null: no features are here"),
+        Field(description="the most similar training images; null: they are not here"),
     ]
 
 
@@ -160,6 +163,7 @@ def application(name: str, served: Served, limits: Limits, local: bool) -> FastA
 
     @app.post(
         "/predict",
+        form_limits={"max_files": max(limits.queue, FILES)},
         response_model_exclude_unset=True,
         responses={
             status: {"model": Problem, "description": said} for status, said in PROBLEMS.items()
@@ -198,12 +202,10 @@ def application(name: str, served: Served, limits: Limits, local: bool) -> FastA
 
     async def one(file: UploadFile, number: int, explain: bool) -> ImageAnswer | Unusable:
         started, loop = time.perf_counter(), asyncio.get_running_loop()
-        image = served.trained.image
         try:
-            content = await file.read()
-            given = await loop.run_in_executor(pool, pixels, content, image, limits.pixels)
+            given = await decoded(file)
         except Unusable as unusable:
-            return unusable
+            return Unusable(unusable.status, unusable.said)  # without a traceback, which has bytes
         answer: Answer = await batches.answer(given, explain)
         best = served.trained.classes[answer.probabilities.argmax()]
         each = {
@@ -216,13 +218,23 @@ def application(name: str, served: Served, limits: Limits, local: bool) -> FastA
             told["explanation"] = await loop.run_in_executor(pool, explanation, given, answer)
         return ImageAnswer(milliseconds=round(1000 * (time.perf_counter() - started), 1), **told)
 
+    async def decoded(file: UploadFile) -> np.ndarray:
+        """Its pixels; its bytes are let go, since these may wait long for their turn."""
+        loop, image = asyncio.get_running_loop(), served.trained.image
+        content = await file.read()
+        await file.close()
+        return await loop.run_in_executor(pool, pixels, content, image, limits.pixels)
+
     def explanation(given: np.ndarray, answer: Answer) -> Explanation:
         found = None
         if answer.map is not None:
             height, width = answer.map.shape
             values = base64.b64encode(answer.map.tobytes()).decode()
             found = Map(height=height, width=width, values=values)
-        like = None if answer.like is None else served.neighbours.told(answer.like)
+        like = None
+        # a run beside the server may rewrite data/, which spoils no answer
+        with contextlib.suppress(Refusal, OSError, ValueError, LookupError):
+            like = None if answer.like is None else served.neighbours.told(answer.like)
         return Explanation(picture=thumbnail(given, LARGE), map=found, neighbours=like)
 
     @app.exception_handler(Full)

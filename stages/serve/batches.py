@@ -108,7 +108,8 @@ class Batches:
                     one = self._waiting.popleft()
                     if not one[2].cancelled():
                         some.append(one)
-                return some
+                if some:  # else all gave up meanwhile
+                    return some
         return []
 
 

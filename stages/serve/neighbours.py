@@ -1,18 +1,17 @@
 """The training images that an image is most like, by the features that a run cached."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from stages.command import Refusal
-from stages.commands.trained import Trained
+from stages.commands.trained import Trained, json_object
 from stages.images.alike import direction, directions, nearest
 from stages.images.arrays import Arrays
 from stages.networks.recipe import frozen_recipe
 from stages.params.backbone import Backbone
-from stages.params.base import load, read
+from stages.params.base import check, load, read
 from stages.params.dataset import Image
 from stages.report.found import read_table
 from stages.report.pictures import thumbnails
@@ -40,8 +39,8 @@ class Neighbours:
         made = cls()
         try:
             made._load(trained)
-        except Refusal as refusal:
-            made.problem = " ".join(str(refusal).split()).removesuffix(".")
+        except (Refusal, OSError) as error:  # a run beside it may rewrite data/
+            made.problem = " ".join(str(error).split()).removesuffix(".")
         return made
 
     def _load(self, trained: Trained) -> None:
@@ -54,8 +53,7 @@ class Neighbours:
         folder = Path(f"data/features/{self.name}")
         if not (folder / "keys.txt").exists():
             raise Refusal(f"{folder} is not here")
-        recipe = json.loads((folder / "recipe.json").read_text())
-        if recipe != frozen_recipe(self.backbone, self.weights, None):
+        if _recipe(folder) != frozen_recipe(self.backbone, self.weights, None):
             raise Refusal(f"{folder} was made by other weights, settings or versions")
         if not _same_pixels(trained):
             raise Refusal("the images in data/ have another size or colour than the model's")
@@ -102,9 +100,9 @@ def _backbone(trained: Trained) -> tuple[str, Backbone, Path]:
         return trained.weights.stem, trained.backbone, trained.weights
     if not Path("params.yaml").exists():
         raise Refusal("there is no params.yaml here")
-    names = [trained.settings.get("features"), *(read().get("backbones") or {})]
-    for name in filter(None, names):
-        if Path(f"data/features/{name}/keys.txt").exists():
+    known = list(read().get("backbones") or {})
+    for name in (trained.settings.get("features"), *known):
+        if name in known and Path(f"data/features/{name}/keys.txt").exists():
             weights = Path(f"data/weights/{name}.npz")
             if not weights.exists():
                 raise Refusal(f"{weights} is not here")
@@ -113,6 +111,12 @@ def _backbone(trained: Trained) -> tuple[str, Backbone, Path]:
 
 
 def _same_pixels(trained: Trained) -> bool:
-    recipe = Path("data/images/recipe.json")
-    held = json.loads(recipe.read_text()) if recipe.exists() else read("dataset", "image")
-    return trained.image == Image(**{key: held[key] for key in Image.model_fields if key in held})
+    images = Path("data/images")
+    held = _recipe(images) if (images / "recipe.json").exists() else read("dataset", "image")
+    held = {key: held[key] for key in Image.model_fields if key in held}
+    return trained.image == check(Image, held, f"{images}/recipe.json")
+
+
+def _recipe(folder: Path) -> dict:
+    """What shaped a folder's rows, as stages.images.arrays keeps it."""
+    return json_object(folder / "recipe.json", (folder / "recipe.json").read_bytes)

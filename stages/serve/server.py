@@ -13,7 +13,8 @@ GRACE = 1
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket at this address that does not listen yet: nobody else can take it meanwhile.
+    """A socket that listens at this address, so that no other server can take it: who connects
+    before `run` waits.
 
     Raises:
         Refusal: it is taken, or no address of this machine.
@@ -25,6 +26,7 @@ def bound(host: str, port: int) -> socket.socket:
         made = socket.socket(family, kind)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
+        made.listen()  # until then another server could bind it too
     except PermissionError:
         raise Refusal(
             f"--port {port}: this user may not listen there. Take 1024 or more."

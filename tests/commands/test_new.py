@@ -71,6 +71,9 @@ def test_what_cannot_be_used_leaves_nothing(photos):
         (("my photos/cells", "my photos"), "lies in my photos: expected a place outside"),
         (("cells", "strange"), "1 files of strange have names that are not UTF-8"),
         ((".", "my photos"), "expected the name of a folder to make"),
+        (("", "my photos"), "'': expected the name of a folder to make"),
+        (("nowhere/..", "my photos"), "'nowhere/..': expected the name of a folder to make"),
+        (("cells", ""), "--images '': expected a folder or an archive"),
         (("cells", "full/file"), "expected a folder or one of"),
     ):
         with pytest.raises(Refusal, match=message):

@@ -77,8 +77,16 @@ def test_it_is_plain_keras_and_the_same_bytes_each_time(inside, tmp_path, afresh
     assert card["backbone"]["application"] == "VGG16"
 
 
+def test_it_remembers_what_the_model_was_trained_with(inside, packaged):
+    """Also that of a fine-tuned one, whose backbone `thaw serve` compares by."""
+    held = find("finetuned").settings
+    assert held and find(packaged["finetuned"][0]).settings == held
+
+
 def test_what_cannot_be_packaged_is_refused(inside, tmp_path, packaged):
     (tmp_path / "folder.keras").mkdir()
+    with pytest.raises(Refusal, match="expected the name of a file that ends in .keras"):
+        command(["package", "gap", ""])
     for out in ("model.h5", "folder.keras"):
         with pytest.raises(Refusal, match=f"{out}: expected the name of a file that ends in .ker"):
             command(["package", "gap", str(tmp_path / out)])

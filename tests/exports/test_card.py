@@ -1,15 +1,25 @@
 """The model card: what Hugging Face demands of it, and what it says of data, results and limits."""
 
 import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image as Pillow
 
+from stages.command import Refusal
 from stages.commands.trained import find
 from stages.exports import licences
 from stages.exports.card import card
 from stages.exports.data import Data
 from stages.exports.export import FORMATS
+from stages.exports.loading import code
+from stages.images.decode import decode
+from stages.params.dataset import Image
 from tests.conftest import ROOT
 
 AGREEMENT = {
@@ -34,6 +44,7 @@ EVALUATED = {
     "metrics": {"accuracy": 0.75, "ece": 0.1234, "f1": 0.7, "roc_auc": 0.8},
     "intervals_95": {"accuracy": [0.5, 0.9], "f1": [0.4, 0.8]},
     "positive": "dog",
+    "settings": {"seed": 0},
     "per_class": {
         "cat": {"count": 4, "precision": 0.8, "recall": 0.9, "f1": 0.85},
         "dog": {"count": 4, "precision": 0.7, "recall": 0.6, "f1": 0.65},
@@ -113,10 +124,64 @@ def test_it_tells_results_with_intervals_and_what_is_weakest(results):
 def test_without_results_it_says_so(inside):
     head, body = written("half", int8=True, calibration=7)
     assert "model-index" not in head and "int8" in head["tags"]
-    assert "Not evaluated: results/details/half.json was not there" in body
+    assert "This model has not been evaluated: results/details/half.json was not there" in body
     assert "How often it is right was not measured." in body
     assert "Scales of int8 were taken from 7 training images." in body
     assert "are of the model before it became int8" in body
+
+
+def test_an_evaluation_of_an_earlier_training_is_not_the_models(results):
+    path = results.folder / "results" / "details" / "cnn.json"
+    path.write_text(json.dumps({**EVALUATED, "settings": {"seed": 1}}))
+    head, body = written("cnn")
+    assert "model-index" not in head and "| accuracy | 0.7500 |" not in body
+    assert "This model has not been evaluated" in body
+    assert "How often it is right was not measured." in body
+
+
+def test_a_models_folder_may_lie_directly_below_the_root(inside):
+    trained = find("cnn")
+    there = replace(trained, path=Path("/cnn"))
+    with pytest.raises(Refusal, match="/data/split.csv and /data/images are not there"):
+        Data(there)
+    said = card(there, "onnx", "model.onnx", "pictures", Data(trained), AGREEMENT)
+    assert "# cnn: cat or dog" in said
+
+
+@pytest.mark.parametrize("bits", [16, 12, 9])
+@pytest.mark.parametrize("takes", ["pictures", "pixels"])
+def test_its_code_reads_grey_pictures_of_16_bits_as_the_pipeline_does(
+    tmp_path, monkeypatch, capsys, takes, bits
+):
+    """With a runtime that keeps what it is given."""
+    image = Image(size=128, resampling="nearest", colour="grey", bits=bits)
+    values = np.linspace(0, 2**bits - 1, 128 * 128).astype("uint16").reshape(128, 128)
+    Pillow.fromarray(values).save(tmp_path / "photo.jpg", "PNG")
+    given = []
+
+    def run(_, inputs):
+        given.append(inputs[takes])
+        return [np.array([[0.25, 0.75]])]
+
+    runtime = SimpleNamespace(InferenceSession=lambda *_, **__: SimpleNamespace(run=run))
+    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
+    monkeypatch.chdir(tmp_path)
+    exec(code("onnx", takes, image, ["cat", "dog"]), {})
+    assert capsys.readouterr().out == "dog 0.7500\n"
+    expected = decode((tmp_path / "photo.jpg").read_bytes(), image)
+    assert np.ptp(expected) == 255
+    channels = 1 if takes == "pixels" else 3
+    np.testing.assert_array_equal(given[0][0], np.repeat(expected, channels, axis=-1))
+
+
+def test_it_says_how_many_of_16_bits_are_in_use(inside):
+    trained = find("cnn")
+    some = replace(trained, image=trained.image.model_copy(update={"bits": 12}))
+    for each, said in ((some, True), (trained, False)):
+        text = card(each, "onnx", "model.onnx", "pictures", Data(trained), AGREEMENT)
+        assert (
+            "Of 16 bits a grey picture uses 12, of which the upper 8 are taken." in text
+        ) is said
 
 
 def test_licences_are_those_of_the_data_and_the_weights(inside, parameters):

@@ -1,5 +1,6 @@
 """Each format, float32 and int8: written, run by its own runtime, held against Keras."""
 
+import json
 import os
 import re
 import shutil
@@ -197,6 +198,33 @@ def test_an_earlier_export_is_replaced_and_nothing_else(inside, tmp_path):
     with pytest.raises(Refusal, match="letter.txt: expected the name of a folder to write, and it"):
         exported("cnn", "savedmodel", tmp_path / "mine" / "letter.txt")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "keep"
+
+
+def test_another_export_is_not_replaced(inside, tmp_path):
+    out = tmp_path / "out"
+    assert exported("cnn", "savedmodel", out) == 0
+    before = (out / "agreement.json").read_bytes()
+    with pytest.raises(Refusal, match="out: the export of cnn to savedmodel is there: choose anot"):
+        exported("turned", "savedmodel", out)
+    assert (out / "agreement.json").read_bytes() == before
+    held = json.loads(before)
+    for change, said in (
+        ({"format": "onnx"}, "cnn to onnx is there"),
+        ({"int8": True}, "cnn to savedmodel in int8 is there"),
+        ({"model": None}, "None to savedmodel is there"),
+    ):
+        (out / "agreement.json").write_text(json.dumps({**held, **change}))
+        with pytest.raises(Refusal, match=said):
+            exported("cnn", "savedmodel", out)
+    (out / "agreement.json").write_text("{")
+    with pytest.raises(Refusal, match="export of something that its agreement.json does not tell"):
+        exported("cnn", "savedmodel", out)
+
+
+@pytest.mark.parametrize("out", ["", ".", "nowhere/.."])
+def test_an_export_has_a_name_of_its_own(inside, out):
+    with pytest.raises(Refusal, match=r"--out .*: expected the name of a folder to write"):
+        exported("cnn", "savedmodel", out)
 
 
 def test_without_validation_data_training_images_are_taken(colour, tmp_path, monkeypatch, capsys):

@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,6 +59,35 @@ def test_what_nobody_waits_for_is_not_worked_on():
 
     asyncio.run(run())
     assert network.passes == [[1], [4]]
+
+
+def test_where_all_give_up_just_before_their_turn_the_next_are_answered(monkeypatch):
+    """Between the thread's look at who waits and its taking them, when it asks for the time."""
+    network, given_up = Network(), threading.Event()
+    network.let.set()
+
+    async def run() -> None:
+        loop, here = asyncio.get_running_loop(), threading.get_ident()
+
+        def give_up() -> None:
+            first.cancel()
+            given_up.set()
+
+        def monotonic() -> float:
+            if threading.get_ident() != here and not given_up.is_set():
+                loop.call_soon_threadsafe(give_up)
+                assert given_up.wait(10)
+            return time.monotonic()
+
+        monkeypatch.setattr("stages.serve.batches.time", SimpleNamespace(monotonic=monotonic))
+        batches = Batches(network, most=1, room=100)
+        first = asyncio.create_task(batches.answer(1, False))
+        await asyncio.wait([first])
+        assert await asyncio.wait_for(batches.answer(14, False), 10) == 28
+        batches.close()
+
+    asyncio.run(run())
+    assert network.passes == [[14]]
 
 
 def test_an_error_of_the_network_is_told_to_those_it_hit_and_the_next_are_answered():

@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import yaml
 
 from stages.commands.main import command
 from stages.commands.trained import CARD, find
@@ -118,6 +119,9 @@ def test_without_data_there_are_no_training_images(packaged, tmp_path, monkeypat
     [
         ("data/features/vgg16/recipe.json", "float32", "bfloat16", "made by other weights"),
         ("data/images/recipe.json", "64", "65", "another size or colour than the model's"),
+        ("data/images/recipe.json", "{", "", "data/images/recipe.json cannot be read: "),
+        ("data/features/vgg16/recipe.json", "{", "[{", "vgg16/recipe.json cannot be read: "),
+        ("data/features/vgg16/recipe.json", "", None, "vgg16/recipe.json cannot be read: "),
         ("data/split.csv", ",disc,", ",dish,", "the images in data/ are of other classes: 'dish'"),
     ],
 )
@@ -128,9 +132,27 @@ def test_data_that_are_not_the_models_are_not_compared_with(
     shutil.copytree(after_training / "models", tmp_path / "models")
     shutil.copy(after_training / "params.yaml", tmp_path)
     path = tmp_path / file
-    path.write_text(path.read_text().replace(before, after))
+    if after is None:
+        path.unlink()
+    else:
+        path.write_text(path.read_text().replace(before, after))
     monkeypatch.chdir(tmp_path)
     assert said in Neighbours.find(find("logistic")).problem
+
+
+def test_a_packaged_model_is_compared_by_the_backbone_that_it_was_trained_with(
+    after_training, packaged, tmp_path, monkeypatch
+):
+    """Of two whose features are here, the second in params.yaml."""
+    shutil.copytree(after_training / "data", tmp_path / "data")
+    shutil.copytree(tmp_path / "data/features/vgg16", tmp_path / "data/features/another")
+    shutil.copy(tmp_path / "data/weights/vgg16.npz", tmp_path / "data/weights/another.npz")
+    values = yaml.safe_load((after_training / "params.yaml").read_text())
+    values["backbones"] = {"another": {**values["backbones"]["vgg16"]}, **values["backbones"]}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    monkeypatch.chdir(tmp_path)
+    found = Neighbours.find(find(packaged))
+    assert (found.problem, found.name) == (None, "vgg16")
 
 
 def test_a_packaged_model_of_another_make_answers_without_a_map(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ import pytest
 
 from stages.command import Refusal
 from stages.commands.main import command
+from stages.serve.server import bound
 from tests.conftest import ROOT
 
 
@@ -81,6 +82,13 @@ def test_a_busy_port_is_one_line_before_anything_is_loaded(inside, capsys):
         f"--host or --port."
     )
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_second_server_is_refused_while_the_first_loads_its_model():
+    with bound("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(Refusal, match=f"port {port}: Address already in use. Choose another"):
+            bound("127.0.0.1", port)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import re
 import socket
 import struct
 import time
+import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import httpx
@@ -87,6 +89,48 @@ def test_explaining_adds_where_it_looked_and_training_images(client, photos):
         ["file", "label", "similarity", "picture"]
     ] * 4
     assert explained["picture"].startswith("data:image/jpeg;base64,")
+
+
+def test_training_images_that_are_gone_spoil_no_answer(served, photos, tmp_path, monkeypatch):
+    """As where a run beside the server rewrites data/."""
+    monkeypatch.chdir(tmp_path)
+    with listening(served) as address, httpx.Client(base_url=address, timeout=30) as client:
+        answer = sent(client, ("a.png", photos[0].read_bytes()), explain=True)
+    assert answer.status_code == 200
+    explained = answer.json()["images"][0]["explanation"]
+    assert explained["neighbours"] is None and explained["map"]["height"] == 2
+
+
+def test_a_queue_for_more_files_than_starlette_reads_takes_them(served):
+    limits = Limits(**{**vars(LIMITS), "queue": 1100})
+    with listening(served, limits) as address, httpx.Client(base_url=address) as client:
+        answer = sent(client, *[("a", b"")] * 1100)
+        assert answer.status_code == 200
+        assert [each["error"] for each in answer.json()["images"]] == ["zero bytes"] * 1100
+        refused = sent(client, *[("a", b"")] * 1101)
+    assert refused.status_code == 400
+    assert sentence(refused) == "Too many files. Maximum number of files is 1100."
+
+
+def test_an_image_that_waits_keeps_no_bytes_of_its_file(served, photos):
+    held = Held(served)
+    content = photos[0].read_bytes() + bytes(20_000_000)
+    limits = Limits(**{**vars(LIMITS), "bytes": 30_000_000})
+    with listening(held, limits) as address, ThreadPoolExecutor(1) as pool:
+        httpx.get(f"{address}/health")
+        tracemalloc.start()
+        try:
+            files = {"images": ("a.png", io.BytesIO(content))}
+            waiting = pool.submit(httpx.post, f"{address}/predict", files=files, timeout=30)
+            while not held.passes:
+                assert not waiting.done()
+                time.sleep(0.01)
+            kept, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            held.let.set()
+        assert waiting.result().status_code == 200
+    assert most > 20_000_000 and kept < 10_000_000
 
 
 def test_of_several_files_each_has_its_answer_or_its_error(client, photos):
