@@ -8,7 +8,14 @@ A function takes what is true and what the model says, and gives a loss for each
 
     returns    (batch,) float32
 
-For one of your own, write it in a file of your own and name both:
+For one of your own, write it in a file of your own, say my_losses.py:
+
+    from stages.engine import keras
+
+    def my_loss(true, predicted):
+        return keras.ops.mean((true - predicted) ** 2, axis=-1)  # of a sigmoid unit
+
+and name both:
 
     dvc exp run -S experiment=pixels_only -S networks.small_cnn.loss_file=my_losses.py \\
         -S networks.small_cnn.losses.main.function=my_loss
