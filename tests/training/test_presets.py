@@ -1,6 +1,5 @@
 """Every preset's networks, subnets and fine-tunings, as its data set has the images, train."""
 
-import copy
 import json
 import shlex
 
@@ -63,7 +62,7 @@ def test_every_model_of_a_preset_trains(compose, done, preset):
 @pytest.mark.parametrize("preset", TUNED)
 def test_every_fine_tuning_of_a_preset_trains(compose, workplace, afresh, preset):
     """By the stages themselves, on VGG16 with random weights: two steps of two images."""
-    composed = copy.deepcopy(compose(f"experiment={preset}"))
+    composed = compose(f"experiment={preset}")
     dataset, tuned = composed["dataset"], composed["finetunes"]
     tops = {values["subnet"] for values in tuned.values()}
     chosen = {name: composed["subnets"][name] for name in tops}

@@ -1,14 +1,16 @@
 """The stages that train, on a few small pictures, called as dvc.yaml calls them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from stages import features, finetune, train_network, train_subnet, weights
 from stages.command import Refusal
 from stages.engine import keras
-from stages.images.arrays import Arrays
+from stages.images.arrays import Arrays, write_arrays
 from stages.training.rows import Rows
 from tests.training.conftest import TRAINING, term
 
@@ -78,6 +80,33 @@ def test_a_network_that_does_not_fit_the_images_is_refused_in_one_line(workplace
     assert "\n" not in str(said.value)
 
 
+ONE_EPOCH = {**TRAINING, "epochs": 1, "batch_size": 8}
+PIXELS = {
+    **ONE_EPOCH,
+    "family": "dense",
+    "units": [2],
+    "activation": "relu",
+    "slope": 0.0,
+    "dropout": 0.0,
+    "augmentation": STILL,
+}
+
+
+def test_a_network_trains_on_images_changed_as_it_says_and_the_data_set_allows(workplace, afresh):
+    changes = {"horizontal_flip": True, "shear": 0.3, "zoom": 0.3, "vertical_flip": True}
+    networks = {
+        name: {**PIXELS, "augmentation": {**STILL, name: value}} for name, value in changes.items()
+    }
+    workplace(8, 3, 2, networks={"still": PIXELS, **networks})
+    losses = {}
+    for name in ("still", *changes):
+        afresh()
+        train_network.main(name)
+        losses[name] = record(name)["history"][0]["loss"]
+    assert losses.pop("vertical_flip") == losses["still"]  # no symmetry of this data set
+    assert len(set(losses.values())) == len(losses)
+
+
 BACKBONE = {
     "application": "VGG16",
     "weights": "random",
@@ -111,6 +140,48 @@ END_TO_END = {
 }
 
 
+LOGISTIC = {
+    "kind": "logistic",
+    "features": "base",
+    "pooling": "average",
+    "loss_file": TRAINING["loss_file"],
+    "C": 1.0,
+    "max_iter": 100,
+    "class_weight": "none",
+    "confidence_weight": True,
+}
+LEARNERS = {
+    "network": ("networks", PIXELS, train_network),
+    "dense": ("subnets", {**TOP, **ONE_EPOCH}, train_subnet),
+    "logistic": ("subnets", LOGISTIC, train_subnet),
+}
+
+
+@pytest.mark.parametrize("kind", LEARNERS)
+def test_training_images_alone_teach_and_by_the_confidence_of_their_labels(workplace, afresh, kind):
+    group, values, stage = LEARNERS[kind]
+    models = {"weighted": values, "alike": {**values, "confidence_weight": False}}
+    workplace(8, 3, 2, **{group: models, "backbones": {"base": BACKBONE}})
+    pixels = Arrays("data/images")  # in place of features too
+    write_arrays("data/features/base", pixels.keys, pixels.__getitem__, {"weights": "random"})
+
+    def learnt(name: str) -> bytes:
+        afresh()
+        stage.main(name)
+        (model,) = Path("models", name).glob("model.*")
+        return model.read_bytes()
+
+    weighted = learnt("weighted")
+    assert learnt("alike") != weighted
+    rows = pd.read_csv("data/split.csv", dtype=str)
+    others = rows["split"] != "train"
+    for column in ("label", "class"):  # of the one class those of the other
+        first, second = sorted(set(rows[column]))
+        rows.loc[others, column] = rows.loc[others, column].map({first: second, second: first})
+    rows.to_csv("data/split.csv", index=False)
+    assert learnt("weighted") == weighted
+
+
 def extract_features() -> None:
     """By a random backbone, whose weights are larger than drawn: those halve what passes through
     each layer, and leave nothing to learn from."""
@@ -119,6 +190,23 @@ def extract_features() -> None:
         larger = {path: 1.25 * values for path, values in held.items()}
     np.savez("data/weights/base.npz", **larger)
     features.main("base")
+
+
+CHANGED_ON = {
+    "fresh": False,
+    "epochs": 1,
+    "batch_size": 16,  # all at once: the epoch's loss is that of the start
+    "confidence_weight": False,
+    "augmentation": {**STILL, "zoom": 0.3},
+}
+
+
+def loss_on_features(name: str, split: str) -> float:
+    """The mean cross-entropy of a trained subnet with two softmax units."""
+    rows, model = Rows().of(split), keras.saving.load_model(f"models/{name}/model.keras")
+    features = Arrays("data/features/base").select(rows["pixels"])
+    predicted = model.predict_on_batch(features[np.arange(len(rows))])
+    return -np.log(predicted[np.arange(len(rows)), rows["class"]]).mean()
 
 
 def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_features(
@@ -132,7 +220,7 @@ def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_feat
         subnets={"top": TOP},
         finetunes={
             "fresh": {**END_TO_END, "fresh": True},
-            "on": {**END_TO_END, "fresh": False, "epochs": 1},
+            "on": {**END_TO_END, **CHANGED_ON},
         },
     )
     extract_features()
@@ -149,6 +237,8 @@ def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_feat
     losses = [row["loss"] for row in top["history"]]
     assert losses[-1] < 0.8 * losses[0]  # so that there is something to agree on
     assert on["start"]["loss"] == pytest.approx(top["history"][-1]["val_loss"], rel=1e-4)
+    assert on["start"]["loss"] == pytest.approx(loss_on_features("top", "validation"), rel=1e-4)
+    assert on["history"][0]["loss"] != pytest.approx(loss_on_features("top", "train"), rel=1e-3)
     ends = [
         keras.saving.load_model(f"models/{name}/model.keras").trainable_variables[-4:]
         for name in ("top", "fresh")
@@ -162,13 +252,17 @@ def reading(layer: str) -> dict:
     return {"losses": {"main": term(), "few": term("activity", weight=0.5, reads=layer)}}
 
 
-THAWED = {**END_TO_END, "fresh": False, "thaw_from": "block5_conv1", "learning_rate": 0.001}
+THAWED = {**END_TO_END, "fresh": False, "thaw_from": "block5_conv1", "learning_rate": 1e-5}
+TURNED = {
+    "augmentation": {**STILL, "horizontal_flip": True, "vertical_flip": True},
+    "average_flips": True,
+}
 
 
 @pytest.fixture
 def trained_top(workplace):
-    """A workplace with a trained subnet, and fine-tunings of it: `cached` and `through` differ in
-    how they are computed alone."""
+    """A workplace with a trained subnet, and fine-tunings of it. `cached` and `through` train
+    alike: as the data set is, an image and its mirror image are all the views that there are."""
     workplace(
         32,
         3,
@@ -176,8 +270,9 @@ def trained_top(workplace):
         backbones={"base": BACKBONE},
         subnets={"top": TOP},
         finetunes={
-            "cached": {**THAWED, "through": "cache"},
-            "through": THAWED,
+            "cached": {**THAWED, **TURNED, "through": "cache", "views": 4},
+            "through": {**THAWED, **TURNED, "average_flips": False},
+            "plain": {**THAWED, "through": "cache"},
             "reading": {**THAWED, "through": "cache", **reading("hidden1")},
             "reading through": {**THAWED, **reading("hidden1")},
             "misreading": {**THAWED, **reading("hiden1")},
@@ -203,13 +298,33 @@ def test_fine_tuning_from_cached_outputs_is_fine_tuning_through_the_network(trai
     for row, expected in zip(cached["history"], through["history"], strict=True):
         assert row == pytest.approx(expected, rel=1e-5)
     assert cached["history"][0]["val_loss"] != cached["history"][-1]["val_loss"]
+    # what is served averages over the views, or does not, whatever was trained
+    averaged, single = (
+        keras.saving.load_model(f"models/{name}/model.keras") for name in ("cached", "through")
+    )
+    images = Arrays("data/images")
+    pixels = images.select(images.keys)
+    mirrored, upside_down = pixels[:, :, ::-1], pixels[:, ::-1]
+    given = averaged.predict_on_batch(pixels)
+    np.testing.assert_allclose(averaged.predict_on_batch(mirrored), given, atol=1e-5)
+    assert np.abs(averaged.predict_on_batch(upside_down) - given).max() > 1e-3
+    each = [single.predict_on_batch(turned) for turned in (pixels, mirrored)]
+    assert np.abs(each[0] - each[1]).max() > 1e-3
+    np.testing.assert_allclose(given, np.mean(each, axis=0), atol=1e-4)
+
+
+def test_a_subnet_of_features_that_this_backbone_does_not_give_is_refused(trained_top):
+    with np.load("data/weights/base.npz") as held:
+        np.savez("data/weights/base.npz", **{path: 1.1 * values for path, values in held.items()})
+    with pytest.raises(Refusal, match="probabilities differ from those of top on its features by"):
+        finetune.main("cached")
 
 
 def test_a_fine_tuning_s_loss_reads_a_layer_of_its_subnet(trained_top, afresh):
-    for name in ("cached", "reading", "reading through"):
+    for name in ("plain", "reading", "reading through"):
         afresh()
         finetune.main(name)
-    plain, cached, through = map(record, ("cached", "reading", "reading through"))
+    plain, cached, through = map(record, ("plain", "reading", "reading through"))
     for row, expected in zip(cached["history"], through["history"], strict=True):
         assert row == pytest.approx(expected, rel=1e-5)
     top = keras.saving.load_model("models/top/model.keras")
@@ -223,6 +338,25 @@ def test_a_fine_tuning_s_loss_reads_a_layer_of_its_subnet(trained_top, afresh):
     assert saved.output_shape == (None, 2)
     with pytest.raises(Refusal, match="layer 'hiden1': .* Did you mean hidden1?"):
         finetune.main("misreading")
+
+
+def test_a_thawed_batch_norm_stays_as_it_was_when_the_features_were_made(workplace, afresh):
+    workplace(
+        32,
+        3,
+        2,
+        count=6,
+        backbones={"base": {**BACKBONE, "application": "MobileNetV2"}},
+        subnets={"top": {**TOP, "epochs": 1}},
+        finetunes={"on": {**THAWED, "through": "cache", "thaw_from": "Conv_1", "epochs": 1}},
+    )
+    for stage, name in ((weights, "base"), (features, "base"), (train_subnet, "top")):
+        afresh()
+        stage.main(name)
+    afresh()
+    finetune.main("on")
+    convolution = 320 * 1280
+    assert record("on")["trained"] == convolution + record("top")["trained"]
 
 
 def test_outputs_that_the_disk_cannot_hold_are_refused_before_any_is_computed(
