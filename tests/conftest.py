@@ -1,5 +1,8 @@
 """What tests share: a store of their own, small pictures, and conf/ composed once."""
 
+import contextlib
+import copy
+import functools
 import importlib.util
 import io
 import os
@@ -38,32 +41,42 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.fixture(scope="session", autouse=True)
 def store(tmp_path_factory):
-    """A store that no other run has a part in, and none of the user's settings."""
+    """A store that no other run has a part in, and none of the user's settings. A dvc that a test
+    starts tells nobody, and leaves nothing outside pytest's folders."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("store")
         patch.setenv("THAW_STORE", str(folder))
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("site")))
         for name in ("THAW_MIRROR", "DVC_ROOT", "DVC_EXP_NAME"):
             patch.delenv(name, raising=False)
         yield folder
 
 
-@pytest.fixture
-def compose(monkeypatch):
-    """stages.params.composition.compose, in the repository's root."""
-    monkeypatch.chdir(ROOT)
+@pytest.fixture(scope="session")
+def compositions(store):
+    """stages.params.composition.compose in the repository's root, of each choice once."""
     from stages.params.composition import compose
 
-    return compose
+    @functools.cache
+    def of(*overrides: str) -> dict:
+        with contextlib.chdir(ROOT):
+            return compose(*overrides)
+
+    return of
+
+
+@pytest.fixture
+def compose(compositions, monkeypatch):
+    """stages.params.composition.compose, in the repository's root."""
+    monkeypatch.chdir(ROOT)
+    return lambda *overrides: copy.deepcopy(compositions(*overrides))
 
 
 @pytest.fixture(scope="session")
-def composed(store):
+def composed(compositions):
     """What conf/ composes to by default. Copy it before you change it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        from stages.params.composition import compose
-
-        return compose()
+    return compositions()
 
 
 @pytest.fixture

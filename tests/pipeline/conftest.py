@@ -23,6 +23,8 @@ class Project:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "THAW_STORE": str(store),
             "GIT_CONFIG_GLOBAL": os.devnull,
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": f"{folder}.site",
         }
         listed = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard", at=ROOT)
         for name in filter(None, listed.split("\0")):
