@@ -80,10 +80,11 @@ def main() -> None:
         raise Refusal(f"none of {len(rows)} images can be read.")
     brightest = 0
 
-    def row(pixels: str) -> np.ndarray:
+    def row(key: str) -> np.ndarray:
         nonlocal brightest
-        brightest = max(brightest, int(store[file_of[pixels]].max()))
-        return store[file_of[pixels]]
+        pixels = store[file_of[key]]
+        brightest = max(brightest, int(pixels.max()))
+        return pixels
 
     write_arrays("data/images", list(file_of), row, recipe)
     if brightest < DARK:
