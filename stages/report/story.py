@@ -211,14 +211,8 @@ def _differing(parameters: dict) -> list[tuple[str, str, str]] | None:
     except Exception:  # Hydra's own errors are of many kinds; conf/ may be half edited
         return None
     default["scheme"] = parameters.get("scheme")
-    return [
-        (
-            key,
-            shown(then),
-            shown(now),
-        )
-        for key, then, now in differences(default, parameters)
-    ]
+    differing = differences(default, parameters)
+    return [(key, shown(then), shown(now)) for key, then, now in differing]
 
 
 def _digests(lock: dict) -> list[tuple[str, str]]:
