@@ -14,8 +14,8 @@ from stages.images.augment import distinct_views, fitting, flipped, flips, layer
 from stages.inputs import checked
 from stages.networks.cluster import passes_in
 from stages.networks.frozen import Frozen
+from stages.networks.gradients import sum_in_float32
 from stages.networks.output import probabilities
-from stages.networks.slopes import trainable
 from stages.networks.stored import stored
 from stages.networks.subnet import build
 from stages.params.backbone import Backbone
@@ -56,7 +56,7 @@ def main(name: str) -> None:
     for layer in frozen.thawed.layers:
         # as when the features were made; trained statistics would drift from the frozen part's
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-    trainable(frozen.thawed)
+    sum_in_float32(frozen.thawed)
     below = keras.Input(frozen.network.output_shape[1:], name="frozen")
     end = keras.Model(below, subnet(frozen.thawed(below)))
     terms = Terms(parameters)

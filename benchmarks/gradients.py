@@ -1,4 +1,4 @@
-"""Training in bfloat16 on a processor without it: `python -m benchmarks.slopes`.
+"""Training in bfloat16 on a processor without it: `python -m benchmarks.gradients`.
 
 Trains VGG16's last block at 150 px, with random weights, on random outputs of the frozen part:
 in float32, in bfloat16 as TensorFlow has it, and in bfloat16 as fine-tuning does it. Prints images
@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.engine import arithmetic, keras
 from stages.networks.backbone import application, halves
-from stages.networks.slopes import quick_in_bfloat16, trainable
+from stages.networks.gradients import quick_in_bfloat16, sum_in_float32
 
 BATCH, BATCHES = 16, 4
 
@@ -22,7 +22,7 @@ def speed(precision: str, ours: bool) -> float:
     with arithmetic(precision):
         thawed = halves(application("VGG16", 150), "block5_conv1")[1]
     if ours:
-        trainable(thawed)
+        sum_in_float32(thawed)
     top = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, "softmax", dtype="float32")]
     model = keras.Sequential([thawed, *top])
     model.compile("sgd", "sparse_categorical_crossentropy")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.engine import arithmetic, keras, tf
-from stages.networks import slopes
+from stages.networks import gradients
 
 
 @pytest.mark.parametrize(
@@ -19,23 +19,23 @@ from stages.networks import slopes
 def test_the_processor_tells_whether_it_is_quick(told, quick, tmp_path, monkeypatch):
     if told is not None:
         (tmp_path / "cpuinfo").write_text(told)
-    monkeypatch.setattr(slopes, "CPUINFO", tmp_path / "cpuinfo")
-    assert slopes.quick_in_bfloat16() == quick
+    monkeypatch.setattr(gradients, "CPUINFO", tmp_path / "cpuinfo")
+    assert gradients.quick_in_bfloat16() == quick
 
 
 def _made(older: bool, monkeypatch):
-    """A bfloat16 convolution, made trainable as on an older processor or a newer one."""
-    monkeypatch.setattr(slopes, "quick_in_bfloat16", lambda: not older)
+    """A bfloat16 convolution, that trains as on an older processor or a newer one."""
+    monkeypatch.setattr(gradients, "quick_in_bfloat16", lambda: not older)
     keras.utils.set_random_seed(1)
     with arithmetic("bfloat16"):
         inputs = keras.Input((9, 9, 8), name="inputs")
         layer = keras.layers.Conv2D(16, 3, strides=2, padding="same", name="layer")
     model = keras.Model(inputs, layer(inputs), name="model")
-    slopes.trainable(model)
+    gradients.sum_in_float32(model)
     return model
 
 
-def test_slopes_are_summed_in_float32_and_rounded(monkeypatch):
+def test_they_are_summed_in_float32_and_rounded(monkeypatch):
     layer = _made(True, monkeypatch).get_layer("layer")
     random = np.random.default_rng(1)
     x, above = (
@@ -70,5 +70,5 @@ def test_nothing_else_changes(monkeypatch, tmp_path):
 
 def test_float32_is_left_alone():
     model = keras.Sequential([keras.Input((9, 9, 8)), keras.layers.Conv2D(4, 3)])
-    slopes.trainable(model)
+    gradients.sum_in_float32(model)
     assert "convolution_op" not in vars(model.layers[0])
