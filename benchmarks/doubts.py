@@ -35,7 +35,7 @@ def main() -> None:
             images = here / "images"
             moved = _laid(chosen.archive, images, seed)
             given = ["dataset=folder", f"dataset.source.path={images}"]
-            asked = ["exp", "run", "doubts@vgg16", *(part for o in given for part in ("-S", o))]
+            asked = ["exp", "run", "audit@vgg16", *(part for o in given for part in ("-S", o))]
             run = clone.dvc(*asked, quiet=True)
             rows = pd.read_csv(clone.folder / "results/doubts/vgg16/images.csv")
             wrong = rows["path"].isin(moved)
@@ -46,7 +46,7 @@ def main() -> None:
                 "among_first_100": int(wrong[:FIRST].sum()),
                 "suspects_but_test": int(suspects.sum()),
                 "moved_among_them": int((suspects & wrong).sum()),
-                "seconds": round(run.seconds["doubts@vgg16"], 1),
+                "seconds": round(run.seconds["audit@vgg16"], 1),
                 "accuracy_by_images": pd.read_csv(
                     clone.folder / "results/labels/vgg16.csv"
                 ).to_dict("records"),

@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 from PIL import Image as Pillow
 
 from benchmarks.clone import ROOT, Clone
-from stages.images.decode import BadImage, decode
-from stages.params.dataset import Image
+from thaw.config.dataset import Image
+from thaw.data.decoding import BadImage, decode
 
 FROM, TO = 150, 224
 RESULTS = ROOT / "benchmarks/results/enlarged.json"

@@ -44,7 +44,7 @@ def main() -> None:
 def line(model: str, form: str, int8: bool, given: argparse.Namespace) -> str:
     """A row of the table, from what `thaw export` prints."""
     with tempfile.TemporaryDirectory() as place:
-        call = [sys.executable, "-m", "stages.commands.main", "export", model, "--to", form]
+        call = [sys.executable, "-m", "thaw.cli.main", "export", model, "--to", form]
         call += ["--out", str(Path(place) / "out"), "--check", given.check]
         call += ["--int8", "--calibration", given.calibration] if int8 else []
         done = subprocess.run(call, capture_output=True, text=True)

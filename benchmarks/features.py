@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.photograph import photograph
-from stages.engine import keras, repeatable, tf
-from stages.images.decode import decode
-from stages.networks.backbone import application, prepared, tensors
-from stages.networks.frozen import Frozen
-from stages.params.backbone import Backbone
-from stages.params.dataset import Image
+from thaw.config.backbone import Backbone
+from thaw.config.dataset import Image
+from thaw.data.decoding import decode
+from thaw.models.backbones.applications import build_application, named_tensors, preprocess_pixels
+from thaw.models.backbones.frozen import FrozenBackbone
+from thaw.runtime.tensorflow import keras, make_deterministic, tf
 
 BATCH = 32
 CONVOLUTIONS = [(1, 2), (2, 2), (3, 3), (4, 3), (5, 3)]
@@ -73,8 +73,8 @@ def _ways(folder: Path, count: int, size: int) -> dict[str, Callable[[], object]
     keys = [random.bytes(32).hex() for _ in range(count)]
     images = np.stack([decode(file, image) for file in files])
     image_of = dict(zip(keys, images, strict=True))
-    repeatable(0)
-    held = tensors(application("VGG16", size))
+    make_deterministic(0)
+    held = named_tensors(build_application("VGG16", size))
     np.savez(folder / "weights.npz", **held)
     ways: dict[str, Callable[[], object]] = {}
     for precision in ("float32", "bfloat16"):
@@ -86,7 +86,7 @@ def _ways(folder: Path, count: int, size: int) -> dict[str, Callable[[], object]
             precision=precision,
             batch_size=BATCH,
         )
-        frozen = Frozen(backbone, folder / "weights.npz", images.shape[1:], None)
+        frozen = FrozenBackbone(backbone, folder / "weights.npz", images.shape[1:], None)
 
         def predict(frozen=frozen):
             frozen.network.predict(images, batch_size=BATCH, verbose=0)
@@ -104,7 +104,7 @@ def _ways(folder: Path, count: int, size: int) -> dict[str, Callable[[], object]
         ways[f"model.predict, {precision}"] = predict
         ways[f"stage features, {precision}"] = ours
         ways[f"stages preprocess and features, {precision}"] = from_files
-    inputs = np.asarray(prepared(images, "VGG16", "own"))
+    inputs = np.asarray(preprocess_pixels(images, "VGG16", "own"))
     inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
     batches = [inputs[n : n + BATCH] for n in range(0, count, BATCH)]
     graph = _onnx(held, size)
@@ -166,7 +166,7 @@ def _onnx(held: dict[str, np.ndarray], size: int) -> bytes:
 
 def _operations(size: int) -> float:
     """Additions and multiplications of VGG16's convolutions for an image."""
-    model = application("VGG16", size)
+    model = build_application("VGG16", size)
     return sum(
         2 * np.prod(layer.kernel.shape) * np.prod(layer.output.shape[1:3])
         for layer in model.layers

@@ -9,9 +9,9 @@ import time
 
 import numpy as np
 
-from stages.engine import arithmetic, keras
-from stages.networks.backbone import application, halves
-from stages.networks.gradients import quick_in_bfloat16, sum_in_float32
+from thaw.models.backbones.applications import build_application, split_at
+from thaw.runtime.tensorflow import compute_precision, keras
+from thaw.training.gradients import quick_in_bfloat16, sum_in_float32
 
 BATCH, BATCHES = 16, 4
 
@@ -19,8 +19,8 @@ BATCH, BATCHES = 16, 4
 def speed(precision: str, ours: bool) -> float:
     """Images a second."""
     keras.utils.set_random_seed(0)
-    with arithmetic(precision):
-        thawed = halves(application("VGG16", 150), "block5_conv1")[1]
+    with compute_precision(precision):
+        thawed = split_at(build_application("VGG16", 150), "block5_conv1")[1]
     if ours:
         sum_in_float32(thawed)
     top = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, "softmax", dtype="float32")]

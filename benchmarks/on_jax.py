@@ -57,25 +57,25 @@ def pack(folder: Path, runs: list[str], given: list[str]) -> None:
 
 
 def _packed(clone, overrides: list[str]) -> dict:
-    from stages.engine import keras
-    from stages.images.arrays import Arrays
-    from stages.images.augment import layers
-    from stages.params.network import family, network
-    from stages.training.rows import Rows
-    from stages.training.terms import Terms
+    from thaw.data.augmentation import random_layers
+    from thaw.data.split_table import SplitTable
+    from thaw.models.registry import network_module, validate_network
+    from thaw.runtime.tensorflow import keras
+    from thaw.storage.arrays import ArrayFolder
+    from thaw.training.losses import LossTerms
 
-    rows, images = Rows(), Arrays("data/images")
+    rows, images = SplitTable(), ArrayFolder("data/images")
     specs = {}
     for name, values in clone.read("params.yaml")["networks"].items():
-        settings = network(values, name)
+        settings = validate_network(values, name)
         flips = settings.augmentation.horizontal_flip or settings.augmentation.vertical_flip
-        if flips or layers(settings.augmentation) or settings.schedule != "constant":
+        if flips or random_layers(settings.augmentation) or settings.schedule != "constant":
             print(f"{name}: augmented, or its learning rate changes: left out")
             continue
         assert settings.optimizer == "adam" and settings.class_weight == "none", name
         assert {term.function for term in settings.losses.values()} == {"cross_entropy"}, name
-        built = family(settings.family).build(settings, images.shape, len(rows.classes))
-        outputs = Terms(settings).outputs(built)
+        built = network_module(settings.family).build(settings, images.shape, len(rows.classes))
+        outputs = LossTerms(settings).outputs(built)
         of = re.compile(rf"(?!(\+.*@)?networks\.(?!{name}[.=]))").match
         specs[name] = {
             "model": keras.Model(built.inputs, outputs).to_json(),
@@ -244,18 +244,18 @@ def train(folder: Path, out: Path, tasks: list[str], seconds: float) -> None:
 def keep(outs: list[Path]) -> None:
     """Measure what came back, and write it beside the pipeline's results."""
     from benchmarks.runs import RESULTS
-    from stages.networks.output import probabilities
-    from stages.params.base import one
-    from stages.params.evaluate import Evaluate
-    from stages.results.measures import at_half, measure
+    from thaw.config.base import read_value
+    from thaw.config.evaluation import Evaluate
+    from thaw.evaluation.metrics import at_half, measure
+    from thaw.models.layers import to_probabilities
 
-    bins = one(Evaluate, "evaluate", "ece_bins")
+    bins = read_value(Evaluate, "evaluate", "ece_bins")
     for out in outs:
         with np.load(out) as file:
             given = {name: file[name] for name in file.files}
         for key, record in json.loads(str(given["records"])).items():
             run, model, seed = key.split("/")
-            true, said = given[f"true {run}"], probabilities(given[key])
+            true, said = given[f"true {run}"], to_probabilities(given[key])
             metrics = measure(true, said, bins)
             path = RESULTS / f"{run}-jax-seed{seed}.json"
             content = json.loads(path.read_text()) if path.exists() else {"models": {}}

@@ -13,18 +13,18 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import RepeatedStratifiedKFold
 
-from stages.images.arrays import Arrays
-from stages.networks.logistic import fit, pooled, predict
-from stages.params.base import read
-from stages.params.subnet import Pooling, subnet
-from stages.training.rows import Rows
+from thaw.config.base import read_params
+from thaw.config.subnet import Pooling, validate_subnet
+from thaw.data.split_table import SplitTable
+from thaw.models.logistic import fit, pooled, predict
+from thaw.storage.arrays import ArrayFolder
 
 
 def main() -> None:
     """Print a line for each pooling."""
     name = sys.argv[1] if sys.argv[1:] else "logistic"
-    parameters = subnet(read("subnets", name), name)
-    rows, features = Rows(), Arrays(f"data/features/{parameters.features}")
+    parameters = validate_subnet(read_params("subnets", name), name)
+    rows, features = SplitTable(), ArrayFolder(f"data/features/{parameters.features}")
     images = pd.concat([rows.of("train"), rows.of("validation")])
     labels = images["class"].to_numpy()
     folds = RepeatedStratifiedKFold(n_splits=5, n_repeats=2, random_state=0)

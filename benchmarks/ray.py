@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.features import BATCH
-from stages.engine import repeatable
-from stages.networks.backbone import application, tensors
-from stages.networks.cluster import Pool, cluster
-from stages.networks.frozen import Frozen
-from stages.params.backbone import Backbone
-from stages.params.runtime import Ray
+from thaw.config.backbone import Backbone
+from thaw.config.runtime import Ray
+from thaw.models.backbones.applications import build_application, named_tensors
+from thaw.models.backbones.frozen import FrozenBackbone
+from thaw.runtime.ray_workers import WorkerPool, ray_cluster
+from thaw.runtime.tensorflow import make_deterministic
 
 
 def main() -> None:
@@ -44,15 +44,15 @@ def main() -> None:
     shape = (chosen.size, chosen.size, 3)
     images = {f"{n:016x}": random.integers(0, 256, shape, "uint8") for n in range(chosen.images)}
     with tempfile.TemporaryDirectory() as folder:
-        repeatable(0)
+        make_deterministic(0)
         weights = Path(folder, "weights.npz")
-        np.savez(weights, **tensors(application("VGG16", chosen.size)))
-        frozen = Frozen(backbone, weights, shape, None)
+        np.savez(weights, **named_tensors(build_application("VGG16", chosen.size)))
+        frozen = FrozenBackbone(backbone, weights, shape, None)
         started = time.perf_counter()
-        with cluster(_ray(sum(chosen.workers))):
+        with ray_cluster(_ray(sum(chosen.workers))):
             ways = {f"one process, {os.cpu_count()} threads": frozen.passes}
             for count in chosen.workers:
-                pool = Pool(_ray(count), frozen)
+                pool = WorkerPool(_ray(count), frozen)
                 ways[f"{count} of Ray's workers, a thread each"] = pool.passes
                 if count == chosen.workers[0]:
                     _filled(folder, frozen, dict(list(images.items())[:1]), pool.passes)
@@ -76,7 +76,7 @@ def _ray(workers: int) -> Ray:
     return Ray(kind="ray", address=None, workers=workers, threads=1)
 
 
-def _filled(folder: str, frozen: Frozen, images: dict, passes) -> float:
+def _filled(folder: str, frozen: FrozenBackbone, images: dict, passes) -> float:
     """Seconds to fill an empty store."""
     with tempfile.TemporaryDirectory(dir=folder) as store:
         os.environ["THAW_STORE"] = store

@@ -19,7 +19,7 @@ from PIL import Image
 
 from benchmarks.clone import Clone
 
-EVALUATE = "evaluate_subnet@logistic"
+EVALUATE = "evaluate@logistic"
 A_FOLDER = 10_000
 """Pictures of a class in one folder; file systems and people dislike more."""
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.clone import ROOT
 from benchmarks.photograph import photograph
-from stages.sources.class_folders import IMAGES
+from thaw.data.class_folders import IMAGES
 
 RESULTS = ROOT / "benchmarks/results"
 DISTINCT = 200
@@ -43,7 +43,7 @@ def main() -> int:
     chosen = parser.parse_args()
     files, kind = images()
     given = [chosen.model] if chosen.model else []
-    command = [sys.executable, "-m", "stages.commands.main", "serve", *given, "--port", "0"]
+    command = [sys.executable, "-m", "thaw.cli.main", "serve", *given, "--port", "0"]
     began = time.monotonic()
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

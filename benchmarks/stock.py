@@ -22,12 +22,12 @@ MODEL = "leaky_cnn_dropout"
 
 def stock(seed: int) -> float:
     """Validation accuracy of the last of 20 epochs, in the work tree of a run."""
-    from stages.engine import keras
-    from stages.images.arrays import Arrays
-    from stages.training.rows import Rows
+    from thaw.data.split_table import SplitTable
+    from thaw.runtime.tensorflow import keras
+    from thaw.storage.arrays import ArrayFolder
 
     keras.utils.set_random_seed(seed)
-    rows, images = Rows(), Arrays("data/images")
+    rows, images = SplitTable(), ArrayFolder("data/images")
     train, validation = (
         (images.select(part["pixels"])[:] / 255, part["class"].to_numpy())
         for part in (rows.of("train"), rows.of("validation"))

@@ -75,7 +75,7 @@ def views(clone: Clone, common: list[str], numbers: list[int], seeds: int) -> No
         accuracies, seconds, size = [], [], "none"
         for seed in range(seeds):
             asked = [*common, *MOVED, *way, f"seed={seed}"]
-            run = _run(clone, "evaluate_finetuned@finetuned", asked)
+            run = _run(clone, "evaluate@finetuned", asked)
             if STAGE in run.seconds:  # else DVC had it from an earlier benchmark
                 seconds.append(run.seconds[STAGE])
             if STAGE in run.seconds and seed == 0:

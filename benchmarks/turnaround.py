@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.clone import Clone
 
-STAGE = "evaluate_subnet@fc256"
+STAGE = "evaluate@fc256"
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ def main() -> None:
             "subnets.fc256.patience": "null",
         }
         asked = [part for key, value in given.items() for part in ("-S", f"{key}={value}")]
-        asked = ["exp", "run", "evaluate_subnet@fc256", *asked]
+        asked = ["exp", "run", "evaluate@fc256", *asked]
         clone.dvc(*asked)
         other = _tutorial(here, archive, clone.folder / "data/weights/vgg16.npz")
         seconds = {}

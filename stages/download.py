@@ -3,22 +3,21 @@
 import csv
 from pathlib import Path
 
-from stages.command import whole
-from stages.params.base import read
-from stages.params.dataset import reader, source
-
-COLUMNS = ["path", "label", "group", "confidence", "probability", "split"]
+from thaw.config.base import read_params
+from thaw.data.registry import source_module, validate_source
+from thaw.storage.files import atomic_write
+from thaw.storage.tables import SOURCE_COLUMNS
 
 
 def main() -> None:
     """Write data/raw: the files, and index.csv with a row for each (an empty cell where the
     source does not say)."""
-    parameters = source(read("dataset", "source"))
-    with whole("data/raw") as raw:
+    parameters = validate_source(read_params("dataset", "source"))
+    with atomic_write("data/raw") as raw:
         raw.mkdir()
-        rows = reader(parameters.kind).collect(parameters, raw)
+        rows = source_module(parameters.kind).collect(parameters, raw)
         with open(raw / "index.csv", "w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+            table = csv.DictWriter(file, SOURCE_COLUMNS, restval="", lineterminator="\n")
             table.writeheader()
             table.writerows(sorted(rows, key=lambda row: row["path"]))
     print(f"{len(rows)} images in {Path('data/raw')}")

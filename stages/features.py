@@ -1,31 +1,31 @@
 """Stage features@B: the backbone's outputs for every image, whatever its split, each once."""
 
-from stages.images.arrays import Arrays, write_arrays
-from stages.images.recorded import adopt
-from stages.inputs import checked
-from stages.networks.recipe import frozen_recipe
-from stages.params.backbone import Backbone
-from stages.params.base import load
-from stages.params.runtime import chosen
-from stages.store import Store
+from thaw.config.backbone import Backbone
+from thaw.config.base import load_section
+from thaw.config.runtime import selected_runtime
+from thaw.models.backbones.recipe import frozen_recipe
+from thaw.storage.arrays import ArrayFolder, write_array_folder
+from thaw.storage.dvc import verify_outputs
+from thaw.storage.recovery import recover_rows
+from thaw.storage.store import Store
 
 
 def main(name: str) -> None:
     """Write data/features/NAME: bottleneck features (height, width, channels) under the identity
     of each picture's pixels; float32, or float16 where the arithmetic is bfloat16."""
-    backbone = load(Backbone, "backbones", name)
-    images, weights = Arrays("data/images"), f"data/weights/{name}.npz"
-    checked(weights)
+    backbone = load_section(Backbone, "backbones", name)
+    images, weights = ArrayFolder("data/images"), f"data/weights/{name}.npz"
+    verify_outputs(weights)
     recipe = frozen_recipe(backbone, weights, thaw_from=None)
     store = Store("frozen", recipe)
-    adopt(store, images.keys, f"data/features/{name}")
+    recover_rows(store, images.keys, f"data/features/{name}")
     if missing := store.missing(images.keys):
-        runtime = chosen()
-        from stages.networks.cluster import passes_in
-        from stages.networks.frozen import Frozen  # TensorFlow takes seconds to start
+        runtime = selected_runtime()
+        from thaw.models.backbones.frozen import FrozenBackbone  # TensorFlow takes seconds to start
+        from thaw.runtime.ray_workers import batch_runner
 
-        frozen = Frozen(backbone, weights, images.shape, thaw_from=None)
-        with passes_in(runtime, frozen) as passes:
+        frozen = FrozenBackbone(backbone, weights, images.shape, thaw_from=None)
+        with batch_runner(runtime, frozen) as passes:
             frozen.fill(store, missing, images.__getitem__, "features", passes)
     print(f"{len(missing):,} of {len(images):,} images are new")
-    write_arrays(f"data/features/{name}", images.keys, store.__getitem__, recipe)
+    write_array_folder(f"data/features/{name}", images.keys, store.__getitem__, recipe)

@@ -1,83 +1,46 @@
-"""Stage preprocess: every image decoded once, to one size, and an index of them all."""
+"""Preprocess: decode every image once, to one size, and list all of them."""
 
 import csv
-import hashlib
-import io
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import PIL
 
-from stages.command import Refusal, naming, note_kept, whole
-from stages.images.arrays import write_arrays
-from stages.images.decode import DECODING, BadImage, decode, identity
-from stages.images.recorded import adopt, recorded_file
-from stages.inputs import checked
-from stages.params.base import load, one
-from stages.params.dataset import Dataset, Image
-from stages.progress import Progress
-from stages.sources.packed import Raw, given
-from stages.store import Store
+from thaw.config.base import load_section, read_value
+from thaw.config.dataset import Dataset, Image
+from thaw.data.preprocessing import decode_into, image_store
+from thaw.data.raw import original_path
+from thaw.errors import UserError, bullet_list
+from thaw.storage.arrays import write_array_folder
+from thaw.storage.dvc import verify_outputs
+from thaw.storage.files import atomic_write
+from thaw.storage.tables import INDEX_COLUMNS
 
 RAW = Path("data/raw")
-LEAST_AT_ONCE = 256
-BYTES_AT_ONCE = 2**24
-"""Of pixels: many tiny images make one shard of the store, and it stays quick to read."""
-DARK = 64
-"""Of 255: brighter than any pixel of files that use 14 of their 16 bits."""
-COLUMNS = ["path", "sha256", "pixels", "label", "group", "confidence", "probability", "split"]
+DARK = 64  # of 255: brighter than any pixel of a file that uses 14 of its 16 bits
 
 
 def main() -> None:
-    """Write data/images, the distinct pictures under the identity of their pixels, and
-    data/index.csv, a row for each file with why it was left out if it was."""
-    image = load(Image, "dataset", "image")
-    skip = one(Dataset, "dataset", "on_bad_image") == "skip"
-    checked(RAW)
+    """Write data/images, the distinct pictures by the SHA-256 of their pixels, and data/index.csv,
+    with a row for each file and, if it was left out, the reason."""
+    image = load_section(Image, "dataset", "image")
+    skip = read_value(Dataset, "dataset", "on_bad_image") == "skip"
+    verify_outputs(RAW)
     with open(RAW / "index.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    recipe = {
-        **image.model_dump(exclude_defaults=True),
-        "pillow": PIL.__version__,
-        "decoding": DECODING,
-    }
-    store = Store("images", recipe)
-    if (before := recorded_file("data/index.csv")) is not None:
-        listed = csv.DictReader(io.StringIO(before.decode(), newline=""))
-        pixels_of = {row["sha256"]: row["pixels"] for row in listed}
-        adopt(store, pixels_of, "data/images", lambda key: pixels_of[key] or None)
-
-    channels = 3 if image.colour == "rgb" else 1
-    at_once = max(LEAST_AT_ONCE, BYTES_AT_ONCE // (image.size**2 * channels))
-    new = 0
-    with (
-        Raw(RAW) as raw,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        Progress("preprocess", len(rows)) as progress,
-    ):
-        for start in range(0, len(rows), at_once):
-            some = rows[start : start + at_once]
-            decoded = list(pool.map(lambda row: _decode(row, raw, image, store), some))
-            fresh = {r["sha256"]: p for r, p in zip(some, decoded, strict=True) if p is not None}
-            if fresh:
-                store.add(list(fresh), np.stack(list(fresh.values())))
-            new += len(fresh)
-            note_kept(f"{start + len(some):,} of {len(rows):,} images")
-            progress.advance(len(some))
+    store = image_store(image)
+    new = decode_into(store, rows, RAW, image)
     print(f"{new:,} of {len(rows):,} images are new")
 
     bad = [row for row in rows if row["problem"]]
     if bad and not skip:
-        raise Refusal(
-            f"{len(bad)} of {len(rows)} images cannot be read. Mend or remove them, or leave them "
+        raise UserError(
+            f"{len(bad)} of {len(rows)} images cannot be read. Fix or remove them, or leave them "
             f"out with -S dataset.on_bad_image=skip:\n"
-            + naming([f"{given(row['path'])}: {row['problem']}" for row in bad])
+            + bullet_list([f"{original_path(row['path'])}: {row['problem']}" for row in bad])
         )
     file_of = {row["pixels"]: row["sha256"] for row in rows if not row["problem"]}
     if not file_of:
-        raise Refusal(f"none of {len(rows)} images can be read.")
+        raise UserError(f"none of {len(rows)} images can be read.")
     brightest = 0
 
     def row(key: str) -> np.ndarray:
@@ -86,29 +49,13 @@ def main() -> None:
         brightest = max(brightest, int(pixels.max()))
         return pixels
 
-    write_arrays("data/images", list(file_of), row, recipe)
+    write_array_folder("data/images", list(file_of), row, store.recipe)
     if brightest < DARK:
         print(
             f"The brightest pixel of all images is {brightest} of 255. If the files hold 12 bits "
             f"in 16, say so: -S dataset.image.bits=12 (or 10, or 14)."
         )
-    with whole("data/index.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, [*COLUMNS, "problem"], lineterminator="\n")
+    with atomic_write("data/index.csv") as part, open(part, "w", newline="", encoding="utf-8") as f:
+        table = csv.DictWriter(f, INDEX_COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-
-
-def _decode(row: dict, raw: Raw, image: Image, store: Store) -> np.ndarray | None:
-    """Fill in the row's digests or its problem; the pixels if they are new to the store."""
-    content = raw.read(row["path"])
-    row.update(sha256=hashlib.sha256(content).hexdigest(), pixels="", problem="")
-    if row["sha256"] in store:
-        row["pixels"] = identity(store[row["sha256"]])
-        return None
-    try:
-        pixels = decode(content, image)
-    except BadImage as reason:
-        row["problem"] = str(reason)
-        return None
-    row["pixels"] = identity(pixels)
-    return pixels

@@ -2,44 +2,42 @@
 
 import pandas as pd
 
-from stages.command import Refusal, whole
-from stages.images.splits import carve, unused
-from stages.inputs import checked
-from stages.params.base import load, nearest, one
-from stages.params.dataset import Dataset, Split
-from stages.tables import table
-
-INDEX = ["path", "sha256", "pixels", "label", "group", "confidence", "probability", "split"]
-COLUMNS = ["pixels", "label", "class", "group", "confidence", "split"]
+from thaw.config.base import did_you_mean, load_section, read_value
+from thaw.config.dataset import Dataset, Split
+from thaw.data.splitting import assign_splits, beyond_limit
+from thaw.errors import UserError
+from thaw.storage.dvc import verify_outputs
+from thaw.storage.files import atomic_write
+from thaw.storage.tables import INDEX_COLUMNS, SPLIT_COLUMNS, read_table
 
 
 def main() -> None:
     """Write data/split.csv: a row for each image that could be read, in the order of its pixels'
     identity, and one with split `skipped` for each that could not. Training images beyond the
     limit have split `unused`."""
-    split = load(Split, "dataset", "split")
-    checked("data/index.csv")
-    index = table("data/index.csv", [*INDEX, "problem"], dtype=str)
+    split = load_section(Split, "dataset", "split")
+    verify_outputs("data/index.csv")
+    index = read_table("data/index.csv", INDEX_COLUMNS, dtype=str)
     readable = index[index["problem"] == ""].copy()
-    made = carve(readable, split)
-    limit = one(Dataset, "dataset", "limit")
+    made = assign_splits(readable, split)
+    limit = read_value(Dataset, "dataset", "limit")
     if limit is not None:
-        made = made.mask(unused(readable, made, limit, split), "unused")
+        made = made.mask(beyond_limit(readable, made, limit, split), "unused")
     readable["split"] = made
     trained = set(readable.loc[readable["split"] == "train", "label"])
     if untrained := sorted({*readable["label"]} - trained):
-        raise Refusal(
+        raise UserError(
             f"no training image is left of {', '.join(untrained)}: expected one of each class at "
             f"least. Give more images, see to those that cannot be read, or stratify by label."
         )
     skipped = index[index["problem"] != ""].assign(split="skipped")
     rows = pd.concat([readable, skipped])
-    order = classes(set(readable["label"]), one(Dataset, "dataset", "positive"))
+    order = classes(set(readable["label"]), read_value(Dataset, "dataset", "positive"))
     numbers = {label: number for number, label in enumerate(order)}
     rows["class"] = rows["label"].map(numbers).astype("Int64")  # none where all were skipped
     rows = rows.sort_values(["pixels", "label", "sha256"])
-    with whole("data/split.csv") as part:
-        rows[COLUMNS].to_csv(part, index=False, lineterminator="\n")
+    with atomic_write("data/split.csv") as part:
+        rows[SPLIT_COLUMNS].to_csv(part, index=False, lineterminator="\n")
     counts = readable.groupby(["split", "label"]).size()
     print("\n".join(f"{s:<10} {label:<20} {n:>7,}" for (s, label), n in counts.items()))
     for held_out in ("validation", "test"):
@@ -52,16 +50,16 @@ def classes(labels: set[str], positive: str | None) -> list[str]:
     """The classes in the order of their numbers: by name, the positive one last.
 
     Raises:
-        Refusal: there is one class, or the positive one is none of them.
+        UserError: there is one class, or the positive one is none of them.
     """
     order = sorted(labels)
     if len(order) < 2:
-        raise Refusal(f"there is one class, {order}: expected two or more.")
+        raise UserError(f"there is one class, {order}: expected two or more.")
     if positive is not None:
         if positive not in labels:
-            raise Refusal(
+            raise UserError(
                 f"dataset.positive = {positive!r}: expected one of {', '.join(order)}."
-                f"{nearest(positive, order)}"
+                f"{did_you_mean(positive, order)}"
             )
         order.remove(positive)
         order.append(positive)

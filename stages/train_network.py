@@ -1,42 +1,45 @@
 """Stage train_network@N: a full network trained on pixels."""
 
-from stages.command import Refusal, whole
-from stages.engine import keras, repeatable
-from stages.images.arrays import Arrays
-from stages.images.augment import fitting, flipped, layers
-from stages.params.base import Common, load, one, read
-from stages.params.dataset import Dataset, Image
-from stages.params.network import family, network
-from stages.training.batches import batches
-from stages.training.fit import fit
-from stages.training.rows import Rows
-from stages.training.saving import save_model
-from stages.training.terms import Terms
+from thaw.config.base import Common, load_section, read_params, read_value
+from thaw.config.dataset import Dataset, Image
+from thaw.data.augmentation import allowed_augmentation, random_flips, random_layers
+from thaw.data.split_table import SplitTable
+from thaw.errors import UserError
+from thaw.models.registry import network_module, validate_network
+from thaw.models.saving import save_model
+from thaw.runtime.tensorflow import keras, make_deterministic
+from thaw.storage.arrays import ArrayFolder
+from thaw.storage.files import atomic_write
+from thaw.training.batches import batches
+from thaw.training.fit import fit
+from thaw.training.losses import LossTerms
 
 
 def main(name: str) -> None:
     """Write models/NAME: the model (uint8 pixels in, the output layer out), record.json and
     DVCLive's learning curves."""
-    parameters = network(read("networks", name), name)
-    augmentation = fitting(parameters.augmentation, one(Dataset, "dataset", "symmetries"))
+    parameters = validate_network(read_params("networks", name), name)
+    augmentation = allowed_augmentation(
+        parameters.augmentation, read_value(Dataset, "dataset", "symmetries")
+    )
     parameters = parameters.model_copy(update={"augmentation": augmentation})
-    seed = one(Common, "seed")
-    rows, images = Rows(), Arrays("data/images")
-    repeatable(seed)
+    seed = read_value(Common, "seed")
+    rows, images = SplitTable(), ArrayFolder("data/images")
+    make_deterministic(seed)
     shape = images.shape
     try:
-        built = family(parameters.family).build(parameters, shape, len(rows.classes))
+        built = network_module(parameters.family).build(parameters, shape, len(rows.classes))
     except ValueError as error:
-        raise Refusal(
+        raise UserError(
             f"networks.{name} cannot be built for images of {shape[0]} pixels "
             f"(dataset.image.size): {str(error).splitlines()[0]}"
         ) from None
     pixels = keras.Input(shape, dtype="uint8", name="pixels")
     scaled = keras.layers.Rescaling(1 / 255)(pixels)
     augmented = scaled
-    for layer in layers(parameters.augmentation):
+    for layer in random_layers(parameters.augmentation):
         augmented = layer(augmented)
-    terms = Terms(parameters)
+    terms = LossTerms(parameters)
     trainer = terms.trainer(pixels, keras.Model(built.inputs, terms.outputs(built))(augmented))
     plain = keras.Model(built.inputs, built.outputs[0], name=built.name)  # no auxiliary classifier
     model = keras.Model(pixels, plain(scaled))
@@ -47,7 +50,7 @@ def main(name: str) -> None:
         sigmoid = model.output_shape[-1] == 1
 
         def inputs(n, random):
-            return selected[n] if seed is None else flipped(selected[n], random, augmentation)
+            return selected[n] if seed is None else random_flips(selected[n], random, augmentation)
 
         return batches(chosen, inputs, parameters, seed, sigmoid)
 
@@ -57,11 +60,11 @@ def main(name: str) -> None:
         "images": images.digest(),
         "losses": terms.digest,
     }
-    with whole(f"models/{name}") as folder:
+    with atomic_write(f"models/{name}") as folder:
         folder.mkdir()
         train, validation = some("train", seed), some("validation", None)
         record = fit(model, trainer, train, validation, parameters, recipe, folder)
         record.classes = rows.classes
-        record.image = load(Image, "dataset", "image").model_dump()
+        record.image = load_section(Image, "dataset", "image").model_dump()
         save_model(model, folder / "model.keras")
         (folder / "record.json").write_text(record.json())

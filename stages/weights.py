@@ -1,12 +1,12 @@
 """Stage weights@B: the weights of a backbone's convolutional base, in one form."""
 
-from stages.command import whole
-from stages.engine import repeatable
-from stages.networks.backbone import application, tensors
-from stages.networks.digest import digest, save_arrays
-from stages.params.backbone import Backbone
-from stages.params.base import load
-from stages.sources.weights import imagenet
+from thaw.config.backbone import Backbone
+from thaw.config.base import load_section
+from thaw.models.backbones.applications import build_application, named_tensors
+from thaw.models.backbones.weights import imagenet_weights
+from thaw.runtime.tensorflow import make_deterministic
+from thaw.storage.files import atomic_write
+from thaw.storage.npz import save_npz, tensors_digest
 
 RANDOM_SEED = 0
 SIZE = 224
@@ -15,13 +15,13 @@ SIZE = 224
 
 def main(name: str) -> None:
     """Write data/weights/NAME.npz: every tensor by its path, the same bytes whatever the source."""
-    backbone = load(Backbone, "backbones", name)
+    backbone = load_section(Backbone, "backbones", name)
     if backbone.weights == "imagenet":
-        held = imagenet(backbone.application, backbone.digest)
+        held = imagenet_weights(backbone.application, backbone.digest)
     else:
-        repeatable(RANDOM_SEED)
-        held = tensors(application(backbone.application, SIZE))
-    with whole(f"data/weights/{name}.npz") as part:
-        save_arrays(part, held)
+        make_deterministic(RANDOM_SEED)
+        held = named_tensors(build_application(backbone.application, SIZE))
+    with atomic_write(f"data/weights/{name}.npz") as part:
+        save_npz(part, held)
     count = sum(values.size for values in held.values())
-    print(f"{backbone.application}: {count:,} parameters, digest {digest(held)}")
+    print(f"{backbone.application}: {count:,} parameters, digest {tensors_digest(held)}")

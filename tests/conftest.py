@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+pytest_plugins = ["tests.fixtures.networks", "tests.fixtures.servers", "tests.fixtures.training"]
 
 
 APART = ("browser",)
@@ -26,12 +27,12 @@ LACKING = [name for name in SERVING if importlib.util.find_spec(name) is None]
 
 def pytest_terminal_summary(terminalreporter) -> None:
     if LACKING:
-        said = f"tests/serve: left out, without {', '.join(LACKING)}: make setup EXTRA=serve"
+        said = f"tests/thaw/serve: left out, without {', '.join(LACKING)}: make setup EXTRA=serve"
         terminalreporter.write_line(said)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    if LACKING and collection_path == ROOT / "tests" / "serve":
+    if LACKING and collection_path == ROOT / "tests" / "thaw" / "serve":
         return True
     if collection_path.name in APART and collection_path.parent == ROOT / "tests":
         named = any(collection_path.name in Path(arg.split("::")[0]).parts for arg in config.args)
@@ -55,8 +56,8 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def compositions(store):
-    """stages.params.composition.compose in the repository's root, of each choice once."""
-    from stages.params.composition import compose
+    """thaw.composition.compose in the repository's root, of each choice once."""
+    from thaw.composition import compose
 
     @functools.cache
     def of(*overrides: str) -> dict:
@@ -68,7 +69,7 @@ def compositions(store):
 
 @pytest.fixture
 def compose(compositions, monkeypatch):
-    """stages.params.composition.compose, in the repository's root."""
+    """thaw.composition.compose, in the repository's root."""
     monkeypatch.chdir(ROOT)
     return lambda *overrides: copy.deepcopy(compositions(*overrides))
 
@@ -82,11 +83,11 @@ def composed(compositions):
 @pytest.fixture
 def afresh():
     """A function after which Keras names and seeds as a new process would."""
-    from stages.engine import keras, repeatable
+    from thaw.runtime.tensorflow import keras, make_deterministic
 
     def start(seed: int = 0) -> None:
         keras.utils.clear_session(free_memory=False)
-        repeatable(seed)
+        make_deterministic(seed)
 
     return start
 

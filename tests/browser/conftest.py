@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
-from stages.commands.main import command
-from tests.report.conftest import COUNTS, walk
-from tests.serve.conftest import after_training, photos, served  # noqa: F401
+from tests.thaw.report.conftest import COUNTS, walk
+from tests.thaw.serve.conftest import after_training, photos, served  # noqa: F401
+from thaw.cli.main import command
 
 FLAGS = [
     "--disable-gpu",

@@ -15,9 +15,9 @@ import pandas as pd
 from PIL import Image
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from stages.images.arrays import Arrays
-from stages.sources.packed import given
 from tests.browser.conftest import launch
+from thaw.data.raw import original_path
+from thaw.storage.arrays import ArrayFolder
 
 WIDTH, HEIGHT = 1280, 900
 """Of one part of the picture; two stand side by side."""
@@ -61,7 +61,7 @@ def report(browser: Browser, folder: Path) -> list[Path]:
 
 def serve(browser: Browser, folder: Path, *model: str) -> list[Path]:
     """The page with test images of the first classes looked at."""
-    command = [sys.executable, "-m", "stages.commands.main", "serve", *model, "--port", "0"]
+    command = [sys.executable, "-m", "thaw.cli.main", "serve", *model, "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         found = None
@@ -87,9 +87,9 @@ def _tests(folder: Path) -> list[Path]:
     paths = index.drop_duplicates("pixels").set_index("pixels")["path"]
     tests = split[split["split"] == "test"]
     tests = tests.assign(turn=tests.groupby("label").cumcount()).sort_values(["turn", "pixels"])
-    images, files = Arrays("data/images"), []
+    images, files = ArrayFolder("data/images"), []
     for row in tests.head(SHOWN).itertuples(index=False):
-        files.append(folder / Path(given(paths[row.pixels])).with_suffix(".png").name)
+        files.append(folder / Path(original_path(paths[row.pixels])).with_suffix(".png").name)
         Image.fromarray(images[row.pixels].squeeze()).save(files[-1])
     return files
 

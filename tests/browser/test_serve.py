@@ -12,10 +12,10 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from stages.serve.app import Limits
 from tests.browser.conftest import closing
 from tests.browser.test_report import _serious
-from tests.serve.conftest import LIMITS, listening
+from tests.thaw.serve.conftest import LIMITS, listening
+from thaw.serve.app import Limits
 
 
 @pytest.fixture(scope="module")

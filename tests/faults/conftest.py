@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from benchmarks.photograph import photograph
-from stages.sources.mirror import sha256
 from tests.pipeline.conftest import Project
+from thaw.data.download.mirror import sha256
 
 ARCHIVE = "cats_and_dogs_filtered.zip"
 SMALL = """\

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.sources.debian import unpacked
-from stages.sources.fetch import Failure
+from thaw.data.download.debian import unpacked
+from thaw.data.download.fetch import Failure
 
 SECONDS = 30
 """In which a server must listen."""

@@ -22,9 +22,9 @@ import numpy as np
 import pytest
 import yaml
 
-from stages.images.arrays import write_arrays
 from tests.pipeline.conftest import Project, draw
 from tests.pipeline.test_pipeline import SMALL, overrides
+from thaw.storage.arrays import write_array_folder
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
@@ -44,13 +44,13 @@ def weights(tmp_path_factory):
     def write(application: str, size: int) -> Path:
         file = folder / f"{application}.npz"
         if not file.exists():
-            from stages.engine import keras
-            from stages.networks.backbone import application as made
-            from stages.networks.backbone import tensors
+            from thaw.models.backbones.applications import build_application as made
+            from thaw.models.backbones.applications import named_tensors
+            from thaw.runtime.tensorflow import keras
 
             keras.utils.clear_session(free_memory=False)
             keras.utils.set_random_seed(0)
-            np.savez(file, **tensors(made(application, size)))
+            np.savez(file, **named_tensors(made(application, size)))
         return file
 
     return write
@@ -97,13 +97,13 @@ class Run:
             random = np.random.default_rng(int(key, 16))
             return random.integers(0, 256, (size, size, 3), dtype="uint8")
 
-        write_arrays(folder / "data/images", keys, image, {})
+        write_array_folder(folder / "data/images", keys, image, {})
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "DVC_"))}
         environment |= TOKEN if runtime.get("address") else {}
         environment |= {"THAW_STORE": str(folder / "store"), "PYTHONPATH": str(ROOT)}
         self.log = open(folder / "log", "w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "stages", "features", "b"],
+            [sys.executable, "-u", "-m", "thaw.runtime.stage", f"{ROOT}/stages/features.py", "b"],
             cwd=folder,
             env=environment,
             stdout=self.log,

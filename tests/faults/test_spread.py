@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from stages.commands.spread import combinations
 from tests.pipeline.conftest import ROOT, Project, draw
 from tests.pipeline.test_pipeline import PIXELS, overrides
+from thaw.cli.spread import combinations
 
 INSTALLED = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None,
@@ -46,7 +46,7 @@ def shared(tmp_path):
 
 def spread(project: Project, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "stages.commands.spread", *arguments],
+        [sys.executable, "-m", "thaw.cli.spread", *arguments],
         cwd=project.folder,
         env={**project.environment, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -69,7 +69,7 @@ def test_each_runs_in_its_own_clone_and_is_pulled_here(shared):
     # what was trained there need not be trained here, though this cache and store never had it
     shared.dvc("pull", "--run-cache", "--allow-missing")
     said = shared.dvc("exp", "run", *overrides(*CHOSEN[:-1], "networks.small_cnn.epochs=3"))
-    assert shared.ran(said) == ["scan@folder", "evaluate_network@small_cnn"], said
+    assert shared.ran(said) == ["scan@folder", "evaluate@small_cnn"], said
     assert "Stage 'train_network@small_cnn' is cached" in said
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.sources.fetch import fetch
+from tests.conftest import ROOT
 from tests.faults.test_interrupted import COUNTS, WHOLE, made
 from tests.pipeline.conftest import Project, draw
 from tests.pipeline.test_pipeline import overrides
+from thaw.data.download.fetch import fetch
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or sys.platform != "linux",
@@ -129,7 +130,7 @@ def test_too_little_memory_is_told_of(project):
     limit = 600 * 2**20  # 180 pictures take 566 MB, before they are put together
 
     done = subprocess.run(
-        [sys.executable, "-m", "stages", "preprocess"],
+        [sys.executable, "-m", "thaw.runtime.stage", f"{ROOT}/stages/preprocess.py"],
         cwd=project.folder,
         env=project.environment,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),

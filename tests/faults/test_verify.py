@@ -25,7 +25,7 @@ def project(tmp_path_factory):
 
 def thaw(project: Project, *arguments: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "stages.commands.main", *arguments],
+        [sys.executable, "-m", "thaw.cli.main", *arguments],
         cwd=project.folder,
         env=project.environment,
         capture_output=True,
@@ -64,7 +64,7 @@ def test_verify_names_what_is_recorded_otherwise(project):
 
 def test_verify_refuses_where_nothing_is_recorded(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "stages.commands.main", "verify"],
+        [sys.executable, "-m", "thaw.cli.main", "verify"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

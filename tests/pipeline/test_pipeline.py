@@ -38,7 +38,7 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     ran = project.ran(project.dvc("exp", "run", *overrides(*SMALL)))
     assert {stage.split("@")[0] for stage in ran} == {
         "conf", "scan", "download", "preprocess", "split", "weights", "features",
-        "train_subnet", "evaluate_subnet", "finetune", "evaluate_finetuned", "doubts",
+        "train_subnet", "evaluate", "finetune", "audit",
     }  # fmt: skip
     assert not list(passing.glob("**/*.py")), "TensorFlow's, of functions that it rewrote"
     for name in ("fc256", "gap256", "logistic", "finetuned"):
@@ -64,7 +64,7 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     said = project.dvc("exp", "run", *overrides(*SMALL, "subnets.fc256.dropout=0.3"))
     assert [s for s in project.ran(said) if not s.startswith("scan")] == [
         "train_subnet@fc256",
-        "evaluate_subnet@fc256",
+        "evaluate@fc256",
     ]
     assert "fc256" in project.dvc("metrics", "diff")
 
@@ -84,7 +84,7 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     # the subnet alone, through the whole network, over newly drawn augmentations
     through = [f"finetunes.finetuned.{choice}" for choice in ("through=network", "thaw_from=null")]
     through += [f"finetunes.finetuned.augmentation.{change}=0.2" for change in ("shear", "zoom")]
-    project.dvc("exp", "run", "evaluate_finetuned@finetuned", *overrides(*SMALL, *through))
+    project.dvc("exp", "run", "evaluate@finetuned", *overrides(*SMALL, *through))
     details = json.loads((project.folder / "results/details/finetuned.json").read_text())
     assert details["training"]["trained"] == 512 * 256 + 256 + 256 + 1
 
@@ -99,8 +99,8 @@ def test_presets_without_and_with_two_backbones_and_a_network_of_ones_own(projec
     draw(project.folder / "photos", {"disc": 20, "ring": 20, "square": 20})
     here = project.folder
     before = (here / "dvc.yaml").read_text()
-    source = (here / "stages/networks/cnn.py").read_text()
-    (here / "stages/networks/tiny.py").write_text(source.replace('"cnn"', '"tiny"'))
+    source = (here / "thaw/networks/cnn.py").read_text()
+    (here / "thaw/networks/tiny.py").write_text(source.replace('"cnn"', '"tiny"'))
     conf = (here / "conf/network/small_cnn.yaml").read_text()
     for was, mine in {
         "family: cnn": "family: tiny",
@@ -119,7 +119,7 @@ def test_presets_without_and_with_two_backbones_and_a_network_of_ones_own(projec
     said = project.dvc("exp", "run", *overrides(*chosen, *mine, "networks.small_cnn.epochs=2"))
     assert {s for s in project.ran(said) if "@" in s} == {
         "scan@folder", "train_network@small_cnn", "train_network@mine",
-        "evaluate_network@small_cnn", "evaluate_network@mine",
+        "evaluate@small_cnn", "evaluate@mine",
     }  # fmt: skip
     assert metrics(project, "mine")["accuracy"] > 0
 
@@ -173,7 +173,7 @@ def test_stale_parameters_stop_and_overrides_are_not_lost_silently(project):
     assert "subnets.fc256.dropout is 0.4 there and 0.5 in conf/" in said
 
     # a parameter that is new in conf/ cannot be kept as it was
-    kept["scheme"] = "1-another"
+    kept["derived"]["scheme"] = "1-another"
     del kept["dataset"]["image"]["bits"]
     (project.folder / "params.yaml").write_text(yaml.safe_dump(kept))
     said = project.dvc("repro", "--force", "conf", fails=True)

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.sources.class_folders import collect_archive
+from thaw.data.class_folders import collect_archive
 
 PICTURE = b"picture"
 GOOD = {f"{label}/{number}.jpg": PICTURE * 50 for label in ("cats", "dogs") for number in range(3)}

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from stages.images.decode import decode
-from stages.params.dataset import Image as Parameters
+from thaw.config.dataset import Image as Parameters
+from thaw.data.decoding import decode
 
 
 def target(path: str) -> None:

@@ -10,16 +10,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from stages.networks import stored as room
+from thaw.models import loading as room
 
 
 def target(given: dict) -> None:
     allowed = tuple(given.get("allowed", ()))
     if given.get("judge"):  # without TensorFlow, which takes long
         dict(room._judged(given["file"], room._config(given["file"]), {}))
-        with room.opened_weights(given["file"]):
+        with room.open_weights(given["file"]):
             return
-    room.stored(given["file"], allowed)
+    room.load_keras_model(given["file"], allowed)
 
 
 def good() -> dict[str, bytes]:

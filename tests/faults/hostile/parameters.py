@@ -9,16 +9,17 @@ from pathlib import Path
 
 import yaml
 
-from stages.params import base
-from stages.params.backbone import Backbone
-from stages.params.base import Common, load, one, read
-from stages.params.dataset import Dataset, Image, Split, source
-from stages.params.doubt import Doubt
-from stages.params.evaluate import Evaluate
-from stages.params.finetune import Finetune
-from stages.params.network import network
-from stages.params.subnet import subnet
-from stages.params.whole import check_whole
+from thaw.composition import validate_composition
+from thaw.config import base
+from thaw.config.audit import Audit
+from thaw.config.backbone import Backbone
+from thaw.config.base import Common, load_section, read_params, read_value
+from thaw.config.dataset import Dataset, Image, Split
+from thaw.config.evaluation import Evaluate
+from thaw.config.finetuning import Finetune
+from thaw.config.subnet import validate_subnet
+from thaw.data.registry import validate_source
+from thaw.models.registry import validate_network
 
 ALLOWED = {"subprocess.Popen", "os.posix_spawn"}  # Keras is asked for the layers of a backbone
 ROOT = Path(__file__).parents[3]
@@ -27,23 +28,27 @@ ROOT = Path(__file__).parents[3]
 def target(given: dict) -> None:
     os.chdir(Path(given["file"]).parent)
     if given["how"] == "whole":  # as dvc exp run does
-        check_whole(read())
+        validate_composition(read_params())
         return
     base._parsed = functools.cache(PARSED)  # they would read it 30 times
-    source(read("dataset", "source"))  # as the stages do, one after the other
-    load(Image, "dataset", "image"), load(Split, "dataset", "split"), load(Evaluate, "evaluate")
+    validate_source(read_params("dataset", "source"))  # as the stages do, one after the other
+    (
+        load_section(Image, "dataset", "image"),
+        load_section(Split, "dataset", "split"),
+        load_section(Evaluate, "evaluate"),
+    )
     for key in ("limit", "positive", "on_bad_image", "symmetries", "name"):
-        one(Dataset, "dataset", key)
+        read_value(Dataset, "dataset", key)
     for key in ("seed", "threads"):
-        one(Common, key)
+        read_value(Common, key)
     for group, check in (
-        ("backbones", lambda name: load(Backbone, "backbones", name)),
-        ("subnets", lambda name: subnet(read("subnets", name), name)),
-        ("networks", lambda name: network(read("networks", name), name)),
-        ("finetunes", lambda name: load(Finetune, "finetunes", name)),
-        ("doubts", lambda name: load(Doubt, "doubts", name)),
+        ("backbones", lambda name: load_section(Backbone, "backbones", name)),
+        ("subnets", lambda name: validate_subnet(read_params("subnets", name), name)),
+        ("networks", lambda name: validate_network(read_params("networks", name), name)),
+        ("finetunes", lambda name: load_section(Finetune, "finetunes", name)),
+        ("doubts", lambda name: load_section(Audit, "doubts", name)),
     ):
-        for name in read(group) if isinstance(read(group), dict) else ["any"]:
+        for name in read_params(group) if isinstance(read_params(group), dict) else ["any"]:
             check(name)
 
 
@@ -58,7 +63,7 @@ def real() -> dict:
 
 def warm() -> None:
     """Have Keras asked for VGG16's layers before memory is limited."""
-    check_whole(real())
+    validate_composition(real())
 
 
 def places(held, *above) -> Iterator[tuple]:

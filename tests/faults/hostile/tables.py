@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from stages.images.arrays import Arrays
-from stages.training.rows import Rows
+from thaw.data.split_table import SplitTable
+from thaw.storage.arrays import ArrayFolder
 
 HEAD = "pixels,label,class,group,confidence,split\n"
 GOOD = HEAD + "".join(
@@ -13,9 +13,9 @@ GOOD = HEAD + "".join(
 
 def target(given: dict) -> None:
     if given["what"] == "split":
-        Rows(given["path"])
+        SplitTable(given["path"])
     else:
-        Arrays(Path(given["path"]).parent)
+        ArrayFolder(Path(given["path"]).parent)
 
 
 def corpus():

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from stages.networks.stored import REFUSED_LAYERS
 from tests.faults.hostile import models
 from tests.faults.hostile.trials import ROOT, SEED, mutated, rounds
+from thaw.models.loading import REFUSED_LAYERS
 
 EVIL = "from pathlib import Path\nPath('evil').touch()\nclass Evil: pass\n"
 
@@ -46,12 +46,12 @@ def test_models_that_took_harm(trials):
 
 ALLOWED = """
 import sys
-from stages.command import Refusal
-from stages.networks.stored import stored
+from thaw.errors import UserError
+from thaw.models.loading import stored
 try:
     kind = type(stored(sys.argv[1], tuple(sys.argv[2:])).layers[1])
     print(f"{kind.__module__}.{kind.__name__}")
-except Refusal as refused:
+except UserError as refused:
     print(refused)
 """
 
@@ -81,7 +81,7 @@ def test_every_layer_of_keras_that_reads_code_or_files_is_refused():
     """So that a new version's are noticed."""
     import inspect
 
-    from stages.engine import keras
+    from thaw.runtime.tensorflow import keras
 
     telling = {"function", "vocabulary", "filepath", "module", "call_fn"}
     for name in dir(keras.layers):
@@ -92,6 +92,6 @@ def test_every_layer_of_keras_that_reads_code_or_files_is_refused():
 
 @pytest.mark.parametrize("name", sorted(REFUSED_LAYERS))
 def test_what_is_refused_is_there(name):
-    from stages.engine import keras
+    from thaw.runtime.tensorflow import keras
 
     assert hasattr(keras.layers, name)

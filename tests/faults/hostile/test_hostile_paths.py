@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.faults.test_interrupted import made
 from tests.faults.test_verify import thaw
 from tests.pipeline.conftest import Project, draw
@@ -74,7 +75,7 @@ def refuses(tmp_path):
 
     def refuses(**environment: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "stages", "scan", "folder"],
+            [sys.executable, "-m", "thaw.runtime.stage", f"{ROOT}/stages/scan.py", "folder"],
             cwd=made_here.folder,
             env={**made_here.environment, **environment},
             capture_output=True,
@@ -109,7 +110,7 @@ def test_a_configuration_of_dvc_that_is_none_is_refused(refuses, case):
 def test_notes_that_took_harm_are_made_anew(refuses):
     """What `scan` remembers of the files it has read."""
     here = refuses.project
-    command = [sys.executable, "-m", "stages", "scan", "folder"]
+    command = [sys.executable, "-m", "thaw.runtime.stage", f"{ROOT}/stages/scan.py", "folder"]
 
     def scan() -> bytes:
         subprocess.run(command, cwd=here.folder, env=here.environment, check=True)

@@ -16,8 +16,8 @@ import time
 import traceback
 import unicodedata
 
-from stages.command import Refusal
-from stages.images.decode import BadImage
+from thaw.data.decoding import BadImage
+from thaw.errors import UserError
 
 WRITING = {
     "os.mkdir": 1,
@@ -102,7 +102,7 @@ def _judged(target, argument) -> dict:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             target(argument)
         kind, text = "taken", ""
-    except (Refusal, BadImage) as refusal:
+    except (UserError, BadImage) as refusal:
         kind, text = "refused", str(refusal)
         if not text.strip() or len(text) > MOST_TEXT or _controls(text):
             kind, text = "unclear", repr(text)

@@ -1,0 +1,70 @@
+import csv
+
+import numpy as np
+import pytest
+import yaml
+
+from stages import preprocess
+from thaw.data.raw import encode_png, packed_archive
+from thaw.errors import UserError
+from thaw.storage.arrays import ArrayFolder
+from thaw.storage.tables import SOURCE_COLUMNS
+
+
+@pytest.fixture
+def preprocessed(tmp_path, monkeypatch):
+    """A function that packs pictures (pixels, or bytes that are none) and preprocesses them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("THAW_STORE", str(tmp_path / "store"))
+    (tmp_path / "data" / "raw").mkdir(parents=True)
+
+    def run(pictures: list, archive: str, on_bad_image: str = "stop") -> list[dict]:
+        image = {"size": 8, "resampling": "bicubic", "colour": "grey"}
+        parameters = {"dataset": {"image": image, "on_bad_image": on_bad_image}}
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))
+        with (
+            packed_archive(tmp_path / "data" / "raw" / archive) as add,
+            open("data/raw/index.csv", "w", newline="") as file,
+        ):
+            table = csv.DictWriter(file, SOURCE_COLUMNS, restval="")
+            table.writeheader()
+            for number, picture in enumerate(pictures):
+                content = picture if isinstance(picture, bytes) else encode_png(picture)
+                table.writerow({"path": add(f"a/{number}.png", content), "label": "a"})
+        preprocess.main()
+        with open("data/index.csv", newline="") as file:
+            return list(csv.DictReader(file))
+
+    return run
+
+
+@pytest.fixture
+def pictures() -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (700, 8, 8), dtype="uint8"))
+
+
+@pytest.mark.parametrize("shard", [2**24, 1])
+def test_images_in_an_archive_come_out_as_they_were(preprocessed, pictures, monkeypatch, shard):
+    monkeypatch.setattr("thaw.data.preprocessing.BYTES_AT_ONCE", shard)  # all at once, or 256
+    rows = preprocessed(pictures, "train.zip")
+    images = ArrayFolder("data/images")
+    assert len(rows) == len(images) == 700
+    for row, pixels in zip(rows, pictures, strict=True):
+        assert np.array_equal(images[row["pixels"]][..., 0], pixels)
+
+
+def test_bad_images_in_a_users_archive_are_named_as_there(preprocessed, pictures):
+    with pytest.raises(UserError, match="2 of 4 images cannot be read.*\n  a/1.png: zero bytes\n"):
+        preprocessed([pictures[0], b"", pictures[1], b"?"], "images.zip")
+    rows = preprocessed([pictures[0], b"", pictures[1], b"?"], "images.zip", "skip")
+    assert [bool(row["problem"]) for row in rows] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("brightest", [63, 64])
+def test_pictures_that_are_all_dark_may_hold_fewer_bits_than_thought(
+    preprocessed, pictures, capsys, brightest
+):
+    preprocessed([np.minimum(picture, brightest) for picture in pictures[:3]], "train.zip")
+    said = capsys.readouterr().out
+    assert ("The brightest pixel of all images is 63 of 255" in said) == (brightest == 63)
+    assert ("-S dataset.image.bits=12" in said) == (brightest == 63)

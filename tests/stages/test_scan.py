@@ -1,0 +1,48 @@
+import csv
+import os
+
+import pytest
+import yaml
+
+from stages import scan
+
+INVENTORY = "data/inventory.csv"
+
+
+@pytest.fixture
+def scanned(tmp_path, monkeypatch):
+    """A function that scans the folder photos and gives the digest of each file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("THAW_STORE", str(tmp_path / "store"))
+    source = {"kind": "folder", "path": "photos"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"dataset": {"source": source}}))
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "1.jpg").write_text(name)
+
+    def run() -> dict[str, str]:
+        scan.main("folder")
+        with open(INVENTORY, newline="") as file:
+            return {row["path"]: row["sha256"] for row in csv.DictReader(file)}
+
+    return run
+
+
+def test_what_is_as_before_is_not_read_again(scanned, monkeypatch):
+    before = scanned()
+    read = []
+    monkeypatch.setattr("thaw.data.inventory.sha256", lambda path: read.append(path.name) or "read")
+    assert scanned() == before and read == []
+    os.utime("photos/cat/1.jpg")
+    assert scanned() == {**before, "cat/1.jpg": "read"} and read == ["1.jpg"]
+
+
+def test_files_that_change_places_are_noticed_though_size_and_time_are_equal(scanned):
+    """As when labels are put right within what one archive held."""
+    for name in ("cat", "dog"):
+        os.utime(f"photos/{name}/1.jpg", (1, 1))
+    before = scanned()
+    os.rename("photos/cat/1.jpg", "photos/other")
+    os.rename("photos/dog/1.jpg", "photos/cat/1.jpg")
+    os.rename("photos/other", "photos/dog/1.jpg")
+    assert scanned() == {"cat/1.jpg": before["dog/1.jpg"], "dog/1.jpg": before["cat/1.jpg"]}

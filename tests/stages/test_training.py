@@ -1,0 +1,376 @@
+"""The stages that train, on a few small pictures, called as dvc.yaml calls them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages import features, finetune, train_network, train_subnet, weights
+from tests.fixtures.training import TRAINING, term
+from thaw.data.split_table import SplitTable
+from thaw.errors import UserError
+from thaw.runtime.tensorflow import keras
+from thaw.storage.arrays import ArrayFolder, write_array_folder
+
+STILL = {"horizontal_flip": False, "vertical_flip": False, "shear": 0.0, "zoom": 0.0}
+
+
+def record(name: str) -> dict:
+    with open(f"models/{name}/record.json") as file:
+        return json.load(file)
+
+
+GOOGLENET = {
+    **TRAINING,
+    "epochs": 2,
+    "batch_size": 8,
+    "family": "inception",
+    "modules": 3,
+    "towers": ["1x1", "3x3", "pool"],
+    "filters": 2,
+    "reduced": True,
+    "halved": True,
+    "auxiliary": [1, 2],
+    "losses": {
+        "main": term(),
+        "first": term(weight=0.3, at="auxiliary1"),
+        "second": term(weight=0.3, at="auxiliary2"),
+    },
+    "augmentation": {**STILL, "zoom": 0.1},
+}
+
+
+def test_auxiliary_classifiers_train_and_are_not_in_the_saved_model(workplace, afresh):
+    plain = {**GOOGLENET, "auxiliary": [], "losses": {"main": term()}}
+    workplace(8, 3, 3, networks={"helped": GOOGLENET, "plain": plain})
+    models = {}
+    for name in ("helped", "plain"):
+        afresh()
+        train_network.main(name)
+        models[name] = keras.saving.load_model(f"models/{name}/model.keras")
+    helped, plain = models["helped"], models["plain"]
+    assert [output.shape for output in helped.outputs] == [(None, 3)]
+    every = [layer.name for layer in helped._flatten_layers()]
+    assert "output" in every and not any("auxiliary" in name for name in every)
+    assert helped.count_params() == plain.count_params() == record("helped")["parameters"]
+    assert record("helped")["trained"] == helped.count_params()
+    assert set(record("helped")["history"][0]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    # three heads that know nothing give 1 + 0.3 + 0.3 times the loss of one, validation's of one
+    first, alone = record("helped")["history"][0], record("plain")["history"][0]
+    assert first["loss"] == pytest.approx(1.6 * np.log(3), rel=0.15)
+    assert alone["loss"] == pytest.approx(np.log(3), rel=0.15)
+    assert first["val_loss"] == pytest.approx(np.log(3), rel=0.15)
+    # and what is saved is what was validated
+    images = ArrayFolder("data/images")
+    rows = np.arange(0, 24, 3)
+    predicted = helped.predict(images.select(images.keys)[rows], verbose=0)
+    loss = -np.log(predicted[np.arange(8), rows % 3]).mean()
+    assert record("helped")["history"][-1]["val_loss"] == pytest.approx(loss, rel=1e-4)
+    assert record("helped")["classes"] == ["kind0", "kind1", "kind2"]
+    assert record("helped")["image"]["size"] == 8
+
+
+def test_a_network_that_does_not_fit_the_images_is_refused_in_one_line(workplace):
+    halved = {**GOOGLENET, "modules": 6, "auxiliary": [], "losses": {"main": term()}}
+    workplace(8, 3, 3, networks={"deep": halved})
+    with pytest.raises(
+        UserError, match="networks.deep cannot be built for images of 8 pix"
+    ) as said:
+        train_network.main("deep")
+    assert "\n" not in str(said.value)
+
+
+ONE_EPOCH = {**TRAINING, "epochs": 1, "batch_size": 8}
+PIXELS = {
+    **ONE_EPOCH,
+    "family": "dense",
+    "units": [2],
+    "activation": "relu",
+    "slope": 0.0,
+    "dropout": 0.0,
+    "augmentation": STILL,
+}
+
+
+def test_a_network_trains_on_images_changed_as_it_says_and_the_data_set_allows(workplace, afresh):
+    changes = {"horizontal_flip": True, "shear": 0.3, "zoom": 0.3, "vertical_flip": True}
+    networks = {
+        name: {**PIXELS, "augmentation": {**STILL, name: value}} for name, value in changes.items()
+    }
+    workplace(8, 3, 2, networks={"still": PIXELS, **networks})
+    losses = {}
+    for name in ("still", *changes):
+        afresh()
+        train_network.main(name)
+        losses[name] = record(name)["history"][0]["loss"]
+    assert losses.pop("vertical_flip") == losses["still"]  # no symmetry of this data set
+    assert len(set(losses.values())) == len(losses)
+
+
+BACKBONE = {
+    "application": "VGG16",
+    "weights": "random",
+    "digest": None,
+    "preprocessing": "own",
+    "precision": "float32",
+    "batch_size": 8,
+}
+SHARED = {**TRAINING, "epochs": 3, "batch_size": 8, "learning_rate": 0.01}
+TOP = {
+    **SHARED,
+    "kind": "dense",
+    "features": "base",
+    "pooling": "average",
+    "units": [16],
+    "activation": "relu",
+    "dropout": 0.0,
+    "l1": 0.0,
+    "l2": 0.0,
+    "output": "softmax",
+}
+END_TO_END = {
+    **SHARED,
+    "subnet": "top",
+    "features": "base",
+    "thaw_from": None,
+    "through": "network",
+    "views": 1,
+    "augmentation": STILL,
+    "average_flips": False,
+}
+
+
+LOGISTIC = {
+    "kind": "logistic",
+    "features": "base",
+    "pooling": "average",
+    "loss_file": TRAINING["loss_file"],
+    "C": 1.0,
+    "max_iter": 100,
+    "class_weight": "none",
+    "confidence_weight": True,
+}
+LEARNERS = {
+    "network": ("networks", PIXELS, train_network),
+    "dense": ("subnets", {**TOP, **ONE_EPOCH}, train_subnet),
+    "logistic": ("subnets", LOGISTIC, train_subnet),
+}
+
+
+@pytest.mark.parametrize("kind", LEARNERS)
+def test_training_images_alone_teach_and_by_the_confidence_of_their_labels(workplace, afresh, kind):
+    group, values, stage = LEARNERS[kind]
+    models = {"weighted": values, "alike": {**values, "confidence_weight": False}}
+    workplace(8, 3, 2, **{group: models, "backbones": {"base": BACKBONE}})
+    pixels = ArrayFolder("data/images")  # in place of features too
+    write_array_folder("data/features/base", pixels.keys, pixels.__getitem__, {"weights": "random"})
+
+    def learnt(name: str) -> bytes:
+        afresh()
+        stage.main(name)
+        (model,) = Path("models", name).glob("model.*")
+        return model.read_bytes()
+
+    weighted = learnt("weighted")
+    assert learnt("alike") != weighted
+    rows = pd.read_csv("data/split.csv", dtype=str)
+    others = rows["split"] != "train"
+    for column in ("label", "class"):  # of the one class those of the other
+        first, second = sorted(set(rows[column]))
+        rows.loc[others, column] = rows.loc[others, column].map({first: second, second: first})
+    rows.to_csv("data/split.csv", index=False)
+    assert learnt("weighted") == weighted
+
+
+def extract_features() -> None:
+    """By a random backbone, whose weights are larger than drawn: those halve what passes through
+    each layer, and leave nothing to learn from."""
+    weights.main("base")
+    with np.load("data/weights/base.npz") as held:
+        larger = {path: 1.25 * values for path, values in held.items()}
+    np.savez("data/weights/base.npz", **larger)
+    features.main("base")
+
+
+CHANGED_ON = {
+    "fresh": False,
+    "epochs": 1,
+    "batch_size": 16,  # all at once: the epoch's loss is that of the start
+    "confidence_weight": False,
+    "augmentation": {**STILL, "zoom": 0.3},
+}
+
+
+def loss_on_features(name: str, split: str) -> float:
+    """The mean cross-entropy of a trained subnet with two softmax units."""
+    rows, model = SplitTable().of(split), keras.saving.load_model(f"models/{name}/model.keras")
+    features = ArrayFolder("data/features/base").select(rows["pixels"])
+    predicted = model.predict_on_batch(features[np.arange(len(rows))])
+    return -np.log(predicted[np.arange(len(rows)), rows["class"]]).mean()
+
+
+def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_features(
+    workplace, afresh
+):
+    workplace(
+        32,
+        3,
+        2,
+        backbones={"base": BACKBONE},
+        subnets={"top": TOP},
+        finetunes={
+            "fresh": {**END_TO_END, "fresh": True},
+            "on": {**END_TO_END, **CHANGED_ON},
+        },
+    )
+    extract_features()
+    for name, stage in (("top", train_subnet), ("fresh", finetune), ("on", finetune)):
+        afresh()
+        stage.main(name)
+    top, fresh, on = (record(name) for name in ("top", "fresh", "on"))
+    assert fresh["start"] is None and on["start"] is not None
+    assert len(fresh["history"]) == len(top["history"]) == 3
+    for row, expected in zip(fresh["history"], top["history"], strict=True):
+        for split in ("", "val_"):
+            assert row[f"{split}accuracy"] == expected[f"{split}accuracy"]
+            assert row[f"{split}loss"] == pytest.approx(expected[f"{split}loss"], rel=1e-4)
+    losses = [row["loss"] for row in top["history"]]
+    assert losses[-1] < 0.8 * losses[0]  # so that there is something to agree on
+    assert on["start"]["loss"] == pytest.approx(top["history"][-1]["val_loss"], rel=1e-4)
+    assert on["start"]["loss"] == pytest.approx(loss_on_features("top", "validation"), rel=1e-4)
+    assert on["history"][0]["loss"] != pytest.approx(loss_on_features("top", "train"), rel=1e-3)
+    ends = [
+        keras.saving.load_model(f"models/{name}/model.keras").trainable_variables[-4:]
+        for name in ("top", "fresh")
+    ]
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def reading(layer: str) -> dict:
+    """A second term of the loss, of a layer's output."""
+    return {"losses": {"main": term(), "few": term("activity", weight=0.5, reads=layer)}}
+
+
+THAWED = {**END_TO_END, "fresh": False, "thaw_from": "block5_conv1", "learning_rate": 1e-5}
+TURNED = {
+    "augmentation": {**STILL, "horizontal_flip": True, "vertical_flip": True},
+    "average_flips": True,
+}
+
+
+@pytest.fixture
+def trained_top(workplace):
+    """A workplace with a trained subnet, and fine-tunings of it. `cached` and `through` train
+    alike: as the data set is, an image and its mirror image are all the views that there are."""
+    workplace(
+        32,
+        3,
+        2,
+        backbones={"base": BACKBONE},
+        subnets={"top": TOP},
+        finetunes={
+            "cached": {**THAWED, **TURNED, "through": "cache", "views": 4},
+            "through": {**THAWED, **TURNED, "average_flips": False},
+            "plain": {**THAWED, "through": "cache"},
+            "reading": {**THAWED, "through": "cache", **reading("hidden1")},
+            "reading through": {**THAWED, **reading("hidden1")},
+            "misreading": {**THAWED, **reading("hiden1")},
+            "many": {
+                **THAWED,
+                "through": "cache",
+                "views": 64,
+                "augmentation": {**STILL, "zoom": 0.2},
+            },
+        },
+    )
+    extract_features()
+    train_subnet.main("top")
+
+
+def test_fine_tuning_from_cached_outputs_is_fine_tuning_through_the_network(trained_top, afresh):
+    for name in ("cached", "through"):
+        afresh()
+        finetune.main(name)
+    cached, through = record("cached"), record("through")
+    assert cached["trained"] == through["trained"] > 7_000_000
+    assert cached["start"] == pytest.approx(through["start"], rel=1e-6)
+    for row, expected in zip(cached["history"], through["history"], strict=True):
+        assert row == pytest.approx(expected, rel=1e-5)
+    assert cached["history"][0]["val_loss"] != cached["history"][-1]["val_loss"]
+    # what is served averages over the views, or does not, whatever was trained
+    averaged, single = (
+        keras.saving.load_model(f"models/{name}/model.keras") for name in ("cached", "through")
+    )
+    images = ArrayFolder("data/images")
+    pixels = images.select(images.keys)
+    mirrored, upside_down = pixels[:, :, ::-1], pixels[:, ::-1]
+    given = averaged.predict_on_batch(pixels)
+    np.testing.assert_allclose(averaged.predict_on_batch(mirrored), given, atol=1e-5)
+    assert np.abs(averaged.predict_on_batch(upside_down) - given).max() > 1e-3
+    each = [single.predict_on_batch(turned) for turned in (pixels, mirrored)]
+    assert np.abs(each[0] - each[1]).max() > 1e-3
+    np.testing.assert_allclose(given, np.mean(each, axis=0), atol=1e-4)
+
+
+def test_a_subnet_of_features_that_this_backbone_does_not_give_is_refused(trained_top):
+    with np.load("data/weights/base.npz") as held:
+        np.savez("data/weights/base.npz", **{path: 1.1 * values for path, values in held.items()})
+    with pytest.raises(
+        UserError, match="probabilities differ from those of top on its features by"
+    ):
+        finetune.main("cached")
+
+
+def test_a_fine_tuning_s_loss_reads_a_layer_of_its_subnet(trained_top, afresh):
+    for name in ("plain", "reading", "reading through"):
+        afresh()
+        finetune.main(name)
+    plain, cached, through = map(record, ("plain", "reading", "reading through"))
+    for row, expected in zip(cached["history"], through["history"], strict=True):
+        assert row == pytest.approx(expected, rel=1e-5)
+    top = keras.saving.load_model("models/top/model.keras")
+    read = keras.Model(top.inputs, top.get_layer("hidden1").output)
+    held_out = SplitTable().of("validation")["pixels"]
+    given = ArrayFolder("data/features/base").select(held_out)[np.arange(len(held_out))]
+    more = 0.5 * np.abs(read.predict_on_batch(given)).mean()
+    assert more > 0
+    assert cached["start"]["loss"] == pytest.approx(plain["start"]["loss"] + more, rel=1e-4)
+    saved = keras.saving.load_model("models/reading/model.keras")
+    assert saved.output_shape == (None, 2)
+    with pytest.raises(UserError, match="layer 'hiden1': .* Did you mean hidden1?"):
+        finetune.main("misreading")
+
+
+def test_a_thawed_batch_norm_stays_as_it_was_when_the_features_were_made(workplace, afresh):
+    workplace(
+        32,
+        3,
+        2,
+        count=6,
+        backbones={"base": {**BACKBONE, "application": "MobileNetV2"}},
+        subnets={"top": {**TOP, "epochs": 1}},
+        finetunes={"on": {**THAWED, "through": "cache", "thaw_from": "Conv_1", "epochs": 1}},
+    )
+    for stage, name in ((weights, "base"), (features, "base"), (train_subnet, "top")):
+        afresh()
+        stage.main(name)
+    afresh()
+    finetune.main("on")
+    convolution = 320 * 1280
+    assert record("on")["trained"] == convolution + record("top")["trained"]
+
+
+def test_outputs_that_the_disk_cannot_hold_are_refused_before_any_is_computed(
+    trained_top, monkeypatch
+):
+    usage = type("Usage", (), {"free": 1_000_000})
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(
+        UserError, match="needed in .* and 0.0 GB are free. Lower views, choose prec"
+    ):
+        finetune.main("many")
+    assert not finetune.Path("models/many").exists()

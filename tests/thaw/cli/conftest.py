@@ -1,0 +1,183 @@
+"""A repository as it is after a run, made of real parts: random weights, nothing trained long."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from thaw.config.backbone import Backbone
+from thaw.config.dataset import Image
+from thaw.data.decoding import decode
+from thaw.models import logistic
+from thaw.models.backbones.applications import build_application, named_tensors
+from thaw.models.backbones.frozen import FrozenBackbone
+from thaw.models.layers import output_layer
+from thaw.models.loading import load_keras_model
+from thaw.models.prediction import predict_batches
+from thaw.models.saving import save_model
+from thaw.runtime.tensorflow import keras
+from thaw.training.record import Record
+
+SIZE = 32
+BACKBONE = {
+    "application": "VGG16",
+    "weights": "random",
+    "digest": None,
+    "preprocessing": "own",
+    "precision": "float32",
+    "batch_size": 4,
+}
+CLASSES = ["cat", "dog"]
+MODELS = [
+    "gap",
+    "gap_half",
+    "gap_grey",
+    "logistic",
+    "logistic_three",
+    "cnn",
+    "cnn_grey",
+    "finetuned",
+]
+
+
+def image(resampling: str = "bicubic", colour: str = "rgb") -> dict:
+    return {"size": SIZE, "resampling": resampling, "colour": colour}
+
+
+class Repository:
+    """A folder with data/weights/ and models/, and pictures in photos/.
+
+    Attributes:
+        expected: of each model, what the pipeline's own code gives for the pictures, in order.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self.expected = folder, {}
+        self.photos = sorted(str(p) for p in _draw(folder / "photos"))
+
+    def pixels(self, image: dict) -> np.ndarray:
+        return np.stack([decode(Path(photo).read_bytes(), Image(**image)) for photo in self.photos])
+
+    def record(self, name: str, image: dict, classes: list[str], backbone: dict | None) -> Path:
+        folder = self.folder / "models" / name
+        folder.mkdir(parents=True)
+        record = Record(1, 1, {"seed": 0}, 1, classes=classes, image=image, backbone=backbone)
+        (folder / "record.json").write_text(record.json())
+        return folder
+
+    def features(self, name: str, precision: str, image: dict) -> tuple[dict, np.ndarray]:
+        """A backbone's record, and what it makes of the pictures, as stage features keeps it."""
+        held = {**BACKBONE, "precision": precision}
+        pixels = self.pixels(image)
+        weights = self.folder / "data" / "weights" / f"{name}.npz"
+        frozen = FrozenBackbone(Backbone(**held), weights, pixels.shape[1:], None)
+        rows = [frozen.apply(pixels[n : n + 4]).numpy() for n in range(0, len(pixels), 4)]
+        return {"name": name, **held}, np.concatenate(rows)
+
+    def dense(self, name: str, classes: list[str], precision: str, image: dict) -> None:
+        """A subnet on averaged features, whose answers for the pictures differ."""
+        backbone, features = self.features("vgg16", precision, image)
+        folder = self.record(name, image, classes, backbone)
+        inputs = keras.Input(features.shape[1:])
+        x = keras.layers.GlobalAveragePooling2D()(inputs)
+        x = keras.layers.Dense(16, activation="relu")(x)
+        model = keras.Model(inputs, output_layer(x, len(classes)))
+        spread(model, features)
+        save_model(model, folder / "model.keras")
+        self.expected[name] = predict_batches(
+            load_keras_model(folder / "model.keras"), features, 256
+        )
+
+    def logistic(self, name: str, classes: list[str], image: dict, pooling: str) -> None:
+        backbone, features = self.features("vgg16", "float32", image)
+        folder = self.record(name, image, classes, backbone)
+        pooled = logistic.pooled(features, pooling)
+        labels = np.arange(len(pooled)) % len(classes)
+        fitted = logistic.fit(pooled, labels, np.ones(len(pooled)), 0.01, 1000)
+        logistic.save(fitted, folder / "model.npz")
+        self.expected[name] = logistic.predict(fitted, pooled)
+
+    def network(self, name: str, classes: list[str], image: dict) -> None:
+        """A small CNN on pixels."""
+        folder, pixels = self.record(name, image, classes, None), self.pixels(image)
+        inputs = keras.Input(pixels.shape[1:], dtype="uint8", name="pixels")
+        x = keras.layers.Rescaling(1 / 255)(inputs)
+        x = keras.layers.Conv2D(8, 3, activation="relu")(x)
+        x = keras.layers.GlobalAveragePooling2D()(keras.layers.MaxPooling2D(2)(x))
+        model = keras.Model(inputs, output_layer(x, len(classes)))
+        spread(model, pixels)
+        save_model(model, folder / "model.keras")
+        self.expected[name] = predict_batches(load_keras_model(folder / "model.keras"), pixels, 32)
+
+    def finetuned(self, name: str, classes: list[str], image: dict) -> None:
+        """A subnet on its backbone, over an image and its mirror image."""
+        pixels = self.pixels(image)
+        weights = self.folder / "data" / "weights" / "vgg16.npz"
+        frozen = FrozenBackbone(Backbone(**BACKBONE), weights, pixels.shape[1:], "block5_conv1")
+        below = keras.Input(frozen.network.output_shape[1:])
+        x = keras.layers.GlobalAveragePooling2D()(frozen.thawed(below))
+        end = keras.Model(below, output_layer(x, len(classes)))
+        spread(end, frozen.apply(pixels).numpy())
+        folder = self.record(name, image, classes, None)
+        inputs = keras.Input(pixels.shape[1:], dtype="uint8", name="pixels")
+        turned = (inputs, keras.ops.flip(inputs, [2]))
+        mean = keras.layers.Average(dtype="float32")([end(frozen.network(t)) for t in turned])
+        save_model(keras.Model(inputs, mean), folder / "model.keras")
+        self.expected[name] = predict_batches(load_keras_model(folder / "model.keras"), pixels, 32)
+
+
+def spread(model: keras.Model, inputs: np.ndarray) -> None:
+    """Have the output layer tell these inputs apart: its sums get mean 0 and deviation 1."""
+    layer = model.layers[-1]
+    before = keras.Model(model.inputs, layer.input).predict(inputs, verbose=0)
+    sums = before @ layer.kernel.numpy()
+    kernel = layer.kernel.numpy() / sums.std(axis=0)
+    layer.set_weights([kernel, -(before @ kernel).mean(axis=0)])
+
+
+def _draw(folder: Path):
+    """Photos of several sizes and kinds, one in a folder further down."""
+    random = np.random.default_rng(0)
+    (folder / "deeper").mkdir(parents=True)
+    sizes = [(40, 53), (91, 64), (20, 17), (32, 32), (64, 96), (150, 75), (33, 200)]
+    kinds = ["a.png", "b.jpg", "c.bmp", "d.webp", "e.jpeg", "deeper/f.png", "g.jpg"]
+    for name, (height, width) in zip(kinds, sizes, strict=True):
+        coarse = random.integers(0, 256, (5, 4, 3), dtype="uint8")
+        picture = Pillow.fromarray(coarse).resize((width, height), Pillow.Resampling.BICUBIC)
+        if name == "a.png":
+            picture = picture.convert("L")
+        picture.save(folder / name)
+        yield folder / name
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory, store) -> Repository:
+    made = Repository(tmp_path_factory.mktemp("repository"))
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)
+    weights = made.folder / "data" / "weights" / "vgg16.npz"
+    weights.parent.mkdir(parents=True)
+    np.savez(weights, **named_tensors(build_application("VGG16", SIZE)))
+    made.dense("gap", CLASSES, "float32", image())
+    made.dense("gap_half", CLASSES, "bfloat16", image())
+    made.dense("gap_grey", ["a", "b", "c"], "float32", image("bilinear", "grey"))
+    made.logistic("logistic", CLASSES, image("lanczos"), "average_max")
+    made.logistic("logistic_three", ["a", "b", "c"], image(), "average")
+    made.network("cnn", CLASSES, image("nearest"))
+    made.network("cnn_grey", ["a", "b", "c"], image("bicubic", "grey"))
+    made.finetuned("finetuned", CLASSES, image())
+    return made
+
+
+@pytest.fixture
+def inside(repository, monkeypatch) -> Repository:
+    """The repository, as the current folder."""
+    monkeypatch.chdir(repository.folder)
+    return repository
+
+
+def lines(text: str) -> list[dict]:
+    """What --json writes."""
+    return [json.loads(line) for line in text.splitlines()]

@@ -1,0 +1,143 @@
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.thaw.cli.conftest import MODELS, lines
+from thaw.cli.main import command
+from thaw.data.decoding import resize as decoded
+from thaw.errors import UserError
+from thaw.models.bundle import find_model
+from thaw.models.resizing import resize_pictures
+from thaw.runtime.tensorflow import keras
+
+ELSEWHERE = """
+import sys
+sys.modules["stages"] = None  # whatever the path, nothing of ours can be imported
+import keras, numpy as np
+from PIL import Image
+*packaged, out = sys.argv[1:sys.argv.index("--")]
+photos = sys.argv[sys.argv.index("--") + 1:]
+for path in packaged:
+    model = keras.saving.load_model(path)
+    given = [model(np.asarray(Image.open(photo).convert("RGB"))[None]) for photo in photos]
+    np.save(path + ".npy", np.concatenate(given))
+"""
+
+
+@pytest.fixture(scope="module")
+def packaged(repository, tmp_path_factory):
+    """Each model packaged, and what it gives where nothing of this repository is: (path,
+    probabilities of the original files)."""
+    folder = tmp_path_factory.mktemp("packaged")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(repository.folder)
+        for name in MODELS:
+            command(["package", name, str(folder / f"{name}.keras")])
+    paths = [str(folder / f"{name}.keras") for name in MODELS]
+    call = [sys.executable, "-I", "-c", ELSEWHERE, *paths, "out", "--", *repository.photos]
+    subprocess.run(call, cwd=folder, check=True)
+    return {name: (p, np.load(p + ".npy")) for name, p in zip(MODELS, paths, strict=True)}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_elsewhere_it_gives_the_probabilities_of_the_evaluation(repository, packaged, name):
+    _, given = packaged[name]
+    expected = repository.expected[name]
+    assert given.dtype == "float32" and given.shape == expected.shape
+    np.testing.assert_allclose(given.sum(axis=1), 1, atol=1e-6)
+    tolerance = 0.02 if name == "gap_half" else 1e-3
+    assert np.abs(given - expected).max() < tolerance
+    assert expected.std(axis=0).min() > 10 * tolerance or name == "gap_half"
+
+
+@pytest.mark.parametrize("name", ["gap", "gap_grey", "cnn_grey"])
+def test_predict_knows_a_packaged_file_and_its_classes(inside, packaged, capsys, name):
+    assert command(["predict", packaged[name][0], "photos", "--json"]) == 0
+    given = lines(capsys.readouterr().out)
+    record = json.loads((inside.folder / "models" / name / "record.json").read_text())
+    assert list(given[0]["probabilities"]) == record["classes"]
+    probabilities = [list(answer["probabilities"].values()) for answer in given]
+    np.testing.assert_allclose(probabilities, inside.expected[name], atol=1e-5)
+
+
+def test_it_is_plain_keras_and_the_same_bytes_each_time(inside, tmp_path, afresh):
+    for name in ("a", "b"):
+        afresh()
+        command(["package", "gap", str(tmp_path / f"{name}.keras")])
+    assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.keras") as archive:
+        assert b"stages" not in archive.read("config.json")
+        card = json.loads(archive.read("thaw.json"))
+    assert card["classes"] == ["cat", "dog"] and card["model"] == "gap"
+    assert card["backbone"]["application"] == "VGG16"
+
+
+def test_it_remembers_what_the_model_was_trained_with(inside, packaged):
+    """Also that of a fine-tuned one, whose backbone `thaw serve` compares by."""
+    held = find_model("finetuned").settings
+    assert held and find_model(packaged["finetuned"][0]).settings == held
+
+
+def test_what_cannot_be_packaged_is_refused(inside, tmp_path, packaged):
+    (tmp_path / "folder.keras").mkdir()
+    with pytest.raises(UserError, match="expected the name of a file that ends in .keras"):
+        command(["package", "gap", ""])
+    for out in ("model.h5", "folder.keras"):
+        with pytest.raises(
+            UserError, match=f"{out}: expected the name of a file that ends in .ker"
+        ):
+            command(["package", "gap", str(tmp_path / out)])
+    with pytest.raises(
+        UserError, match="lies in the folder of a trained model: expected another pl"
+    ):
+        command(["package", "gap", "models/gap/model.keras"])
+    with pytest.raises(UserError, match="gap.keras is packaged already"):
+        command(["package", packaged["gap"][0], str(tmp_path / "again.keras")])
+    with pytest.raises(UserError, match="there is no model 'gpa'. Did you mean gap"):
+        command(["package", "gpa", str(tmp_path / "out.keras")])
+
+
+def test_a_file_whose_card_is_damaged_is_refused(tmp_path):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("thaw.json", "cats and dogs " * 99)
+        start = archive.getinfo("thaw.json").header_offset + 30 + len("thaw.json")
+    content = bytearray(path.read_bytes())
+    content[start : start + 8] = b"\xff" * 8
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="model.keras cannot be read: error"):
+        find_model(str(path))
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+def test_its_resizing_is_that_of_the_pipeline(picture, resampling, colour):
+    """Smaller and larger, odd sizes, smooth pictures and noise: at most 1 apart, and rarely."""
+    raw = keras.Input((None, None, 3), dtype="uint8")
+    model = keras.Model(raw, resize_pictures(raw, 50, resampling, colour))
+    apart, count = 0, 0
+    sizes = [(37, 53), (101, 63), (224, 224), (300, 200), (50, 200), (1, 1), (3, 400), (99, 25)]
+    for number, (height, width) in enumerate(sizes):
+        noise = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype="uint8")
+        for pixels in (picture(number, height, width), noise):
+            opened = Image.fromarray(pixels).convert("RGB" if colour == "rgb" else "L")
+            expected = decoded(opened, 50, resampling).astype(int)
+            given = np.asarray(model(pixels[None]))[0]
+            assert given.dtype == "uint8" and given.shape == expected.shape
+            assert np.abs(given - expected).max() <= (0 if resampling == "nearest" else 1)
+            apart, count = apart + (given != expected).sum(), count + given.size
+    assert apart / count < 0.002
+
+
+def test_every_colour_becomes_pillows_grey():
+    colours = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype="uint8")
+    colours[0, 0], colours[0, 1] = 255, 0
+    raw = keras.Input((None, None, 3), dtype="uint8")
+    model = keras.Model(raw, resize_pictures(raw, 64, "bicubic", "grey"))
+    grey = np.asarray(Image.fromarray(colours).convert("L"))
+    np.testing.assert_array_equal(model(colours[None])[0, ..., 0], grey)

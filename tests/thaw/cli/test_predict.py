@@ -1,0 +1,241 @@
+import csv
+import io
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.thaw.cli.conftest import CLASSES, MODELS, lines
+from thaw.cli.main import command
+from thaw.errors import UserError
+from thaw.models.bundle import find_model
+from thaw.storage.npz import file_digest
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_answers_are_those_of_the_evaluation(inside, capsys, name):
+    assert command(["predict", name, "photos", "--json"]) == 0
+    given = lines(capsys.readouterr().out)
+    assert [answer["file"] for answer in given] == [
+        os.path.relpath(photo, inside.folder) for photo in inside.photos
+    ]
+    probabilities = np.array([list(answer["probabilities"].values()) for answer in given])
+    expected = inside.expected[name]
+    assert expected.std(axis=0).min() > 0.02, "the pictures are told apart"
+    tolerance = 0.02 if name == "gap_half" else 1e-5  # bfloat16, and another number at once
+    np.testing.assert_allclose(probabilities, expected, atol=tolerance)
+    for answer, row in zip(given, expected, strict=True):
+        assert answer["class"] == list(answer["probabilities"])[row.argmax()]
+        assert answer["probability"] == max(answer["probabilities"].values())
+
+
+def test_a_model_is_named_by_name_or_by_folder_from_anywhere(inside, capsys, tmp_path, monkeypatch):
+    command(["predict", "gap", "photos/b.jpg", "--csv"])
+    expected = capsys.readouterr().out.replace("photos/", "")
+    monkeypatch.chdir(inside.folder / "photos")
+    for model in ("../models/gap", str(inside.folder / "models/gap/model.keras")):
+        command(["predict", model, "b.jpg", "--csv"])
+        assert capsys.readouterr().out == expected
+
+
+def test_the_default_is_a_table_and_csv_has_every_probability(inside, capsys):
+    command(["predict", "gap", "photos/b.jpg", "photos/deeper"])
+    said = capsys.readouterr()
+    head, *rows = (line.split() for line in said.out.splitlines())
+    assert head == ["file", "class", "probability"]
+    assert [row[0] for row in rows] == ["photos/b.jpg", "photos/deeper/f.png"]
+    assert said.err == ""
+    command(["predict", "gap", "photos/b.jpg", "photos/deeper", "--csv"])
+    for row, table in zip(csv.DictReader(io.StringIO(capsys.readouterr().out)), rows, strict=True):
+        assert [row["file"], row["class"]] == table[:2]
+        assert float(row["probability"]) == pytest.approx(float(table[2]), abs=1e-4)
+        both = [float(row[f"probability of {name}"]) for name in CLASSES]
+        assert sum(both) == pytest.approx(1, abs=1e-5) and row["error"] == ""
+
+
+def test_a_table_has_nothing_that_a_terminal_would_obey(inside, capsys, tmp_path):
+    name, narrow = "a\x1b[2J\nb\x07.jpg", "Screenshot 1\u202fPM.jpg"
+    for given in (name, narrow):
+        shutil.copyfile(inside.folder / "photos" / "b.jpg", tmp_path / given)
+    (tmp_path / f"no {name}").write_text("no picture")
+    command(["predict", "gap", str(tmp_path)])
+    said = capsys.readouterr()
+    assert [line.split("/")[-1].split("  ")[0] for line in said.out.splitlines()[1:]] == [
+        "Screenshot 1\u202fPM.jpg",
+        "a?[2J?b?.jpg",
+    ]
+    assert "/no a?[2J?b?.jpg: " in said.err and len(said.err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(("file", "form"), [("a.csv", "csv"), ("a.jsonl", "json"), ("a", "table")])
+def test_a_files_name_says_its_form(inside, capsys, tmp_path, file, form):
+    command(["predict", "cnn", "photos", "--out", str(tmp_path / file)])
+    assert capsys.readouterr().out == ""
+    command(["predict", "cnn", "photos", *([f"--{form}"] if form != "table" else [])])
+    assert (tmp_path / file).read_text() == capsys.readouterr().out
+    assert os.listdir(tmp_path) == [file]
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_answered(inside, capsys, tmp_path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(inside.folder / "photos", folder)
+    (folder / "page.jpg").write_text("<html>404 not found</html>")
+    (folder / "cut.jpg").write_bytes((folder / "b.jpg").read_bytes()[:300])
+    (folder / "notes.txt").write_text("no image")
+    assert command(["predict", "cnn", str(folder), "--json"]) == 3
+    said = capsys.readouterr()
+    given = {os.path.basename(answer["file"]): answer for answer in lines(said.out)}
+    assert len(given) == 9
+    assert given["page.jpg"] == {
+        "file": str(folder / "page.jpg"),
+        "error": "no image that Pillow can read",
+    }
+    assert given["b.jpg"]["class"] in CLASSES
+    assert f"thaw: {folder}/page.jpg: no image that Pillow can read\n" in said.err
+    assert f"thaw: {folder}/cut.jpg: " in said.err
+    assert "thaw: left out, since no images by name: 1 files\n" in said.err
+    assert said.err.endswith("thaw: 2 of 9 files could not be read\n")
+    assert command(["predict", "cnn", str(folder / "page.jpg"), "--csv"]) == 3
+    row = next(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert (row["class"], row["error"]) == ("", "no image that Pillow can read")
+
+
+def test_names_that_are_no_utf8_are_written_as_they_are(inside, capfdbinary, tmp_path):
+    name = os.fsencode(tmp_path) + b"/\xff.png"
+    shutil.copyfile(os.fsencode(inside.folder) + b"/photos/a.png", name)
+    for form in ("--csv", "--json"):
+        assert command(["predict", "cnn", str(tmp_path), form]) == 0
+        assert (name if form == "--csv" else b"\\udcff.png") in capfdbinary.readouterr().out
+
+
+def test_a_name_with_a_carriage_return_stays_in_its_row(inside, capsys, tmp_path):
+    picture = tmp_path / "a\rb.png"
+    shutil.copyfile(inside.folder / "photos/a.png", picture)
+    assert command(["predict", "cnn", str(picture), "--csv"]) == 0
+    said = capsys.readouterr().out
+    (row,) = csv.DictReader(io.StringIO(said, newline=""))
+    assert row["file"] == str(picture) and said.count("\n") == 2 and "\r\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["gpa", "photos"], "no model 'gpa'. Did you mean gap? models/ has: cnn, cnn_grey, fine"),
+        (["gap", "fotos", "photos"], "no such file or folder: fotos"),
+        (["gap", "photos/empty"], "photos/empty holds no image. Expected are .jpg"),
+        (["photos/b.jpg", "photos"], "photos/b.jpg is no model: expected a file that `thaw pack"),
+        (["gap", "photos", "--out", "photos"], "--out photos: expected a file"),
+        (["gap", "photos", "--out", "photos/b.jpg"], "b.jpg: expected another file than the pict"),
+        (
+            ["gap_grey", "photos", "--threshold", "0.3"],
+            "--threshold 0.3: expected a model of two c",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_refused(inside, arguments, expected):
+    (inside.folder / "photos" / "empty").mkdir(exist_ok=True)
+    with pytest.raises(UserError) as refusal:
+        command(["predict", *arguments])
+    assert expected in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_an_empty_name_is_not_the_current_folder(inside, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "letter.txt").write_text("keep")
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(UserError, match="--out '': expected the name of a file") as refusal:
+        command(["predict", str(inside.folder / "models/cnn"), inside.photos[0], "--out", ""])
+    assert "\n" not in str(refusal.value)
+    assert (tmp_path / "here" / "letter.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv", "--table"])
+def test_a_threshold_moves_the_answer_and_no_probability(inside, capsys, form):
+    positive = inside.expected["cnn"][:, 1]
+    threshold = float(np.sort(positive)[-2:].mean())  # of one picture it is as much or more
+    assert sorted(positive)[-2] > 0.5, "by default the answer is another"
+
+    def rows(*threshold: str) -> list[dict]:
+        more = [] if form == "--table" else [form]
+        command(["predict", "cnn", "photos", *more, *threshold])
+        said = capsys.readouterr().out
+        if form == "--table":
+            head, *cells = (line.split() for line in said.splitlines())
+            return [dict(zip(head, each, strict=True)) for each in cells]
+        return lines(said) if form == "--json" else list(csv.DictReader(io.StringIO(said)))
+
+    answered, before = rows("--threshold", str(threshold)), rows()
+    for row, other, p in zip(answered, before, positive, strict=True):
+        assert row.pop("class") == ("dog" if p >= threshold else "cat")
+        assert other.pop("class") == ("dog" if p > 0.5 else "cat")
+        own = p if p >= threshold else 1 - p
+        assert float(row.pop("probability")) == pytest.approx(own, abs=1e-4)
+        assert float(other.pop("probability")) == pytest.approx(max(p, 1 - p), abs=1e-4)
+        assert row == other, "each class's probability, where it is told"
+
+
+@pytest.mark.parametrize("threshold", ["0", "1", "nan", "-0.1", "half"])
+def test_a_threshold_lies_between_0_and_1(capsys, threshold):
+    with pytest.raises(SystemExit):
+        command(["predict", "cnn", "photos", f"--threshold={threshold}"])
+    assert f"{threshold!r}: expected more than 0 and less than 1" in capsys.readouterr().err
+
+
+def test_a_models_folder_may_lie_directly_below_the_root(inside, monkeypatch):
+    monkeypatch.setattr(Path, "resolve", lambda *_: Path("/model"))
+    with pytest.raises(UserError, match=r" /data/weights/vgg16.npz, are not there"):
+        find_model("gap")
+
+
+def test_without_models_it_says_where_they_come_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="none in models/. Run thaw in the repository, where `dvc "):
+        command(["predict", "gap", "."])
+
+
+def test_parts_that_are_not_on_this_machine_are_named(inside, tmp_path, monkeypatch):
+    shutil.copytree(inside.folder / "models", tmp_path / "models")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UserError, match=r"data/weights/vgg16.npz, are not .* weights@vgg16` brings"
+    ):
+        command(["predict", "gap", str(inside.folder / "photos")])
+    (tmp_path / "models" / "cnn" / "model.keras").unlink()
+    with pytest.raises(UserError, match="models/cnn holds no model: `dvc pull` or `dvc repro`"):
+        command(["predict", "cnn", str(inside.folder / "photos")])
+    record = tmp_path / "models" / "gap" / "record.json"
+    old = json.loads(record.read_text())
+    record.write_text(json.dumps({key: old[key] for key in old if key != "classes"}))
+    with pytest.raises(UserError, match="trained by an older version. `dvc repro` trains it anew"):
+        command(["predict", "gap", str(inside.folder / "photos")])
+    (tmp_path / "models" / "cnn_grey" / "model.keras").write_text("damaged")
+    with pytest.raises(
+        UserError, match="model.keras is no model: expected a .keras file. `dvc check"
+    ):
+        command(["predict", "cnn_grey", str(inside.folder / "photos")])
+
+
+def test_other_weights_than_it_was_trained_on_are_refused(inside, tmp_path, monkeypatch):
+    for folder in ("models", "data"):
+        shutil.copytree(inside.folder / folder, tmp_path / folder)
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "models" / "gap" / "record.json"
+    record = json.loads(path.read_text())
+    right = file_digest("data/weights/vgg16.npz")
+    for digest, refused in ((right, False), ("0" * 64, True)):
+        record["backbone"]["digest"] = digest
+        path.write_text(json.dumps(record))
+        if refused:
+            with pytest.raises(UserError, match="vgg16.npz is not what .* was trained on"):
+                find_model("gap")
+        else:
+            assert find_model("gap").backbone.digest == right
+
+
+def test_a_device_is_written_to_and_not_replaced(inside):
+    assert command(["predict", "cnn", inside.photos[0], "--out", os.devnull]) == 0
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)

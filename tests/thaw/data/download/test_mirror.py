@@ -1,0 +1,38 @@
+import hashlib
+
+import pytest
+
+from thaw.data.download.mirror import mirrored, sha256
+from thaw.errors import UserError
+
+
+def test_nothing_is_mirrored_unless_it_is_asked_for():
+    assert mirrored(".h5") == []
+
+
+def test_a_folder_gives_its_files_of_that_ending_however_deep(tmp_path, monkeypatch):
+    (tmp_path / "deep").mkdir()
+    for name in ("b.h5", "a.H5", "c.whl", "deep/d.h5"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("THAW_MIRROR", str(tmp_path))
+    assert [file.name for file in mirrored(".h5")] == ["a.H5", "b.h5", "d.h5"]
+    assert [file.name for file in mirrored(".whl", ".zip")] == ["c.whl"]
+
+
+def test_a_file_gives_itself(tmp_path, monkeypatch):
+    (tmp_path / "a.h5").touch()
+    (tmp_path / "b.h5").touch()
+    monkeypatch.setenv("THAW_MIRROR", str(tmp_path / "a.h5"))
+    assert mirrored(".h5") == [tmp_path / "a.h5"]
+    assert mirrored(".whl") == []
+
+
+def test_a_mirror_that_does_not_exist_is_refused(monkeypatch):
+    monkeypatch.setenv("THAW_MIRROR", "/nowhere/at/all")
+    with pytest.raises(UserError, match="THAW_MIRROR = '/nowhere/at/all': no such file or folder"):
+        mirrored(".h5")
+
+
+def test_sha256_is_of_the_content(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()

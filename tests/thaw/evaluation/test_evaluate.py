@@ -1,0 +1,107 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from thaw.errors import UserError
+from thaw.evaluation.evaluate import evaluate
+from thaw.evaluation.metrics import at_half, confusion, measure, per_class
+from thaw.storage.arrays import write_array_folder
+
+CLASSES = ["whole", "broken"]
+SPLITS = ["train"] * 6 + ["validation"] * 4 + ["test"] * 14 + ["skipped", "unused"]
+RECORD = {"kept": 3, "epochs": 5, "parameters": 90, "trained": 80, "start": None}
+SETTINGS = {"seed": 7}
+
+
+@pytest.fixture
+def rows(tmp_path, monkeypatch) -> pd.DataFrame:
+    """The split of a repository with a trained model `mine`."""
+    monkeypatch.chdir(tmp_path)
+    numbers = np.arange(len(SPLITS))
+    classes = numbers // 2 % 2
+    table = pd.DataFrame(
+        {
+            "pixels": [f"{number:032x}" for number in numbers],
+            "label": [CLASSES[n] for n in classes],
+            "class": classes,
+            "group": np.where(numbers % 3, "mono", "poly"),
+            "confidence": "",
+            "split": SPLITS,
+        }
+    )
+    picture = np.zeros((8, 8, 3), "uint8")
+    write_array_folder("data/images", list(table["pixels"]), lambda key: picture, {})
+    table.to_csv("data/split.csv", index=False)
+    Path("models/mine").mkdir(parents=True)
+    history = [{"loss": 0.5, "accuracy": 0.5}]
+    record = {**RECORD, "settings": SETTINGS, "history": history}
+    Path("models/mine/record.json").write_text(json.dumps(record))
+    evaluated = {"bootstrap": 100, "ece_bins": 5, "gallery": 2}
+    parameters = {"dataset": {"name": "cells"}, "evaluate": evaluated}
+    Path("params.yaml").write_text(yaml.safe_dump(parameters))
+    return table
+
+
+def says(keys: list[str]) -> np.ndarray:
+    """Probabilities of the classes: surer of each image than of the one before, and wrong of a
+    third of them."""
+    numbers = np.array([int(key, 16) for key in keys])
+    right = numbers // 2 % 2 == (numbers % 3 != 1)
+    second = 0.5 + np.where(right, 1, -1) * (0.01 + 0.015 * numbers)
+    return np.stack([1 - second, second], axis=1)
+
+
+def test_what_is_written_is_what_the_test_images_measure(rows):
+    explained = []
+
+    def explain(keys, classes):
+        explained.append((keys, list(classes)))
+        return np.ones((len(keys), 2, 2))
+
+    evaluate("mine", SimpleNamespace(probabilities=says, maps=explain, explained=4))
+    test = rows[rows["split"] == "test"].reset_index(drop=True)
+    true, probabilities = test["class"].to_numpy(), says(list(test["pixels"]))
+    measured = measure(true, probabilities, 5)
+    details = json.loads(Path("results/details/mine.json").read_text())
+    assert details.pop("intervals_95")
+    assert details == {
+        "model": "mine",
+        "dataset": "cells",
+        "classes": CLASSES,
+        "positive": "broken",
+        "counts": {"train": 6, "validation": 4, "test": 14},
+        "skipped": 1,
+        "metrics": measured,
+        "per_class": per_class(true, probabilities, CLASSES),
+        "per_group": {
+            name: {"count": len(some), **measure(true[some], probabilities[some], 5)}
+            for name in ("mono", "poly")
+            for some in [np.flatnonzero(test["group"] == name)]
+        },
+        "at_half": at_half(true, probabilities),
+        "confusion": confusion(true, probabilities),
+        "training": RECORD,
+        "settings": SETTINGS,
+    }
+    short = json.loads(Path("results/metrics/mine.json").read_text())
+    expected = {**measured, "epoch": 3, "skipped": 1}
+    assert short == pytest.approx(expected, abs=1e-5) and short.keys() == expected.keys()
+    (keys, classes) = explained[0]
+    assert len(keys) == 4 and classes == list(says(keys).argmax(axis=1))
+    predictions = pd.read_csv("results/predictions/mine/predictions.csv")
+    assert list(predictions["pixels"]) == list(test["pixels"])
+    for kind in ("reports", "plots"):
+        assert any(Path("results", kind, "mine").iterdir())
+
+
+def test_without_test_data_nothing_is_measured(rows):
+    rows["split"] = rows["split"].replace("test", "validation")
+    rows.to_csv("data/split.csv", index=False)
+    with pytest.raises(UserError, match="no test data: set dataset.split.test above 0"):
+        evaluate("mine", SimpleNamespace(probabilities=says, maps=None, explained=4))
+    assert not Path("results").exists()

@@ -1,0 +1,150 @@
+"""A repository as it is after a run, with tiny models and the images that they are checked on."""
+
+import json
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.thaw.cli.conftest import CLASSES, SIZE, Repository, image, spread
+from thaw.data.decoding import pixel_sha256
+from thaw.export.export import FORMATS
+from thaw.models.backbones.applications import build_application, named_tensors
+from thaw.models.layers import output_layer
+from thaw.models.loading import load_keras_model
+from thaw.models.prediction import predict_batches
+from thaw.models.saving import save_model
+from thaw.runtime.tensorflow import compute_precision, keras
+from thaw.storage.arrays import write_array_folder
+
+THREE = ["a", "b", "c"]
+COUNTS = {"train": 40, "validation": 24, "test": 8}
+
+
+def needed(form: str) -> None:
+    """Skip where the extra of a format is not installed; with THAW_EXPORTS=all, fail."""
+    if missing := [module for module in FORMATS[form] if not find_spec(module)]:
+        end = pytest.fail if os.environ.get("THAW_EXPORTS") == "all" else pytest.skip
+        end(f"{' and '.join(missing)} not installed: make test-exports")
+
+
+class Exportable(Repository):
+    """A repository with data/split.csv and data/images too.
+
+    Attributes:
+        pictures: the images of data/images, (n, SIZE, SIZE, 3).
+    """
+
+    def data(self, classes: list[str], colour: str) -> None:
+        """Pictures of as many colours as there are classes, and noise, in three splits."""
+        random = np.random.default_rng(1)
+        count = sum(COUNTS.values())
+        coarse = random.integers(0, 256, (count, 5, 4, 3), dtype="uint8")
+        size = (SIZE, SIZE)
+        self.pictures = np.stack([np.asarray(Image.fromarray(c).resize(size)) for c in coarse])
+        pixels = self.pictures
+        if colour == "grey":
+            pixels = pixels[..., :1]
+        held = {pixel_sha256(each): each for each in pixels}
+        labels = np.arange(count) % len(classes)
+        table = pd.DataFrame(
+            {
+                "pixels": list(held),
+                "label": [classes[n] for n in labels],
+                "class": labels,
+                "group": "",
+                "confidence": "",
+                "split": np.repeat(list(COUNTS), list(COUNTS.values())),
+            }
+        )
+        (self.folder / "data").mkdir(exist_ok=True)
+        table.to_csv(self.folder / "data" / "split.csv", index=False)
+        write_array_folder(self.folder / "data" / "images", list(held), held.__getitem__, {})
+
+    def turned(self, name: str) -> None:
+        """A network averaged over an image's flips, as fine-tuning leaves it."""
+        folder, pixels = self.record(name, image(), CLASSES, None), self.pixels(image())
+        inputs = keras.Input(pixels.shape[1:], dtype="uint8", name="pixels")
+        x = keras.layers.Rescaling(1 / 255)(inputs)
+        x = keras.layers.MaxPooling2D(4)(keras.layers.Conv2D(4, 3, activation="relu")(x))
+        one = keras.Model(inputs, output_layer(keras.layers.Flatten()(x), 2))
+        spread(one, pixels)
+        views = [inputs, *(keras.ops.flip(inputs, axes) for axes in ([1], [2], [1, 2]))]
+        mean = keras.layers.Average(dtype="float32")([one(view) for view in views])
+        save_model(keras.Model(inputs, mean), folder / "model.keras")
+
+    def normalized(self, name: str) -> None:
+        """A network of mixed precision whose Normalization keeps a copy of its weights."""
+        folder, pixels = self.record(name, image(), CLASSES, None), self.pixels(image())
+        inputs = keras.Input(pixels.shape[1:], dtype="uint8", name="pixels")
+        with compute_precision("bfloat16"):
+            x = keras.layers.Rescaling(1 / 255)(inputs)
+            inner = keras.Input(x.shape[1:], dtype=x.dtype)  # bfloat16
+            standard = keras.layers.Normalization(mean=None, variance=None)
+            y = keras.layers.Conv2D(8, 3, activation="relu")(standard(inner))
+            standard.set_weights([np.full(3, 0.5), np.full(3, 0.05), np.zeros(())])
+            standard.finalize_state()
+            x = keras.Model(inner, y)(x)
+            x = keras.layers.GlobalAveragePooling2D()(x)
+        model = keras.Model(inputs, output_layer(x, 2))
+        spread(model, pixels)
+        save_model(model, folder / "model.keras")
+        self.expected[name] = predict_batches(load_keras_model(folder / "model.keras"), pixels, 32)
+
+
+def weights(made: Exportable) -> None:
+    path = made.folder / "data" / "weights" / "vgg16.npz"
+    path.parent.mkdir(parents=True)
+    np.savez(path, **named_tensors(build_application("VGG16", SIZE)))
+
+
+@pytest.fixture(scope="session")
+def colour(tmp_path_factory, store) -> Exportable:
+    """Two classes in colour: `cnn` on pixels, `lanczos` too, `half` on features in bfloat16,
+    `logistic` on features, `normalized` in mixed precision,
+    `turned` averaged over flips."""
+    made = Exportable(tmp_path_factory.mktemp("colour"))
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)
+    weights(made)
+    made.data(CLASSES, "rgb")
+    made.network("cnn", CLASSES, image("bicubic"))
+    made.network("lanczos", CLASSES, image("lanczos"))
+    made.dense("half", CLASSES, "bfloat16", image())
+    made.logistic("logistic", CLASSES, image(), "average_max")
+    made.normalized("normalized")
+    made.turned("turned")
+    return made
+
+
+@pytest.fixture(scope="session")
+def grey(tmp_path_factory, store) -> Exportable:
+    """Three classes in grey: `cnn` on pixels."""
+    made = Exportable(tmp_path_factory.mktemp("grey"))
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)
+    made.data(THREE, "grey")
+    made.network("cnn", THREE, image("bilinear", "grey"))
+    return made
+
+
+@pytest.fixture
+def inside(colour, monkeypatch) -> Exportable:
+    """The repository in colour, as the current folder."""
+    monkeypatch.chdir(colour.folder)
+    return colour
+
+
+@pytest.fixture
+def within_grey(grey, monkeypatch) -> Exportable:
+    """The grey repository, as the current folder."""
+    monkeypatch.chdir(grey.folder)
+    return grey
+
+
+def agreement(folder: Path) -> dict:
+    return json.loads((folder / "agreement.json").read_text())

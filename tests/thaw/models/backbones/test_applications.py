@@ -1,0 +1,195 @@
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from thaw.config.backbone import Backbone
+from thaw.config.base import validate
+from thaw.errors import UserError
+from thaw.models.backbones.applications import (
+    build_application,
+    load_backbone,
+    named_tensors,
+    preprocess,
+    preprocess_pixels,
+    split_at,
+    split_points,
+)
+from thaw.runtime.tensorflow import compute_precision, keras
+from thaw.storage.npz import tensors_digest
+
+CONF = Path(__file__).parents[4] / "conf" / "backbone"
+SHIPPED = {  # parameters without the top, and channels of the features
+    "VGG16": (14_714_688, 512),
+    "VGG19": (20_024_384, 512),
+    "ResNet50": (23_587_712, 2048),
+    "MobileNetV2": (2_257_984, 1280),
+    "EfficientNetB0": (4_049_571, 1280),
+}
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def built():
+    """Each backbone, with random weights, built once."""
+    held: dict[str, keras.Model] = {}
+
+    def build(name: str) -> keras.Model:
+        if name not in held:
+            keras.utils.set_random_seed(0)
+            held[name] = build_application(name, SIZE)
+        return held[name]
+
+    return build
+
+
+def pixels(channels: int = 3) -> np.ndarray:
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (2, SIZE, SIZE, channels), dtype="uint8")
+
+
+def test_every_shipped_backbone_has_a_yaml_file_and_is_one_of_these():
+    shipped = set()
+    for file in CONF.glob("*.yaml"):
+        backbone = validate(Backbone, yaml.safe_load(file.read_text()), "backbones", file.stem)
+        assert backbone.application.lower() == file.stem.replace("_", "")
+        shipped.add(backbone.application)
+    assert shipped == set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_backbone_gives_finite_features_of_its_shape(built, name):
+    """With random weights, since those of ImageNet cannot be had everywhere."""
+    parameters, channels = SHIPPED[name]
+    model = built(name)
+    features = np.asarray(model(preprocess_pixels(pixels(), name, "own"), training=False))
+    assert model.count_params() == parameters
+    assert features.shape == (2, 2, 2, channels) and np.isfinite(features).all()
+    assert not np.array_equal(features[0], features[1])
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_own_preprocessing_is_keras_applications_own(name):
+    module = {
+        "VGG16": keras.applications.vgg16,
+        "VGG19": keras.applications.vgg19,
+        "ResNet50": keras.applications.resnet50,
+        "MobileNetV2": keras.applications.mobilenet_v2,
+        "EfficientNetB0": keras.applications.efficientnet,
+    }[name]
+    given = np.asarray(preprocess_pixels(pixels(), name, "own"))
+    expected = module.preprocess_input(pixels().astype("float32"))
+    np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
+    inside = keras.Input((SIZE, SIZE, 3), dtype="uint8")  # and within a model
+    model = keras.Model(inside, preprocess_pixels(inside, name, "own"))
+    np.testing.assert_array_equal(model(pixels()), given)
+
+
+def test_own_preprocessing_of_vgg_is_bgr_less_the_means_of_imagenet():
+    given = np.asarray(preprocess("VGG16", np.array([[[[10.0, 20.0, 30.0]]]], "float32")))
+    np.testing.assert_allclose(given, [[[[30 - 103.939, 20 - 116.779, 10 - 123.68]]]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_rescale_is_the_same_for_every_backbone(name):
+    given = np.asarray(preprocess_pixels(pixels(), name, "rescale"))
+    np.testing.assert_array_equal(given, pixels().astype("float32") / np.float32(255))
+
+
+def test_a_grey_picture_is_read_as_three_equal_channels():
+    grey = pixels(1)
+    for scheme in ("own", "rescale"):
+        three = np.repeat(grey, 3, axis=-1)
+        given = preprocess_pixels(grey, "VGG16", scheme)
+        np.testing.assert_array_equal(given, preprocess_pixels(three, "VGG16", scheme))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("scheme", ["own", "rescale"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_preprocessing_within_a_model_is_plain_keras_in_float32(tmp_path, name, scheme, channels):
+    """Whatever the network computes in, and wherever it is loaded."""
+    with compute_precision("bfloat16"):
+        assert preprocess_pixels(pixels(channels), name, scheme).dtype == "float32"
+        inside = keras.Input((SIZE, SIZE, channels), dtype="uint8")
+        keras.Model(inside, preprocess_pixels(inside, name, scheme)).save(tmp_path / "model.keras")
+    given = keras.saving.load_model(tmp_path / "model.keras")(pixels(channels))
+    assert given.dtype == "float32"
+    np.testing.assert_array_equal(given, preprocess_pixels(pixels(channels), name, scheme))
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        assert b"stages" not in archive.read("config.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("VGG16", "block5_conv1"),
+        ("VGG16", "block1_conv1"),
+        ("VGG16", "block5_pool"),
+        ("VGG16", None),
+        ("ResNet50", "conv5_block1_1_conv"),
+        ("MobileNetV2", "Conv_1"),
+    ],
+)
+def test_lower_and_upper_half_together_are_the_whole(built, name, start):
+    model, x = built(name), preprocess_pixels(pixels(), name, "own")
+    lower, upper = split_at(model, start)
+    np.testing.assert_allclose(upper(lower(x)), model(x), rtol=1e-4, atol=1e-5)
+    held = {id(v) for half in (lower, upper) for v in half.variables}
+    assert held == {id(v) for v in model.variables}  # shared, not copied
+    if start:
+        assert start in [layer.name for layer in upper.layers]
+        assert start not in [layer.name for layer in lower.layers]
+
+
+def test_a_layer_with_a_shortcut_round_it_is_no_place_to_cut(built):
+    with pytest.raises(
+        UserError, match="thaw_from = 'conv2_block1_1_bn': expected one of conv1_pad"
+    ):
+        split_at(built("ResNet50"), "conv2_block1_1_bn")
+
+
+def test_every_cut_of_vgg16_is_a_layer_in_order(built):
+    assert split_points(built("VGG16")) == [layer.name for layer in built("VGG16").layers[1:]]
+
+
+def test_resnet50_can_be_cut_between_its_blocks_and_not_within(built):
+    possible = split_points(built("ResNet50"))
+    assert {"conv1_conv", "conv5_block1_1_conv", "conv5_block3_out"} <= set(possible)
+    assert not {"conv5_block1_2_conv", "conv5_block1_add", "conv5_block1_0_conv"} & set(possible)
+
+
+def test_stored_weights_come_back_and_those_of_another_network_are_refused(built, tmp_path):
+    held = named_tensors(built("MobileNetV2"))
+    np.savez(tmp_path / "w.npz", **held)
+    for precision in ("float32", "bfloat16"):
+        keras.utils.clear_session(free_memory=False)
+        loaded = load_backbone("MobileNetV2", SIZE, tmp_path / "w.npz", precision)
+        assert tensors_digest(named_tensors(loaded)) == tensors_digest(held)
+        assert loaded.get_layer("Conv_1").compute_dtype == precision
+    assert keras.config.dtype_policy().name == "float32"
+    with pytest.raises(UserError, match="w.npz does not hold the weights of VGG16"):
+        load_backbone("VGG16", SIZE, tmp_path / "w.npz", "float32")
+
+
+def test_digest_tells_names_shapes_and_values_apart():
+    base = {"a": np.ones((2, 3), "float32")}
+    others = [
+        {"b": base["a"]},
+        {"a": base["a"].reshape(3, 2)},
+        {"a": base["a"] * 2},
+        {**base, "b": base["a"]},
+    ]
+    assert tensors_digest(dict(base)) == tensors_digest(base)
+    assert len({tensors_digest(held) for held in [base, *others]}) == 5
+
+
+def test_what_keras_does_not_have_or_cannot_build_is_refused():
+    with pytest.raises(
+        UserError, match="'VGG61' is no network of keras.applications. Did you mean VGG1"
+    ):
+        build_application("VGG61", SIZE)
+    with pytest.raises(UserError, match="dataset.image.size = 16: VGG16 cannot take it"):
+        build_application("VGG16", 16)

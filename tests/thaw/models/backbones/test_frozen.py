@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+
+from thaw.config.backbone import Backbone
+from thaw.errors import UserError
+from thaw.models.backbones.applications import build_application, named_tensors
+from thaw.models.backbones.frozen import FrozenBackbone
+from thaw.runtime.tensorflow import keras
+
+SHAPE = (64, 64, 1)
+KEYS = [f"{number:02}" for number in range(10)]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file of random weights for each network that is asked for."""
+    folder = tmp_path_factory.mktemp("weights")
+
+    def write(name: str):
+        path = folder / f"{name}.npz"
+        if not path.exists():
+            keras.utils.clear_session(free_memory=False)
+            keras.utils.set_random_seed(0)
+            np.savez(path, **named_tensors(build_application(name, SHAPE[0])))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def frozen(weights, tmp_path, monkeypatch):
+    """A function that gives a backbone's frozen part, and an empty store."""
+    monkeypatch.setenv("THAW_STORE", str(tmp_path / "store"))
+
+    def make(name="VGG16", precision="float32", thaw_from=None, batch_size=4, scheme="own"):
+        keras.utils.clear_session(free_memory=False)
+        backbone = Backbone(
+            application=name,
+            weights="random",
+            digest=None,
+            preprocessing=scheme,
+            precision=precision,
+            batch_size=batch_size,
+        )
+        return FrozenBackbone(backbone, weights(name), SHAPE, thaw_from)
+
+    return make
+
+
+def image(key: str) -> np.ndarray:
+    return np.random.default_rng(int(key)).integers(0, 256, SHAPE, dtype="uint8")
+
+
+def filled(part: FrozenBackbone, *runs: list[str], **recipe) -> dict[str, bytes]:
+    """What is stored for each key after these runs."""
+    store = part.store(**recipe)
+    for keys in runs:
+        part.fill(store, keys, image, "test")
+    return {key: store[key].tobytes() for keys in runs for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("VGG16", "float32"), ("VGG16", "bfloat16"), ("MobileNetV2", "float32")],
+)
+def test_an_output_depends_on_its_image_alone(frozen, name, precision):
+    """Not on its neighbours or its place among them, nor on how many runs it took."""
+    part = frozen(name, precision)
+    at_once = filled(part, KEYS, way="at once")
+    assert filled(part, KEYS[::-1], way="in another order") == at_once
+    little_by_little = filled(part, KEYS[3:4], KEYS[:6], KEYS, way="little by little")
+    assert little_by_little == at_once
+    assert len(set(at_once.values())) == len(KEYS)
+
+
+def test_only_what_is_missing_is_computed(frozen):
+    part = frozen()
+    store, asked = part.store(), []
+
+    def watched(key: str) -> np.ndarray:
+        asked.append(key)
+        return image(key)
+
+    assert part.fill(store, KEYS[:3], watched, "test") == 3
+    assert part.fill(store, [*KEYS[:5], KEYS[4]], watched, "test") == 2
+    assert part.fill(store, KEYS[:5], watched, "test") == 0
+    assert part.fill(part.store(), KEYS[:6], watched, "test") == 1  # as the next run would
+    assert asked == KEYS[:6]
+
+
+def test_what_an_interruption_leaves_is_not_computed_again(frozen, monkeypatch):
+    monkeypatch.setattr("thaw.models.backbones.frozen.PASSES_A_SHARD", 1)
+    part = frozen(batch_size=2)
+
+    def unplugged(key: str) -> np.ndarray:
+        if key == KEYS[7]:
+            raise OSError("the disk is gone")
+        return image(key)
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        part.fill(part.store(), KEYS, unplugged, "test")
+    assert part.store().missing(KEYS) == KEYS[6:]
+
+
+def test_outputs_are_those_of_keras_predict(frozen):
+    part = frozen()
+    store = part.store()
+    part.fill(store, KEYS[:2], image, "test")
+    expected = part.network.predict(np.stack([image(key) for key in KEYS[:2]]), verbose=0)
+    np.testing.assert_allclose(
+        np.stack([store[k] for k in KEYS[:2]]), expected, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_each_recipe_has_a_store_of_its_own(frozen):
+    changes = ({}, {"precision": "bfloat16"}, {"scheme": "rescale"}, {"thaw_from": "block5_conv1"})
+    parts = [frozen(**changed) for changed in changes]
+    folders = {part.store().folder for part in parts}
+    folders.add(parts[0].store(augmentation={"zoom": 0.2}).folder)
+    assert len(folders) == 5 and parts[0].store().folder in folders
+
+
+def test_the_frozen_part_ends_where_the_thawed_part_begins(frozen):
+    part = frozen(thaw_from="block5_conv1")
+    assert part.network.output_shape == (None, 4, 4, 512)
+    assert [layer.name for layer in part.thawed.layers[1:]] == [
+        "block5_conv1",
+        "block5_conv2",
+        "block5_conv3",
+        "block5_pool",
+    ]
+    assert part.network.trainable_variables == [] and part.dtype == "float32"
+    store = part.store()
+    part.fill(store, KEYS[:1], image, "test")
+    whole = frozen()
+    features = whole.store()
+    whole.fill(features, KEYS[:1], image, "test")
+    above = part.thawed(store[KEYS[0]][None])[0]
+    np.testing.assert_allclose(above, features[KEYS[0]], rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_is_stored_in_half_the_size_and_nearly_the_same(frozen):
+    parts = [frozen(), frozen(precision="bfloat16")]
+    full, half = (part.store() for part in parts)
+    for part, store in zip(parts, (full, half), strict=True):
+        part.fill(store, KEYS[:4], image, "test")
+    exact, rounded = (np.stack([s[k] for k in KEYS[:4]]) for s in (full, half))
+    assert (exact.dtype, rounded.dtype) == ("float32", "float16")
+    assert np.abs(exact - rounded).mean() < 0.03 * np.abs(exact).mean()
+
+
+def test_values_that_cannot_be_held_are_refused_and_not_stored(frozen):
+    part = frozen(precision="bfloat16")
+    for variable in part.network.weights:
+        variable.assign(variable * 30)
+    with pytest.raises(
+        UserError, match="values that float16 cannot hold. Choose precision=float32"
+    ):
+        part.fill(part.store(), KEYS[:2], image, "test")
+    assert part.store().missing(KEYS[:2]) == KEYS[:2]

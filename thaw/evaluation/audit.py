@@ -1,0 +1,126 @@
+"""Audit the data by cached features: label errors, outliers, near-duplicates, confused classes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from thaw.config.audit import Audit
+from thaw.data.duplicates import normalize
+from thaw.data.raw import original_path
+from thaw.data.split_table import SplitTable, join_paths
+from thaw.errors import UserError
+from thaw.evaluation.label_errors import (
+    label_quality,
+    near_duplicate_pairs,
+    out_of_fold,
+    outlier_distances,
+    overlapping_classes,
+    similarity_to_training,
+)
+from thaw.evaluation.learning_curve import learning_curve
+from thaw.models.logistic import pooled
+from thaw.storage.arrays import ArrayFolder
+from thaw.storage.dvc import verify_outputs
+from thaw.storage.tables import INDEX_COLUMNS, RESTORE_HINT, SPLIT_COLUMNS, read_table
+
+IMAGE_COLUMNS = [
+    "path",
+    "split",
+    "label",
+    "suggested",
+    "probability",
+    "suspect",
+    "distance",
+    "outlier",
+    "alike",
+    "pixels",
+]
+
+
+@dataclass
+class AuditResult:
+    """What an audit found.
+
+    Attributes:
+        images: a row for each image of train, validation and test, the most doubtful label first:
+            `suggested` is the class that the other labels speak for, `probability` that of the
+            given label, `distance` the mean distance to its nearest others; for validation and test
+            images `alike` is the cosine similarity with the most similar training image.
+        pairs: images in different splits that are near-duplicates.
+        classes: pairs of classes that are confused with each other.
+        learning_curve: accuracy by the number of labelled training images.
+        summary: the counts.
+    """
+
+    images: pd.DataFrame
+    pairs: pd.DataFrame
+    classes: pd.DataFrame
+    learning_curve: pd.DataFrame
+    summary: dict
+
+
+def audit_data(
+    parameters: Audit, rows: SplitTable, features: ArrayFolder, seed: int
+) -> AuditResult:
+    """Judge every label, image and pair of classes by cached features.
+
+    Raises:
+        UserError: data/split.csv and data/index.csv do not belong together.
+    """
+    images = _with_paths(rows)
+    inputs = pooled(features.select(images["pixels"]), "average").astype("float32")
+    vectors = normalize(inputs)
+    probabilities = out_of_fold(images, inputs, parameters, seed)
+    images["distance"], fence = outlier_distances(vectors, images["pixels"].tolist(), parameters)
+    compared, near_count, near = near_duplicate_pairs(images, vectors, parameters)
+    images["alike"] = similarity_to_training(images, vectors, parameters)
+    curve, measured, measured_count = learning_curve(images, inputs, parameters, seed)
+    images = images.join(label_quality(images, probabilities, rows.classes))
+    images["outlier"] = images["distance"] > fence
+    summary = {
+        "classes": rows.classes,
+        "images": len(images),
+        "suspects": {
+            split: int(images.loc[images["split"] == split, "suspect"].sum())
+            for split in ("train", "validation", "test")
+        },
+        "not_judged": int(images["probability"].isna().sum()),
+        "outliers": int(images["outlier"].sum()),
+        "near_pairs": near_count,
+        "compared": compared,
+        "measured_on": measured,
+        "measured": measured_count,
+        "settings": {**parameters.model_dump(), "seed": seed},
+    }
+    order = images.sort_values(["probability", "distance", "pixels"], ascending=[True, False, True])
+    return AuditResult(
+        images=order[IMAGE_COLUMNS],
+        pairs=_pairs_table(images, near),
+        classes=overlapping_classes(images, probabilities, rows.classes),
+        learning_curve=curve,
+        summary=summary,
+    )
+
+
+def _with_paths(rows: SplitTable) -> pd.DataFrame:
+    """Return the rows of the split, each with its path as the user knows it."""
+    verify_outputs("data/index.csv")
+    index = read_table("data/index.csv", INDEX_COLUMNS, dtype=str)
+    split = read_table("data/split.csv", SPLIT_COLUMNS, dtype=str)
+    joined = join_paths(split, index)
+    if joined is None:
+        raise UserError(f"data/split.csv and data/index.csv list different images. {RESTORE_HINT}")
+    used = joined[~joined["split"].isin(["skipped", "unused"])].reset_index(drop=True)
+    paths = [original_path(path) for path in used["path"]]
+    return rows.table.reset_index(drop=True).assign(path=paths)
+
+
+def _pairs_table(images: pd.DataFrame, near: list[tuple[int, int, float]]) -> pd.DataFrame:
+    columns = ["path", "split", "label", "pixels"]
+    one, other = ([pair[side] for pair in near] for side in (0, 1))
+    made = [
+        images[columns].iloc[side].reset_index(drop=True).add_prefix(prefix)
+        for side, prefix in ((one, "one_"), (other, "other_"))
+    ]
+    return pd.concat(made, axis=1).assign(cosine=np.array([pair[2] for pair in near], float))

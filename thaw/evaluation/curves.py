@@ -1,0 +1,72 @@
+"""The tables behind DVC's plots: x, y and the series a point belongs to."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from thaw.evaluation.metrics import calibration
+
+MOST_POINTS = 200
+"""Of a curve; more cannot be seen."""
+
+
+def write_curves(
+    folder: Path,
+    true: np.ndarray,
+    probabilities: np.ndarray,
+    classes: list[str],
+    record: dict,
+    bins: int,
+) -> None:
+    """Write loss.csv, accuracy.csv (learning curves), confusion.csv, roc.csv,
+    precision_recall.csv and reliability.csv into `folder`."""
+    _learning(folder, record)
+    predicted = probabilities.argmax(axis=1)
+    _write(
+        folder / "confusion.csv",
+        ["actual", "predicted"],
+        [(classes[t], classes[p]) for t, p in zip(true, predicted, strict=True)],
+    )
+    which = [1] if len(classes) == 2 else range(len(classes))
+    roc, pr = [], []
+    for number in which:
+        positive = true == number
+        if not 0 < positive.sum() < len(true):
+            continue
+        false_positive, recall, _ = roc_curve(positive, probabilities[:, number])
+        roc += _points(false_positive, recall, classes[number])
+        precision, recall, _ = precision_recall_curve(positive, probabilities[:, number])
+        pr += _points(recall[::-1], precision[::-1], classes[number])
+    _write(folder / "roc.csv", ["false_positive_rate", "recall", "series"], roc)
+    _write(folder / "precision_recall.csv", ["recall", "precision", "series"], pr)
+    groups = calibration(true, probabilities, bins)
+    lowest = 1 / len(classes)
+    points = [(g["confidence"], g["accuracy"], "model") for g in groups]
+    points += [(lowest, lowest, "perfect"), (1.0, 1.0, "perfect")]
+    _write(folder / "reliability.csv", ["confidence", "accuracy", "series"], points)
+
+
+def _learning(folder: Path, record: dict) -> None:
+    for metric in ("loss", "accuracy"):
+        rows = []
+        if record["start"]:
+            rows.append((0, record["start"][metric], "validation"))
+        for epoch, values in enumerate(record["history"], start=1):
+            for series, name in (("train", metric), ("validation", f"val_{metric}")):
+                if name in values:
+                    rows.append((epoch, values[name], series))
+        _write(folder / f"{metric}.csv", ["epoch", metric, "series"], rows)
+
+
+def _points(x: np.ndarray, y: np.ndarray, series: str) -> list[tuple]:
+    some = np.unique(np.linspace(0, len(x) - 1, MOST_POINTS).round().astype(int))
+    return [(round(float(x[i]), 5), round(float(y[i]), 5), series) for i in some]
+
+
+def _write(path: Path, columns: list[str], rows: list[tuple]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows(rows)

@@ -1,0 +1,80 @@
+"""Train a subnet on cached features: a dense network by Keras, or a logistic regression."""
+
+from pathlib import Path
+
+import numpy as np
+
+from thaw.config.base import Common, read_value
+from thaw.config.subnet import Dense, Logistic
+from thaw.data.split_table import SplitTable, sample_weights
+from thaw.models import logistic
+from thaw.storage.arrays import ArrayFolder
+from thaw.training.record import Record
+
+
+def train_dense(
+    parameters: Dense, rows: SplitTable, features: ArrayFolder, seed: int, folder: Path
+) -> Record:
+    from thaw.models.saving import save_model
+    from thaw.models.subnet import build_subnet
+    from thaw.runtime.tensorflow import make_deterministic
+    from thaw.training.batches import batches
+    from thaw.training.fit import fit
+    from thaw.training.losses import LossTerms
+
+    make_deterministic(seed)
+    model = build_subnet(parameters, features.shape, len(rows.classes))
+    terms = LossTerms(parameters)
+    trainer = terms.trainer(model.inputs, terms.outputs(model))
+    sigmoid = model.output_shape[-1] == 1
+
+    def some(split: str, seed: int | None):
+        chosen = rows.of(split)
+        selected = features.select(chosen["pixels"])
+        return batches(
+            chosen,
+            lambda n, random: np.asarray(selected[n], "float32"),
+            parameters,
+            seed,
+            sigmoid,
+        )
+
+    recipe = {
+        "settings": {**parameters.model_dump(), "seed": seed},
+        "data": rows.digest(),
+        "features": features.digest(),
+        "losses": terms.digest,
+    }
+    train, validation = some("train", seed), some("validation", None)
+    record = fit(model, trainer, train, validation, parameters, recipe, folder)
+    save_model(model, folder / "model.keras")
+    return record
+
+
+def train_logistic(
+    parameters: Logistic, rows: SplitTable, features: ArrayFolder, seed: int, folder: Path
+) -> Record:
+    from sklearn.metrics import accuracy_score, log_loss
+    from threadpoolctl import threadpool_limits
+
+    def some(split: str):
+        chosen = rows.of(split)
+        return chosen, logistic.pooled(features.select(chosen["pixels"]), parameters.pooling)
+
+    train, inputs = some("train")
+    weight = sample_weights(train, parameters.class_weight, parameters.confidence_weight)
+    with threadpool_limits(read_value(Common, "threads")):
+        model = logistic.fit(
+            inputs, train["class"].to_numpy(), weight, parameters.C, parameters.max_iter
+        )
+    logistic.save(model, folder / "model.npz")
+    metrics = {}
+    for split, prefix in (("train", ""), ("validation", "val_")):
+        chosen, inputs = some(split)
+        if len(chosen):
+            p, true = logistic.predict(model, inputs), chosen["class"]
+            metrics[f"{prefix}loss"] = float(log_loss(true, p, labels=range(p.shape[1])))
+            metrics[f"{prefix}accuracy"] = float(accuracy_score(true, p.argmax(axis=1)))
+    count = model["coefficients"].size + model["intercept"].size
+    settings = {**parameters.model_dump(), "seed": seed}
+    return Record(kept=1, epochs=1, settings=settings, parameters=count, history=[metrics])
