@@ -15,25 +15,25 @@ from thaw.storage.files import atomic_write
 
 
 def main(name: str) -> None:
-    """Write results/doubts/NAME/ (images.csv, pairs.csv, classes.csv, summary.json) and
-    results/labels/NAME.csv, see thaw.evaluation.audit.AuditResult."""
-    parameters = load_section(Audit, "doubts", name)
+    """Write results/audits/NAME/ (images.csv, pairs.csv, classes.csv, summary.json) and
+    results/learning_curves/NAME.csv, see thaw.evaluation.audit.AuditResult."""
+    parameters = load_section(Audit, "audits", name)
     seed, threads = read_value(Common, "seed"), read_value(Common, "threads")
     rows, features = SplitTable(), ArrayFolder(f"data/features/{parameters.features}")
     with threadpool_limits(threads):
         found = audit_data(parameters, rows, features, seed)
     summary = found.summary
-    with atomic_write(f"results/doubts/{name}") as folder:
+    with atomic_write(f"results/audits/{name}") as folder:
         folder.mkdir()
         _write(found.images, folder / "images.csv")
         _write(found.pairs, folder / "pairs.csv")
         _write(found.classes, folder / "classes.csv")
         (folder / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
-    with atomic_write(f"results/labels/{name}.csv") as part:
+    with atomic_write(f"results/learning_curves/{name}.csv") as part:
         _write(found.learning_curve, part)
     print(
-        f"{sum(summary['suspects'].values()):,} of {summary['images']:,} labels are likely wrong, "
-        f"{summary['outliers']:,} images are outliers, {summary['near_pairs']:,} near-duplicate "
+        f"{sum(summary['likely_errors'].values()):,} of {summary['images']:,} labels are likely wrong, "
+        f"{summary['outliers']:,} images are outliers, {summary['near_duplicate_pairs']:,} near-duplicate "
         f"pairs lie in different splits"
     )
     for row in found.learning_curve.itertuples():

@@ -24,9 +24,11 @@ def main() -> None:
     kept = read_params()
     if not isinstance(kept, dict):
         raise UserError("params.yaml holds no parameters. `dvc exp run` composes it anew.")
-    if kept.get("scheme") != f"{SCHEME}-{conf_digest()}":
+    derived = kept.pop("derived", None)
+    scheme = derived.get("scheme") if isinstance(derived, dict) else None
+    if scheme != f"{SCHEME}-{conf_digest()}":
         composed = compose()
-        composed["scheme"] = kept.get("scheme")
+        del composed["derived"]
         if differing := differences(kept, composed):
             keys = "; ".join(
                 f"{key} is {format_override(have)} there and {format_override(now)} in conf/"

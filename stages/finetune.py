@@ -35,13 +35,14 @@ def main(name: str) -> None:
     DVCLive's learning curves."""
     parameters = load_section(Finetune, "finetunes", name)
     augmentation = allowed_augmentation(
-        parameters.augmentation, read_value(Dataset, "dataset", "symmetries")
+        parameters.augmentation, read_value(Dataset, "dataset", "allowed_flips")
     )
     parameters = parameters.model_copy(update={"augmentation": augmentation})
     features = read_params("derived", "finetunes", name, "features")
     backbone = load_section(Backbone, "backbones", features)
     seed = read_value(Common, "seed")
-    rows, images = SplitTable(), ArrayFolder("data/images")
+    rows = SplitTable(confidence_weight=read_value(Dataset, "dataset", "confidence_weight"))
+    images = ArrayFolder("data/images")
     make_deterministic(seed)
     weights = f"data/weights/{features}.npz"
     verify_outputs(weights, f"models/{parameters.subnet}")
@@ -59,11 +60,11 @@ def main(name: str) -> None:
 
     cache = CachedViews(frozen, images, parameters)
     train, validation = rows.of("train"), rows.of("validation")
-    cached = parameters.through == "cache"
+    cached = parameters.cached
     cache.fill(train if cached else train[:0], pd.concat([validation, train[:START_IMAGES]]))
     start = pd.concat([validation, train])[:START_IMAGES]
     check_start(subnet, end, cache, start, parameters.subnet, features, backbone)
-    if parameters.fresh:
+    if parameters.reinitialize_head:
         subnet.set_weights(initial_weights(parameters.subnet, subnet, seed))
 
     sigmoid = end.output_shape[-1] == 1
@@ -86,12 +87,12 @@ def main(name: str) -> None:
     }
     with atomic_write(f"models/{name}") as folder:
         folder.mkdir()
-        trained = not parameters.fresh
+        trained = not parameters.reinitialize_head
         record = fit(model, trainer, data, held_out, parameters, recipe, folder, trained)
         served = finished_model(frozen, end, parameters)
         record.parameters = served.count_params()
         record.classes = rows.classes
-        record.image = load_section(Image, "dataset", "image").model_dump()
+        record.image = load_section(Image, "dataset", "image").record()
         save_model(served, folder / "model.keras")
         (folder / "record.json").write_text(record.json())
     if record.kept == 0:

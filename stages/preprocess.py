@@ -38,7 +38,7 @@ def main() -> None:
             f"out with -S dataset.on_bad_image=skip:\n"
             + bullet_list([f"{original_path(row['path'])}: {row['problem']}" for row in bad])
         )
-    file_of = {row["pixels"]: row["sha256"] for row in rows if not row["problem"]}
+    file_of = {row["pixel_sha256"]: row["sha256"] for row in rows if not row["problem"]}
     if not file_of:
         raise UserError(f"none of {len(rows)} images can be read.")
     brightest = 0
@@ -53,7 +53,7 @@ def main() -> None:
     if brightest < DARK:
         print(
             f"The brightest pixel of all images is {brightest} of 255. If the files hold 12 bits "
-            f"in 16, say so: -S dataset.image.bits=12 (or 10, or 14)."
+            f"in 16, say so: -S dataset.image.bit_depth=12 (or 10, or 14)."
         )
     with atomic_write("data/index.csv") as part, open(part, "w", newline="", encoding="utf-8") as f:
         table = csv.DictWriter(f, INDEX_COLUMNS, lineterminator="\n")

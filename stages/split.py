@@ -20,7 +20,7 @@ def main() -> None:
     index = read_table("data/index.csv", INDEX_COLUMNS, dtype=str)
     readable = index[index["problem"] == ""].copy()
     made = assign_splits(readable, split)
-    limit = read_value(Dataset, "dataset", "limit")
+    limit = read_value(Dataset, "dataset", "max_train_images")
     if limit is not None:
         made = made.mask(beyond_limit(readable, made, limit, split), "unused")
     readable["split"] = made
@@ -32,10 +32,10 @@ def main() -> None:
         )
     skipped = index[index["problem"] != ""].assign(split="skipped")
     rows = pd.concat([readable, skipped])
-    order = classes(set(readable["label"]), read_value(Dataset, "dataset", "positive"))
+    order = classes(set(readable["label"]), read_value(Dataset, "dataset", "positive_class"))
     numbers = {label: number for number, label in enumerate(order)}
     rows["class"] = rows["label"].map(numbers).astype("Int64")  # none where all were skipped
-    rows = rows.sort_values(["pixels", "label", "sha256"])
+    rows = rows.sort_values(["pixel_sha256", "label", "sha256"])
     with atomic_write("data/split.csv") as part:
         rows[SPLIT_COLUMNS].to_csv(part, index=False, lineterminator="\n")
     counts = readable.groupby(["split", "label"]).size()
@@ -58,7 +58,7 @@ def classes(labels: set[str], positive: str | None) -> list[str]:
     if positive is not None:
         if positive not in labels:
             raise UserError(
-                f"dataset.positive = {positive!r}: expected one of {', '.join(order)}."
+                f"dataset.positive_class = {positive!r}: expected one of {', '.join(order)}."
                 f"{did_you_mean(positive, order)}"
             )
         order.remove(positive)

@@ -20,11 +20,12 @@ def main(name: str) -> None:
     DVCLive's learning curves."""
     parameters = validate_network(read_params("networks", name), name)
     augmentation = allowed_augmentation(
-        parameters.augmentation, read_value(Dataset, "dataset", "symmetries")
+        parameters.augmentation, read_value(Dataset, "dataset", "allowed_flips")
     )
     parameters = parameters.model_copy(update={"augmentation": augmentation})
     seed = read_value(Common, "seed")
-    rows, images = SplitTable(), ArrayFolder("data/images")
+    rows = SplitTable(confidence_weight=read_value(Dataset, "dataset", "confidence_weight"))
+    images = ArrayFolder("data/images")
     make_deterministic(seed)
     shape = images.shape
     try:
@@ -46,7 +47,7 @@ def main(name: str) -> None:
 
     def some(split: str, seed: int | None):
         chosen = rows.of(split)
-        selected = images.select(chosen["pixels"])
+        selected = images.select(chosen["pixel_sha256"])
         sigmoid = model.output_shape[-1] == 1
 
         def inputs(n, random):
@@ -65,6 +66,6 @@ def main(name: str) -> None:
         train, validation = some("train", seed), some("validation", None)
         record = fit(model, trainer, train, validation, parameters, recipe, folder)
         record.classes = rows.classes
-        record.image = load_section(Image, "dataset", "image").model_dump()
+        record.image = load_section(Image, "dataset", "image").record()
         save_model(model, folder / "model.keras")
         (folder / "record.json").write_text(record.json())

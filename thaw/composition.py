@@ -20,6 +20,7 @@ from thaw.config.evaluation import Evaluate
 from thaw.config.finetuning import Finetune
 from thaw.config.runtime import validate_runtime
 from thaw.config.subnet import validate_subnet
+from thaw.config.training import loss_file
 from thaw.data.inventory import INVENTORY
 from thaw.data.registry import source_module, validate_source
 from thaw.errors import UserError
@@ -27,7 +28,7 @@ from thaw.models.registry import validate_network
 from thaw.storage.files import remove
 from thaw.storage.store import CachedValue
 
-SCHEME = 1
+SCHEME = 2
 """Raised when parameters change their meaning or their place."""
 
 
@@ -39,7 +40,7 @@ class Composition(Common):
     subnets: dict
     networks: dict
     finetunes: dict
-    doubts: dict
+    audits: dict
     evaluate: dict
     dataset: dict
 
@@ -50,7 +51,7 @@ def validate_composition(values: dict) -> None:
     Raises:
         UserError: names the key, its value, what was expected and the nearest valid name.
     """
-    whole = validate(Composition, values)
+    whole = validate(Composition, {key: values[key] for key in values if key != "derived"})
     dataset = validate(Dataset, whole.dataset, "dataset")
     validate_source(whole.dataset["source"])
     validate(Evaluate, whole.evaluate, "evaluate")
@@ -60,7 +61,7 @@ def validate_composition(values: dict) -> None:
     for name, values in whole.networks.items():
         validate_network(values, name)
     finetunes = {n: validate(Finetune, v, "finetunes", n) for n, v in whole.finetunes.items()}
-    doubts = {n: validate(Audit, v, "doubts", n) for n, v in whole.doubts.items()}
+    audits = {n: validate(Audit, v, "audits", n) for n, v in whole.audits.items()}
 
     seen: dict[str, str] = {}
     for group in ("subnets", "networks", "finetunes"):
@@ -76,8 +77,8 @@ def validate_composition(values: dict) -> None:
         layers_to_thaw(chosen.application, dataset.image.size, f"backbones.{name}.application")
     for name, chosen in subnets.items():
         _composed(f"subnets.{name}.features", chosen.features, "backbones", backbones)
-    for name, chosen in doubts.items():
-        _composed(f"doubts.{name}.features", chosen.features, "backbones", backbones)
+    for name, chosen in audits.items():
+        _composed(f"audits.{name}.features", chosen.features, "backbones", backbones)
     for name, chosen in finetunes.items():
         key = f"finetunes.{name}"
         _composed(f"{key}.subnet", chosen.subnet, "subnets", subnets)
@@ -133,7 +134,7 @@ def _composed(key: str, name: str, group: str, known: dict) -> None:
 
 
 MODELS = ("details", "metrics", "plots", "predictions", "reports")
-DOUBTS = ("doubts", "labels")
+AUDITS = ("audits", "learning_curves")
 """Folders of results/ that are about a model, and about the data."""
 ABSENT = object()
 PLAIN = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_/][\w./-]*", re.ASCII)
@@ -180,7 +181,8 @@ def derive(values: dict, root: Path) -> dict:
     scanned = getattr(source, "SCANNED", False)
 
     def losses(model: dict) -> str:
-        return model.get("loss_file", "stages/train_subnet.py")
+        terms = model.get("losses", {}).values()
+        return next((loss_file(t["function"]) for t in terms), "stages/train_subnet.py")
 
     subnets, networks = values["subnets"], values["networks"]
     features = {name: subnet["features"] for name, subnet in subnets.items()}
@@ -288,7 +290,7 @@ def remove_stale_results(values: dict, folder: str | Path = "results") -> None:
         folder: of the results.
     """
     composed = {*values["subnets"], *values["networks"], *values["finetunes"]}
-    for kinds, known in ((MODELS, composed), (DOUBTS, values["doubts"])):
+    for kinds, known in ((MODELS, composed), (AUDITS, values["audits"])):
         for path in (path for kind in kinds for path in Path(folder, kind).glob("[!.]*")):
             if path.name.removesuffix(".json").removesuffix(".csv") not in known:
                 remove(path)

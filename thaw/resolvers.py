@@ -23,6 +23,7 @@ from thaw.composition import (
     validate_composition,
 )
 from thaw.config.base import did_you_mean, read_params
+from thaw.config.renamed import renamed
 from thaw.errors import UserError
 from thaw.storage.dvc import project_root
 
@@ -98,11 +99,13 @@ def _checked_overrides(apply: Any) -> staticmethod:
                 if not isinstance(parent, DictConfig):
                     break
                 if part not in list(parent):  # `in` alone is False for a value still missing
+                    if message := renamed(key):
+                        sys.exit(f"thaw: {override.input_line}: {message}")
                     known = [str(name) for name in parent if name not in ("hydra", "derived")]
                     sys.exit(
                         f"thaw: {override.input_line}: {key} is no parameter."
                         f"{did_you_mean(part, known)} {'.'.join(above) or 'params.yaml'} takes: "
-                        f"{', '.join(known)}."
+                        f"{', '.join(known)}. An optional parameter takes a plus: -S +KEY=VALUE."
                     )
                 parent = parent._get_node(part)
                 above.append(part)

@@ -1,12 +1,26 @@
-"""The README's table of results is what the result files say."""
+"""The tables of results in docs/results.md and README.md are generated from the result files."""
 
-from benchmarks.runs import MARKS, ROOT, TABLE, cell, table
+import pytest
+
+from benchmarks.runs import MARKS, ROOT, TABLE, cell, table, tables
 
 
-def test_no_figure_is_typed():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme.split(MARKS[0])[1].split(MARKS[1])[0].strip() == table()
-    presets = "".join(p.read_text("utf-8") for p in ROOT.glob("conf/experiment/*.yaml"))
+@pytest.mark.parametrize("page", tables())
+def test_no_figure_is_typed(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert text.split(MARKS[0])[1].split(MARKS[1])[0].strip() == tables()[page]
+
+
+def test_the_results_page_has_every_row_and_the_readme_five():
+    assert tables()["docs/results.md"] == table(TABLE)
     for row in TABLE:
-        if row.run != "solar_cells":  # the default: it has no preset
-            assert f"# Ours: {row.model} ({row.what}): {cell(row)}\n" in presets
+        assert f"`{row.model}`: {row.description} | " in tables()["docs/results.md"]
+        assert f" {cell(row)} |" in tables()["docs/results.md"]
+    assert len(tables()["README.md"].splitlines()) == 2 + 5
+
+
+def test_presets_name_the_page_of_their_figures():
+    for preset in ROOT.glob("conf/experiment/*.yaml"):
+        text = preset.read_text("utf-8")
+        assert "# Ours: " not in text
+        assert "docs/results.md" in text or preset.stem in ("pixels_only", "preprocessings")

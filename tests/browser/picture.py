@@ -84,9 +84,9 @@ def _tests(folder: Path) -> list[Path]:
     """Files of one test image each of as many classes as there are, the first ones."""
     split = pd.read_csv("data/split.csv", dtype=str, keep_default_na=False)
     index = pd.read_csv("data/index.csv", dtype=str, keep_default_na=False)
-    paths = index.drop_duplicates("pixels").set_index("pixels")["path"]
+    paths = index.drop_duplicates("pixel_sha256").set_index("pixel_sha256")["path"]
     tests = split[split["split"] == "test"]
-    tests = tests.assign(turn=tests.groupby("label").cumcount()).sort_values(["turn", "pixels"])
+    tests = tests.assign(turn=tests.groupby("label").cumcount()).sort_values(["turn", "pixel_sha256"])
     images, files = ArrayFolder("data/images"), []
     for row in tests.head(SHOWN).itertuples(index=False):
         files.append(folder / Path(original_path(paths[row.pixels])).with_suffix(".png").name)

@@ -34,7 +34,7 @@ WHOLE = [
     "subnets.fc256.patience=40",
     "subnets.gap256.epochs=3",
     "finetunes.finetuned.epochs=12",
-    "finetunes.finetuned.views=3",
+    "finetunes.finetuned.augmented_views=3",
     "finetunes.finetuned.augmentation.shear=0.1",
     "evaluate.bootstrap=100",
 ]

@@ -310,7 +310,7 @@ def test_interrupted_it_ends_in_one_line_and_leaves_nothing_running(start):
 def test_every_artifact_is_the_same_and_another_runtime_reruns_nothing(tmp_path):
     """DVC's record of the whole pipeline, fine-tuning and its views included."""
     locks = []
-    views = ["finetunes.finetuned.augmentation.shear=0.2", "finetunes.finetuned.views=2"]
+    views = ["finetunes.finetuned.augmentation.shear=0.2", "finetunes.finetuned.augmented_views=2"]
     for runtime in ("local", "ray"):
         folder = tmp_path / runtime
         folder.mkdir()

@@ -82,7 +82,7 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     assert said.count("1 of 74 images are new") == 2
 
     # the subnet alone, through the whole network, over newly drawn augmentations
-    through = [f"finetunes.finetuned.{choice}" for choice in ("through=network", "thaw_from=null")]
+    through = [f"finetunes.finetuned.{choice}" for choice in ("cached=false", "thaw_from=null")]
     through += [f"finetunes.finetuned.augmentation.{change}=0.2" for change in ("shear", "zoom")]
     project.dvc("exp", "run", "evaluate@finetuned", *overrides(*SMALL, *through))
     details = json.loads((project.folder / "results/details/finetuned.json").read_text())
@@ -127,18 +127,18 @@ def test_presets_without_and_with_two_backbones_and_a_network_of_ones_own(projec
     two += ["backbones.vgg16_rescaled.weights=random", "subnets.fc256.epochs=1"]
     two += ["subnets.fc256_rescaled.epochs=1"]
     said = project.dvc("exp", "run", *overrides(*two))
-    assert (here / "results/labels/vgg16.csv").exists()
+    assert (here / "results/learning_curves/vgg16.csv").exists()
     assert {"features@vgg16", "features@vgg16_rescaled"} <= set(project.ran(said))
     assert (here / "dvc.yaml").read_text() == before
     assert metrics(project, "fc256") != metrics(project, "fc256_rescaled")
     # what is no longer composed is gone, from DVC's tables and from the disk, whatever runs
     without = [override for override in two if "subnets.fc256." not in override]
-    without += ["~subnet@subnets.fc256", "~doubt@doubts.vgg16"]
+    without += ["~subnet@subnets.fc256", "~audit@audits.vgg16"]
     project.dvc("exp", "run", "--dry", "conf", *overrides(*without))
-    assert (here / "results/doubts/vgg16").exists()
+    assert (here / "results/audits/vgg16").exists()
     project.dvc("exp", "run", "conf", *overrides(*without))
-    assert not (here / "results/labels/vgg16.csv").exists()
-    assert not (here / "results/doubts/vgg16").exists()
+    assert not (here / "results/learning_curves/vgg16.csv").exists()
+    assert not (here / "results/audits/vgg16").exists()
     assert not (here / "results/metrics/fc256.json").exists()
     assert "mine" not in project.dvc("metrics", "show")
     assert not (here / "results/metrics/mine.json").exists()

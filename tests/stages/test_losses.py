@@ -52,6 +52,6 @@ def test_the_documented_loss_of_ones_own_trains_by_the_documented_command(compos
     record = json.loads(Path("models/small_cnn/record.json").read_text())
     held_out = SplitTable().of("validation")
     model = keras.saving.load_model("models/small_cnn/model.keras")
-    predicted = model.predict_on_batch(ArrayFolder("data/images").select(held_out["pixels"]))[:, 0]
+    predicted = model.predict_on_batch(ArrayFolder("data/images").select(held_out["pixel_sha256"]))[:, 0]
     squares = (predicted - held_out["class"]) ** 2
     assert record["history"][0]["val_loss"] == pytest.approx(squares.mean(), rel=1e-4)

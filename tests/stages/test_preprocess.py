@@ -50,7 +50,7 @@ def test_images_in_an_archive_come_out_as_they_were(preprocessed, pictures, monk
     images = ArrayFolder("data/images")
     assert len(rows) == len(images) == 700
     for row, pixels in zip(rows, pictures, strict=True):
-        assert np.array_equal(images[row["pixels"]][..., 0], pixels)
+        assert np.array_equal(images[row["pixel_sha256"]][..., 0], pixels)
 
 
 def test_bad_images_in_a_users_archive_are_named_as_there(preprocessed, pictures):
@@ -67,4 +67,4 @@ def test_pictures_that_are_all_dark_may_hold_fewer_bits_than_thought(
     preprocessed([np.minimum(picture, brightest) for picture in pictures[:3]], "train.zip")
     said = capsys.readouterr().out
     assert ("The brightest pixel of all images is 63 of 255" in said) == (brightest == 63)
-    assert ("-S dataset.image.bits=12" in said) == (brightest == 63)
+    assert ("-S dataset.image.bit_depth=12" in said) == (brightest == 63)

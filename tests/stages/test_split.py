@@ -18,14 +18,14 @@ def split(tmp_path, monkeypatch):
 
     def run(*labels: str, problems=(), positive=None, limit=None, **changed) -> list[dict]:
         carved = {"test": 0.25, "validation": 0.2, "stratify": ["label"], "seed": 0, **changed}
-        parameters = {"dataset": {"split": carved, "positive": positive, "limit": limit}}
+        parameters = {"dataset": {"split": carved, "positive_class": positive, "max_train_images": limit}}
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))
         with open("data/index.csv", "w", newline="") as file:
             table = csv.DictWriter(file, INDEX_COLUMNS, restval="")
             table.writeheader()
             for number, label in enumerate(labels):
                 row = {"path": f"{number}.jpg", "sha256": f"{number:064x}", "label": label}
-                row |= {"problem": "zero bytes"} if label in problems else {"pixels": f"{number:x}"}
+                row |= {"problem": "zero bytes"} if label in problems else {"pixel_sha256": f"{number:x}"}
                 table.writerow(row)
         main()
         with open("data/split.csv", newline="") as file:
@@ -38,7 +38,7 @@ def test_every_image_is_in_a_split_under_its_label_and_number(split):
     rows = split(*["cat", "dog"] * 20)
     assert len(rows) == 40 and {row["split"] for row in rows} == {"train", "validation", "test"}
     assert {(row["label"], row["class"]) for row in rows} == {("cat", "0"), ("dog", "1")}
-    assert [row["pixels"] for row in rows] == sorted(row["pixels"] for row in rows)
+    assert [row["pixel_sha256"] for row in rows] == sorted(row["pixel_sha256"] for row in rows)
 
 
 def test_labels_stay_what_the_folders_were_called(split):
@@ -85,7 +85,7 @@ def test_a_class_that_is_not_measured_is_named(split, capsys):
 
 def test_a_positive_class_that_there_is_not_and_one_class_alone_are_refused():
     with pytest.raises(
-        UserError, match=r"dataset.positive = 'dgo': .* cat, dog. Did you mean dog\?"
+        UserError, match=r"dataset.positive_class = 'dgo': .* cat, dog. Did you mean dog\?"
     ):
         classes({"cat", "dog"}, "dgo")
     with pytest.raises(UserError, match="there is one class"):

@@ -29,15 +29,15 @@ GOOGLENET = {
     "batch_size": 8,
     "family": "inception",
     "modules": 3,
-    "towers": ["1x1", "3x3", "pool"],
+    "branches": ["1x1", "3x3", "pool"],
     "filters": 2,
-    "reduced": True,
-    "halved": True,
+    "bottleneck": True,
+    "downsample": True,
     "auxiliary": [1, 2],
     "losses": {
         "main": term(),
-        "first": term(weight=0.3, at="auxiliary1"),
-        "second": term(weight=0.3, at="auxiliary2"),
+        "first": term(weight=0.3, output="auxiliary1"),
+        "second": term(weight=0.3, output="auxiliary2"),
     },
     "augmentation": {**STILL, "zoom": 0.1},
 }
@@ -89,7 +89,7 @@ PIXELS = {
     "family": "dense",
     "units": [2],
     "activation": "relu",
-    "slope": 0.0,
+    "negative_slope": 0.0,
     "dropout": 0.0,
     "augmentation": STILL,
 }
@@ -136,10 +136,10 @@ END_TO_END = {
     "subnet": "top",
     "features": "base",
     "thaw_from": None,
-    "through": "network",
-    "views": 1,
+    "cached": False,
+    "augmented_views": 1,
     "augmentation": STILL,
-    "average_flips": False,
+    "test_time_augmentation": False,
 }
 
 
@@ -196,7 +196,7 @@ def extract_features() -> None:
 
 
 CHANGED_ON = {
-    "fresh": False,
+    "reinitialize_head": False,
     "epochs": 1,
     "batch_size": 16,  # all at once: the epoch's loss is that of the start
     "confidence_weight": False,
@@ -207,7 +207,7 @@ CHANGED_ON = {
 def loss_on_features(name: str, split: str) -> float:
     """The mean cross-entropy of a trained subnet with two softmax units."""
     rows, model = SplitTable().of(split), keras.saving.load_model(f"models/{name}/model.keras")
-    features = ArrayFolder("data/features/base").select(rows["pixels"])
+    features = ArrayFolder("data/features/base").select(rows["pixel_sha256"])
     predicted = model.predict_on_batch(features[np.arange(len(rows))])
     return -np.log(predicted[np.arange(len(rows)), rows["class"]]).mean()
 
@@ -222,7 +222,7 @@ def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_feat
         backbones={"base": BACKBONE},
         subnets={"top": TOP},
         finetunes={
-            "fresh": {**END_TO_END, "fresh": True},
+            "fresh": {**END_TO_END, "reinitialize_head": True},
             "on": {**END_TO_END, **CHANGED_ON},
         },
     )
@@ -252,13 +252,13 @@ def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_feat
 
 def reading(layer: str) -> dict:
     """A second term of the loss, of a layer's output."""
-    return {"losses": {"main": term(), "few": term("activity", weight=0.5, reads=layer)}}
+    return {"losses": {"main": term(), "few": term("activity", weight=0.5, layer=layer)}}
 
 
-THAWED = {**END_TO_END, "fresh": False, "thaw_from": "block5_conv1", "learning_rate": 1e-5}
+THAWED = {**END_TO_END, "reinitialize_head": False, "thaw_from": "block5_conv1", "learning_rate": 1e-5}
 TURNED = {
     "augmentation": {**STILL, "horizontal_flip": True, "vertical_flip": True},
-    "average_flips": True,
+    "test_time_augmentation": True,
 }
 
 
@@ -273,16 +273,16 @@ def trained_top(workplace):
         backbones={"base": BACKBONE},
         subnets={"top": TOP},
         finetunes={
-            "cached": {**THAWED, **TURNED, "through": "cache", "views": 4},
-            "through": {**THAWED, **TURNED, "average_flips": False},
-            "plain": {**THAWED, "through": "cache"},
-            "reading": {**THAWED, "through": "cache", **reading("hidden1")},
+            "cached": {**THAWED, **TURNED, "cached": True, "augmented_views": 4},
+            "through": {**THAWED, **TURNED, "test_time_augmentation": False},
+            "plain": {**THAWED, "cached": True},
+            "reading": {**THAWED, "cached": True, **reading("hidden1")},
             "reading through": {**THAWED, **reading("hidden1")},
             "misreading": {**THAWED, **reading("hiden1")},
             "many": {
                 **THAWED,
-                "through": "cache",
-                "views": 64,
+                "cached": True,
+                "augmented_views": 64,
                 "augmentation": {**STILL, "zoom": 0.2},
             },
         },
@@ -334,7 +334,7 @@ def test_a_fine_tuning_s_loss_reads_a_layer_of_its_subnet(trained_top, afresh):
         assert row == pytest.approx(expected, rel=1e-5)
     top = keras.saving.load_model("models/top/model.keras")
     read = keras.Model(top.inputs, top.get_layer("hidden1").output)
-    held_out = SplitTable().of("validation")["pixels"]
+    held_out = SplitTable().of("validation")["pixel_sha256"]
     given = ArrayFolder("data/features/base").select(held_out)[np.arange(len(held_out))]
     more = 0.5 * np.abs(read.predict_on_batch(given)).mean()
     assert more > 0
@@ -353,7 +353,7 @@ def test_a_thawed_batch_norm_stays_as_it_was_when_the_features_were_made(workpla
         count=6,
         backbones={"base": {**BACKBONE, "application": "MobileNetV2"}},
         subnets={"top": {**TOP, "epochs": 1}},
-        finetunes={"on": {**THAWED, "through": "cache", "thaw_from": "Conv_1", "epochs": 1}},
+        finetunes={"on": {**THAWED, "cached": True, "thaw_from": "Conv_1", "epochs": 1}},
     )
     for stage, name in ((weights, "base"), (features, "base"), (train_subnet, "top")):
         afresh()

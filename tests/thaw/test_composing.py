@@ -30,7 +30,7 @@ def test_models_can_be_added_changed_and_left_out(composed, compose):
 
 
 def test_a_preset_takes_few_training_images(compose):
-    assert compose("experiment=fashion_cnn", "dataset.limit=1000")["dataset"]["limit"] == 1000
+    assert compose("experiment=fashion_cnn", "dataset.max_train_images=1000")["dataset"]["limit"] == 1000
 
 
 REFUSED = {

@@ -75,8 +75,8 @@ WRONG = {
     ),
     "a negative seed": ({"seed": -1}, r"seed = -1: input should be greater than or equal to 0\."),
     "an unknown flip": (
-        {"dataset.symmetries": ["horizontl"]},
-        r"dataset.symmetries.0 = 'horizontl': .*'horizontal' or 'vertical'. Did you mean hor",
+        {"dataset.allowed_flips": ["horizontl"]},
+        r"dataset.allowed_flips.0 = 'horizontl': .*'horizontal' or 'vertical'. Did you mean hor",
     ),
     "an unknown source": (
         {"dataset.source.kind": "foldr"},

@@ -47,7 +47,7 @@ def package(given: str, out: str, allowed: tuple[str, ...] = ()) -> int:
     )
     card = {
         "classes": trained.classes,
-        "image": image.model_dump(),
+        "image": image.record(),
         "model": trained.path.resolve().name,
         "backbone": trained.backbone and trained.backbone.model_dump(),
         "settings": trained.settings,

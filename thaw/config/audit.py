@@ -1,4 +1,4 @@
-"""`doubts.NAME`: what cached features say of the data and its labels."""
+"""`audits.NAME`: label errors, outliers and near-duplicates by cached features."""
 
 from typing import Annotated
 
@@ -9,6 +9,8 @@ from thaw.config.training import Positive
 
 
 class Audit(Section):
+    """The parameters of an audit."""
+
     features: str
     """The backbone whose features it reads."""
     folds: Annotated[int, Field(ge=2, le=50)]
@@ -16,13 +18,13 @@ class Audit(Section):
     C: Annotated[float, Field(gt=0)]
     """Inverse strength of the regression's L2 penalty."""
     max_iter: Positive
-    near: Annotated[float, Field(gt=0, le=1)]
-    """Cosine of averaged features from which two images count as nearly the same."""
-    neighbours: Annotated[int, Field(ge=1, le=100)]
-    """An outlier is far from so many images, on average."""
-    compared: Annotated[int, Field(ge=100, le=100_000)]
-    """Images that are compared pair by pair; of more, as many spread evenly."""
-    labelled: Annotated[list[Positive], Field(min_length=1)]
-    """Training images with which accuracy is measured, besides half of all and all."""
-    draws: Annotated[int, Field(ge=1, le=100)]
-    """Of so many images each, whose range is given."""
+    near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)]
+    """Cosine similarity of averaged features from which two images are near-duplicates."""
+    k: Annotated[int, Field(ge=1, le=100)]
+    """An outlier is far from its k nearest images, on average."""
+    max_images: Annotated[int, Field(ge=100, le=100_000)]
+    """Images that are compared pair by pair; of more, this many spread evenly."""
+    train_sizes: Annotated[list[Positive], Field(min_length=1)]
+    """Training-set sizes of the learning curve, besides half of all and all."""
+    repeats: Annotated[int, Field(ge=1, le=100)]
+    """Random training sets of each size, whose range is reported."""

@@ -1,14 +1,16 @@
 """What every section of params.yaml is: typed, with units and ranges, and refused in one line."""
 
 import difflib
+import re
 import types
 import typing
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from thaw.config.renamed import renamed
 from thaw.errors import UserError
 
 
@@ -33,7 +35,15 @@ class Common(Section):
     last bits of what is trained, so another one trains anew."""
 
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads `2e-05` and `1e-1` as numbers: DVC writes YAML 1.2, and PyYAML reads 1.1."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"),
+    list("-+0123456789"),
+)
 MOST_DEPTH = 50
 MOST_TEXT = 1_000_000
 """Letters of params.yaml; the largest that conf/ composes to has 10,000."""
@@ -84,12 +94,12 @@ def _parsed(file: str | Path):
     try:
         text = Path(file).read_text(encoding="utf-8")
         depth = 0
-        for event in yaml.parse(text, LOADER):
+        for event in yaml.parse(text, Loader):
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if depth > MOST_DEPTH or isinstance(event, yaml.AliasEvent) or len(text) > MOST_TEXT:
                 raise ValueError("it is large, deep, or repeats parts by *, as no composed one is")
-        return yaml.load(text, LOADER)
+        return yaml.load(text, Loader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(
@@ -117,31 +127,55 @@ def did_you_mean(name: str, known) -> str:
 
 
 def _line(section: type[Section], item: dict, keys: tuple[str, ...]) -> str:
-    where = [*keys, *(str(part) for part in item["loc"])]
+    """Return the message for one of pydantic's errors."""
+    location, fields = _located(section, item["loc"])
+    where = [*keys, *(str(part) for part in location)]
     key = ".".join(where)
     if item["type"] == "extra_forbidden":
-        fields = _fields(section, item["loc"][:-1])
-        return (
+        return renamed(key) or (
             f"{key} is no parameter.{did_you_mean(where[-1], fields)} "
             f"{'.'.join(where[:-1]) or 'params.yaml'} takes: {', '.join(fields)}."
         )
     if item["type"] == "missing":
         return f"{key} is missing."
+    if item["type"] == "union_tag_invalid":
+        tag, expected = item["ctx"]["tag"], item["ctx"]["expected_tags"].replace("'", "")
+        suggestion = did_you_mean(tag, expected.split(", "))
+        return f"{key}.name = {tag!r:.200}: expected one of {expected}.{suggestion}"
     expected = item["msg"].removeprefix("Value error, ")
     expected = expected[0].lower() + expected[1:]
     return f"{key} = {item['input']!r:.200}: {expected}.{_suggest(item)}"
 
 
-def _fields(annotation, location: tuple) -> dict:
-    """The fields of the section at a place in another one, in dictionaries of sections too."""
+def _located(annotation: Any, location: tuple) -> tuple[list, dict]:
+    """Return where pydantic found an error, without the names that it adds for the member of a
+    union, and the fields of the section that holds the last part."""
+    parts, fields = [], {}
     for part in location:
-        while typing.get_origin(annotation) in (typing.Union, types.UnionType):
-            annotation = typing.get_args(annotation)[0]
-        if (fields := getattr(annotation, "model_fields", None)) is not None:
-            annotation = fields[part].annotation
+        while typing.get_origin(annotation) in (typing.Union, types.UnionType, Annotated):
+            members = typing.get_args(annotation)
+            tagged = {_tag(member): member for member in members}
+            if part in tagged:
+                break
+            annotation = members[0]
         else:
-            annotation = typing.get_args(annotation)[-1]
-    return getattr(annotation, "model_fields", {})
+            parts.append(part)
+            fields = getattr(annotation, "model_fields", {})
+            if part in fields:
+                annotation = fields[part].annotation
+            elif not fields and typing.get_args(annotation):
+                annotation = typing.get_args(annotation)[-1]
+            continue
+        annotation = tagged[part]
+    return parts, fields
+
+
+def _tag(member: Any) -> Any:
+    """Return the literal `name` of a section that is a member of a union."""
+    name = getattr(member, "model_fields", {}).get("name")
+    return (
+        typing.get_args(name.annotation)[0] if name and typing.get_args(name.annotation) else None
+    )
 
 
 def _suggest(item: dict) -> str:

@@ -1,20 +1,21 @@
 """`dataset`: where the images come from, how they are decoded and how they are split."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from thaw.config.base import Section
+from thaw.config.base import Section, validate
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+FULL_DEPTH = 16  # bits of a 16-bit pixel that are in use, unless the user says otherwise
 
 
 class Source(Section):
-    """`dataset.source`: what every kind of source has. A kind's own fields are declared beside
-    its reader, as a subclass named `Parameters` in stages/sources/KIND.py."""
+    """`dataset.source`: what every kind of source has. The fields of one kind are declared beside
+    its reader, as a subclass named `Parameters` in thaw/sources/KIND.py."""
 
     kind: str
-    """The reader: a file of stages/sources/."""
+    """The reader: a module of thaw/sources/."""
 
 
 class Image(Section):
@@ -26,37 +27,62 @@ class Image(Section):
     """Pillow's filter; all but `nearest` smooth when they shrink."""
     colour: Literal["rgb", "grey"]
     """Three channels or one; backbones repeat a single channel."""
-    bits: Annotated[int, Field(ge=9, le=16)] = 16
-    """Of the 16 that each pixel of a grey picture may have, how many are in use: 12 for most
-    cameras that do not use all. Pictures of 8 bits are read as ever."""
+    bit_depth: Annotated[int, Field(ge=9, le=16)] = FULL_DEPTH
+    """How many of the 16 bits a grey 16-bit picture uses: 12 for most cameras. Pictures of 8 bits
+    are not affected."""
+
+    def record(self) -> dict[str, Any]:
+        """Return the section in the frozen vocabulary of record.json, thaw.json and the store."""
+        values = self.model_dump()
+        return {**values, "bits": values.pop("bit_depth")}
+
+    @classmethod
+    def from_record(cls, values: Any, place: str) -> Self:
+        """Return the section from the vocabulary of `record`.
+
+        Args:
+            values: as read from a file.
+            place: where they stand, for messages.
+
+        Raises:
+            UserError: a value is invalid.
+        """
+        if isinstance(values, dict) and "bits" in values:
+            values = {key: value for key, value in values.items() if key != "bits"} | {
+                "bit_depth": values["bits"]
+            }
+        return validate(cls, values, place)
 
 
 class Split(Section):
-    """`dataset.split`: how the splits that the source does not have are carved."""
+    """`dataset.split`: how the splits that the source does not have are drawn."""
 
     test: Fraction
     """Share of all images."""
     validation: Fraction
-    """Share of what is not test data; 0 trains without validation."""
+    """Share of the images that are not test data; 0 trains without validation."""
     stratify: list[str]
-    """Columns of the index whose mixture every split keeps."""
+    """Columns of the index whose proportions every split keeps."""
     seed: Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Dataset(Section):
-    """`dataset`, all but its source."""
+    """`dataset`, all but the fields of its source."""
 
     name: str
-    """Stands in figures and reports."""
+    """Appears in figures and reports."""
     source: dict
     image: Image
     split: Split
-    limit: Annotated[int, Field(ge=1)] | None
-    """Train on so many images only, drawn after the split; validation and test data stay whole."""
-    symmetries: list[Literal["horizontal", "vertical"]]
-    """Flips after which a picture shows the same class; augmentation uses no others."""
+    max_train_images: Annotated[int, Field(ge=1)] | None
+    """Train on at most this many images, drawn after the split; validation and test data stay
+    complete. null: on all."""
+    allowed_flips: list[Literal["horizontal", "vertical"]]
+    """Flips that do not change a picture's class; augmentation uses no others."""
+    confidence_weight: bool
+    """Training images weigh by the confidence of their label, where the data set has one."""
     on_bad_image: Literal["stop", "skip"]
     """An image that cannot be read stops the run, or is left out and counted."""
-    positive: str | None
-    """The class that precision, recall and ROC are about when there are two; none: the last
+    positive_class: str | None
+    """The class that precision, recall and ROC are about when there are two; null: the last
     in alphabetical order."""

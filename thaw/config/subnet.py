@@ -1,6 +1,6 @@
 """`subnets.NAME`: a small network, or a logistic regression, trained on features."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -12,23 +12,28 @@ Penalty = Annotated[float, Field(ge=0)]
 Pooling = Literal["average", "average_max"]
 
 
-class Dense(Training):
-    """Fully connected layers, each followed by dropout, and the output."""
+class DenseHead(Section):
+    """Fully connected layers, each followed by dropout, and the output layer."""
 
     kind: Literal["dense"]
     features: str
     """The backbone whose features it reads."""
     pooling: Literal["flatten", "average"]
-    """What makes a vector of a feature map."""
+    """How a feature map becomes a vector."""
     units: list[Positive]
     """Of each hidden layer."""
-    activation: Literal["relu", "elu", "gelu", "tanh"]
     dropout: Share
-    l1: Penalty
     l2: Penalty
-    """Penalties on the hidden layers' kernels."""
+    """L2 penalty on the hidden layers' kernels."""
     output: Literal["auto", "softmax"]
     """`auto`: one sigmoid unit for two classes, softmax for more."""
+    activation: Literal["relu", "elu", "gelu", "tanh"] = "relu"
+    l1: Penalty = 0.0
+    """L1 penalty on the hidden layers' kernels."""
+
+
+class Dense(Training, DenseHead):
+    """A dense head and how it is trained."""
 
 
 class Logistic(Section):
@@ -38,23 +43,22 @@ class Logistic(Section):
     features: str
     """The backbone whose features it reads."""
     pooling: Pooling
-    """What makes a vector of a feature map: each channel's average, or that and its maximum, which
-    a small defect moves as much as a large one."""
+    """How a feature map becomes a vector: the average of each channel, or that and its maximum,
+    which a small defect moves as much as a large one."""
     C: Annotated[float, Field(gt=0)]
     """Inverse strength of the L2 penalty."""
     max_iter: Positive
     class_weight: Literal["none", "balanced"]
-    confidence_weight: bool
 
 
-KINDS = {"dense": Dense, "logistic": Logistic}
+KINDS: dict[str, type[Dense] | type[Logistic]] = {"dense": Dense, "logistic": Logistic}
 
 
-def validate_subnet(values, name: str) -> Dense | Logistic:
-    """`subnets.NAME`, checked as the kind that it names.
+def validate_subnet(values: Any, name: str) -> Dense | Logistic:
+    """Return `subnets.NAME`, validated as the kind that it names.
 
     Raises:
-        UserError: there is no such kind, or a value is not what it declares.
+        UserError: the kind is unknown, or a value is invalid.
     """
     kind = values.get("kind") if isinstance(values, dict) else None
     if not isinstance(kind, str) or kind not in KINDS:
@@ -63,3 +67,17 @@ def validate_subnet(values, name: str) -> Dense | Logistic:
             f"{did_you_mean(kind, KINDS)}"
         )
     return validate(KINDS[kind], values, "subnets", name)
+
+
+def trained_head(settings: dict[str, Any], place: str) -> DenseHead | Logistic:
+    """Return the head that a record.json describes, of this version or of November 2026.
+
+    Args:
+        settings: of the record; only what describes the head is read.
+        place: where they stand, for messages.
+
+    Raises:
+        UserError: they describe no head.
+    """
+    head = Logistic if settings.get("kind") == "logistic" else DenseHead
+    return validate(head, {k: settings[k] for k in head.model_fields if k in settings}, place)

@@ -41,12 +41,12 @@ def decode(content: bytes, image: Image) -> np.ndarray:
     """A picture as an array (size, size, 3 for rgb or 1 for grey), uint8, as `image` says.
 
     The first frame of an animation; turned as its EXIF orientation says; whatever is transparent
-    lies on white; of 16 bits a channel the upper 8 are taken, or those of the `image.bits` that a
+    lies on white; of 16 bits a channel the upper 8 are taken, or those of the `image.bit_depth` that a
     grey picture uses. The whole picture is stretched to the square.
 
     Raises:
         BadImage: it is empty, truncated, no image, too large, or its numbers have no known range or
-            another than `image.bits` says.
+            another than `image.bit_depth` says.
     """
     if not content:
         raise BadImage("zero bytes")
@@ -81,13 +81,15 @@ def _scans(content: bytes) -> int:
 
 
 def _pixels(picture: Pillow.Image, image: Image) -> np.ndarray:
-    if image.bits < 16 and picture.mode[0] != "I" and ";16" in str(picture.tile):
-        raise BadImage(f"16 bits in colour: dataset.image.bits = {image.bits} is for grey pictures")
+    if image.bit_depth < 16 and picture.mode[0] != "I" and ";16" in str(picture.tile):
+        raise BadImage(
+            f"16 bits in colour: dataset.image.bit_depth = {image.bit_depth} is for grey pictures"
+        )
     picture.load()
     with contextlib.suppress(Exception):  # corrupt EXIF: take the pixels as they lie
         ImageOps.exif_transpose(picture, in_place=True)
     mode = "RGB" if image.colour == "rgb" else "L"
-    picture = _opaque(picture, image.bits)
+    picture = _opaque(picture, image.bit_depth)
     picture = picture if picture.mode == mode else picture.convert(mode)
     return resize(picture, image.size, image.resampling)
 
@@ -125,7 +127,9 @@ def _opaque(picture: Pillow.Image, bits: int) -> Pillow.Image:
     if picture.mode.startswith("I"):  # 16 bits, where convert() would clip at 255
         values = np.asarray(picture).astype("int64")
         if (most := values.max()) >= 1 << bits:
-            raise BadImage(f"values up to {most:,}, more than dataset.image.bits = {bits} allows")
+            raise BadImage(
+                f"values up to {most:,}, more than dataset.image.bit_depth = {bits} allows"
+            )
         return Pillow.fromarray((values >> (bits - 8)).clip(0, 255).astype("uint8"))
     if "A" in picture.getbands() or "transparency" in picture.info:
         picture = picture.convert("RGBA")

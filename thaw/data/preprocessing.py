@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from thaw.config.dataset import Image
+from thaw.config.dataset import FULL_DEPTH, Image
 from thaw.data.decoding import DECODING, BadImage, decode, pixel_sha256
 from thaw.data.raw import RawFiles
 from thaw.errors import note_progress
@@ -27,14 +27,15 @@ def image_store(image: Image) -> Store:
     """Return the store of images decoded as `image` says, with the rows that DVC's cache still has
     of the recorded data/images."""
     recipe = {
-        **image.model_dump(exclude_defaults=True),
+        **{k: v for k, v in image.record().items() if (k, v) != ("bits", FULL_DEPTH)},
         "pillow": PIL.__version__,
         "decoding": DECODING,
     }
     store = Store("images", recipe)
     if (before := read_recorded("data/index.csv")) is not None:
         listed = csv.DictReader(io.StringIO(before.decode(), newline=""))
-        pixels_of = {row["sha256"]: row["pixels"] for row in listed}
+        # the column was named `pixels` in November 2026
+        pixels_of = {r["sha256"]: r.get("pixel_sha256") or r.get("pixels", "") for r in listed}
         recover_rows(store, pixels_of, "data/images", lambda key: pixels_of[key] or None)
     return store
 
@@ -44,7 +45,7 @@ def decode_into(store: Store, rows: list[dict], folder: Path, image: Image) -> i
 
     Args:
         store: of decoded images by the SHA-256 of their file.
-        rows: one for each file, with its path in `folder`. `sha256`, `pixels` and `problem` are
+        rows: one for each file, with its path in `folder`. `sha256`, `pixel_sha256` and `problem` are
             added: the digest of the file, of its pixels, and why it cannot be read.
         folder: data/raw.
         image: how an image is decoded.
@@ -77,12 +78,12 @@ def _decode(row: dict, raw: RawFiles, image: Image, store: Store) -> np.ndarray 
     content = raw.read(row["path"])
     row.update(sha256=hashlib.sha256(content).hexdigest(), pixels="", problem="")
     if row["sha256"] in store:
-        row["pixels"] = pixel_sha256(store[row["sha256"]])
+        row["pixel_sha256"] = pixel_sha256(store[row["sha256"]])
         return None
     try:
         pixels = decode(content, image)
     except BadImage as reason:
         row["problem"] = str(reason)
         return None
-    row["pixels"] = pixel_sha256(pixels)
+    row["pixel_sha256"] = pixel_sha256(pixels)
     return pixels

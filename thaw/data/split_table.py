@@ -21,12 +21,12 @@ class SplitTable:
         classes: the labels in the order of their numbers.
     """
 
-    def __init__(self, path: str | Path = "data/split.csv"):
+    def __init__(self, path: str | Path = "data/split.csv", confidence_weight: bool = True):
         verify_outputs(path)
         held = read_table(
             path,
             SPLIT_COLUMNS,
-            dtype={"label": str, "group": str, "pixels": str},  # a class may be called None
+            dtype={"label": str, "group": str, "pixel_sha256": str},  # a class may be called None
             na_values={name: [""] for name in ("class", "group", "confidence")},
         )
         self._digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -42,6 +42,8 @@ class SplitTable:
             raise UserError(
                 f"{path}: a class or confidence is no number: {error}. {RESTORE_HINT}"
             ) from None
+        if not confidence_weight:
+            self.table["confidence"] = np.nan
         self.skipped = int((held["split"] == "skipped").sum())
         numbered = self.table[["class", "label"]].drop_duplicates().sort_values("class")
         if numbered["class"].tolist() != list(range(len(numbered))):
@@ -59,17 +61,14 @@ class SplitTable:
         return self.table[self.table["split"] == split].reset_index(drop=True)
 
 
-def sample_weights(rows: pd.DataFrame, class_weight: str, confidence_weight: bool) -> np.ndarray:
-    """How much each training row counts in the loss: (N,), float32, mean 1.
+def sample_weights(rows: pd.DataFrame, class_weight: str) -> np.ndarray:
+    """Return how much each training row counts in the loss: (N,), float32, mean 1.
 
     Args:
-        rows: columns class and confidence (empty where nothing is known).
+        rows: columns class and confidence of the label (NaN where it is unknown).
         class_weight: `balanced` gives every class the same total, as in scikit-learn.
-        confidence_weight: rows count by the confidence of their label.
     """
-    weight = np.ones(len(rows), "float32")
-    if confidence_weight:
-        weight *= rows["confidence"].fillna(1.0).to_numpy("float32")
+    weight = rows["confidence"].fillna(1.0).to_numpy("float32", copy=True)
     if class_weight == "balanced":
         totals = np.bincount(rows["class"], weight)
         weight *= (weight.sum() / (len(totals) * totals))[rows["class"]]
@@ -86,8 +85,8 @@ def join_paths(split: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame | None:
     """
     # stage split wrote its rows in this order
     ordered = pd.concat([index[index["problem"] == ""], index[index["problem"] != ""]])
-    ordered = ordered.sort_values(["pixels", "label", "sha256"])
-    if ordered["pixels"].tolist() != split["pixels"].tolist():
+    ordered = ordered.sort_values(["pixel_sha256", "label", "sha256"])
+    if ordered["pixel_sha256"].tolist() != split["pixel_sha256"].tolist():
         return None
     paths = {name: ordered[name].tolist() for name in ("path", "sha256")}
     return split.assign(**paths).reset_index(drop=True)

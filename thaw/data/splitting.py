@@ -14,7 +14,7 @@ def assign_splits(index: pd.DataFrame, split: Split) -> pd.Series:
     Splits that the source made stay, but where it made only train and validation, its validation
     images are the test data and a new validation split is carved from train, so that no choice is
     ever made on test data. What is missing is carved by scikit-learn, keeping the mixture of
-    `split.stratify`'s columns; equal pictures (column `pixels`) stay together. What is drawn
+    `split.stratify`'s columns; equal pictures (column `pixel_sha256`) stay together. What is drawn
     depends on the files' content alone: names, order and the size of decoding play no part.
 
     Args:
@@ -36,15 +36,15 @@ def assign_splits(index: pd.DataFrame, split: Split) -> pd.Series:
             )
     # equal pictures stand where the first of their files does
     pictures = index.assign(made=made).sort_values(["sha256", *split.stratify])
-    pictures = pictures.drop_duplicates("pixels")
+    pictures = pictures.drop_duplicates("pixel_sha256")
     names = pictures[split.stratify].astype(str).agg("|".join, axis=1) if split.stratify else None
     pictures["stratum"] = names if split.stratify else ""
-    chosen = pictures.set_index("pixels")["made"].replace("", "train")
+    chosen = pictures.set_index("pixel_sha256")["made"].replace("", "train")
     if not (made == "test").any():
         _move(chosen, pictures, "test", split.test, split.seed)
     if not (made == "validation").any() and split.validation:
         _move(chosen, pictures, "validation", split.validation, split.seed)
-    return index["pixels"].map(chosen)
+    return index["pixel_sha256"].map(chosen)
 
 
 def beyond_limit(index: pd.DataFrame, made: pd.Series, limit: int, split: Split) -> pd.Series:
@@ -64,7 +64,7 @@ def beyond_limit(index: pd.DataFrame, made: pd.Series, limit: int, split: Split)
     free = index[made == "train"]
     if limit > len(free):
         raise UserError(
-            f"dataset.limit = {limit}: expected at most {len(free)}, the number of training images."
+            f"dataset.max_train_images = {limit}: expected at most {len(free)}, the number of training images."
         )
     columns = ["sha256", *sorted(free.columns.difference(["sha256", "path"]))]
     drawn = free.sort_values(columns).sample(frac=1, random_state=split.seed)
@@ -79,7 +79,7 @@ def beyond_limit(index: pd.DataFrame, made: pd.Series, limit: int, split: Split)
         first = free.loc[queue, "label"].drop_duplicates(keep="first").index
         least = max(queue.get_indexer(first)) + 1
         raise UserError(
-            f"dataset.limit = {limit}: no training image of {', '.join(sorted(lacking))} would be "
+            f"dataset.max_train_images = {limit}: no training image of {', '.join(sorted(lacking))} would be "
             f"left. Expected at least {least}."
         )
     return pd.Series(index.index.isin(queue[limit:]), index.index)
@@ -91,10 +91,13 @@ def _move(chosen: pd.Series, pictures: pd.DataFrame, into: str, share: float, se
         raise UserError(
             f"dataset.split.{into} = 0: expected more, there is no {into} data without."
         )
-    free = pictures[chosen.reindex(pictures["pixels"]).to_numpy() == "train"]
+    free = pictures[chosen.reindex(pictures["pixel_sha256"]).to_numpy() == "train"]
     try:
         _, moved = train_test_split(
-            free["pixels"].to_numpy(), test_size=share, random_state=seed, stratify=free["stratum"]
+            free["pixel_sha256"].to_numpy(),
+            test_size=share,
+            random_state=seed,
+            stratify=free["stratum"],
         )
     except ValueError as error:
         smallest = free["stratum"].value_counts().tail(3)
@@ -109,11 +112,13 @@ def _move(chosen: pd.Series, pictures: pd.DataFrame, into: str, share: float, se
 
 def _refuse_leaks(index: pd.DataFrame) -> None:
     made = index[index["split"] != ""]
-    splits = made.groupby("pixels")["split"].nunique()
-    leaks = made[made["pixels"].isin(splits[splits > 1].index)].sort_values(["pixels", "path"])
+    splits = made.groupby("pixel_sha256")["split"].nunique()
+    leaks = made[made["pixel_sha256"].isin(splits[splits > 1].index)].sort_values(
+        ["pixel_sha256", "path"]
+    )
     if len(leaks):
         theirs = leaks["path"].map(original_path)
-        groups = [" = ".join(paths) for _, paths in theirs.groupby(leaks["pixels"])]
+        groups = [" = ".join(paths) for _, paths in theirs.groupby(leaks["pixel_sha256"])]
         raise UserError(
             f"{len(groups)} pictures are in two splits, so test results would flatter. Remove one "
             f"of each:\n{bullet_list(groups)}"

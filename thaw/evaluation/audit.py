@@ -30,11 +30,11 @@ IMAGE_COLUMNS = [
     "label",
     "suggested",
     "probability",
-    "suspect",
+    "likely_error",
     "distance",
     "outlier",
-    "alike",
-    "pixels",
+    "training_similarity",
+    "pixel_sha256",
 ]
 
 
@@ -46,7 +46,7 @@ class AuditResult:
         images: a row for each image of train, validation and test, the most doubtful label first:
             `suggested` is the class that the other labels speak for, `probability` that of the
             given label, `distance` the mean distance to its nearest others; for validation and test
-            images `alike` is the cosine similarity with the most similar training image.
+            images `training_similarity` is the cosine similarity with the most similar training image.
         pairs: images in different splits that are near-duplicates.
         classes: pairs of classes that are confused with each other.
         learning_curve: accuracy by the number of labelled training images.
@@ -69,31 +69,35 @@ def audit_data(
         UserError: data/split.csv and data/index.csv do not belong together.
     """
     images = _with_paths(rows)
-    inputs = pooled(features.select(images["pixels"]), "average").astype("float32")
+    inputs = pooled(features.select(images["pixel_sha256"]), "average").astype("float32")
     vectors = normalize(inputs)
     probabilities = out_of_fold(images, inputs, parameters, seed)
-    images["distance"], fence = outlier_distances(vectors, images["pixels"].tolist(), parameters)
+    images["distance"], fence = outlier_distances(
+        vectors, images["pixel_sha256"].tolist(), parameters
+    )
     compared, near_count, near = near_duplicate_pairs(images, vectors, parameters)
-    images["alike"] = similarity_to_training(images, vectors, parameters)
+    images["training_similarity"] = similarity_to_training(images, vectors, parameters)
     curve, measured, measured_count = learning_curve(images, inputs, parameters, seed)
     images = images.join(label_quality(images, probabilities, rows.classes))
     images["outlier"] = images["distance"] > fence
     summary = {
         "classes": rows.classes,
         "images": len(images),
-        "suspects": {
-            split: int(images.loc[images["split"] == split, "suspect"].sum())
+        "likely_errors": {
+            split: int(images.loc[images["split"] == split, "likely_error"].sum())
             for split in ("train", "validation", "test")
         },
         "not_judged": int(images["probability"].isna().sum()),
         "outliers": int(images["outlier"].sum()),
-        "near_pairs": near_count,
-        "compared": compared,
+        "near_duplicate_pairs": near_count,
+        "images_compared": compared,
         "measured_on": measured,
         "measured": measured_count,
         "settings": {**parameters.model_dump(), "seed": seed},
     }
-    order = images.sort_values(["probability", "distance", "pixels"], ascending=[True, False, True])
+    order = images.sort_values(
+        ["probability", "distance", "pixel_sha256"], ascending=[True, False, True]
+    )
     return AuditResult(
         images=order[IMAGE_COLUMNS],
         pairs=_pairs_table(images, near),
@@ -117,7 +121,7 @@ def _with_paths(rows: SplitTable) -> pd.DataFrame:
 
 
 def _pairs_table(images: pd.DataFrame, near: list[tuple[int, int, float]]) -> pd.DataFrame:
-    columns = ["path", "split", "label", "pixels"]
+    columns = ["path", "split", "label", "pixel_sha256"]
     one, other = ([pair[side] for pair in near] for side in (0, 1))
     made = [
         images[columns].iloc[side].reset_index(drop=True).add_prefix(prefix)

@@ -50,7 +50,7 @@ def evaluate(name: str, outputs: ModelOutputs) -> None:
     if test.empty:
         raise UserError("data/split.csv holds no test data: set dataset.split.test above 0.")
     true = test["class"].to_numpy()
-    probabilities = outputs.probabilities(test["pixels"].to_list())
+    probabilities = outputs.probabilities(test["pixel_sha256"].to_list())
     record = json.loads(Path(f"models/{name}/record.json").read_text())
     bins = parameters.ece_bins
 
@@ -84,7 +84,7 @@ def evaluate(name: str, outputs: ModelOutputs) -> None:
         folder.mkdir()
         write_predictions(folder, test, probabilities, rows.classes)
         some = most_informative(true, probabilities, outputs.explained)
-        keys = test["pixels"].iloc[some].to_list()
+        keys = test["pixel_sha256"].iloc[some].to_list()
         write_maps(folder, some, outputs.maps(keys, probabilities[some].argmax(axis=1)))
     with atomic_write(f"results/reports/{name}") as folder:
         folder.mkdir()
@@ -92,7 +92,7 @@ def evaluate(name: str, outputs: ModelOutputs) -> None:
     with atomic_write(f"results/plots/{name}") as folder:
         folder.mkdir()
         write_curves(folder, true, probabilities, rows.classes, record, bins)
-        keys = test["pixels"].to_list()
+        keys = test["pixel_sha256"].to_list()
         gallery(
             true,
             probabilities,

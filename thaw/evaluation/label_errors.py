@@ -23,7 +23,7 @@ MOST_PAIRS, MOST_CLASSES = 1000, 200
 def fit_probabilities(inputs: np.ndarray, rows: pd.DataFrame, parameters: Audit, classes: int):
     """A function from features (n, channels) to probabilities (n, classes), 0 of classes that
     `rows` lack. Labels count by their confidence, where that is known."""
-    weight = sample_weights(rows, "none", True)
+    weight = sample_weights(rows, "none")
     labels = rows["class"].to_numpy()
     model = logistic.fit(inputs, labels, weight, parameters.C, parameters.max_iter)
     present = np.unique(labels)
@@ -48,7 +48,7 @@ def out_of_fold(
     count = int(images["class"].max()) + 1
     made = np.full((len(images), count), np.nan)
     free = images["split"].isin(["train", "validation"])
-    different = images[free].groupby("class")["pixels"].nunique()
+    different = images[free].groupby("class")["pixel_sha256"].nunique()
     judged = images["class"].isin(different[different >= LEAST].index).to_numpy()
     own = np.flatnonzero(free.to_numpy() & judged)
     others = np.flatnonzero(~free.to_numpy() & judged)
@@ -61,7 +61,7 @@ def out_of_fold(
         random_state=seed,
     )
     told = []
-    for train, rest in folds.split(own, rows["class"], rows["pixels"]):
+    for train, rest in folds.split(own, rows["class"], rows["pixel_sha256"]):
         if rows["class"].iloc[train].nunique() < 2:
             continue
         probabilities = fit_probabilities(inputs[own[train]], rows.iloc[train], parameters, count)
@@ -75,14 +75,16 @@ def out_of_fold(
 def label_quality(
     images: pd.DataFrame, probabilities: np.ndarray, classes: list[str]
 ) -> pd.DataFrame:
-    """Columns `suggested`, `probability` (of the label it has) and `suspect`, by confident learning
+    """Columns `suggested`, `probability` (of the label it has) and `likely_error`, by confident learning
     (Northcutt et al. 2021, as cleanlab has it); empty where `probabilities` are NaN.
 
     Args:
         images: n rows with a column class.
         probabilities: (n, classes), out of fold.
     """
-    told = pd.DataFrame({"suggested": "", "probability": np.nan, "suspect": False}, images.index)
+    told = pd.DataFrame(
+        {"suggested": "", "probability": np.nan, "likely_error": False}, images.index
+    )
     known, labels, sure = _known(images, probabilities)
     if not len(known):
         return told
@@ -91,7 +93,7 @@ def label_quality(
     best = probabilities[known].argmax(axis=1)
     told.loc[rows, "suggested"] = [classes[number] for number in best]
     told.loc[rows, "probability"] = get_label_quality_scores(labels, sure)
-    told.loc[rows, "suspect"] = suspect & (best != images["class"].to_numpy()[known])
+    told.loc[rows, "likely_error"] = suspect & (best != images["class"].to_numpy()[known])
     return told
 
 
@@ -143,9 +145,9 @@ def outlier_distances(
         keys: the identity of each one's pixels; equal pictures are one.
     """
     _, first, places = np.unique(keys, return_index=True, return_inverse=True)
-    some = evenly_spaced(len(first), parameters.compared)
+    some = evenly_spaced(len(first), parameters.max_images)
     among = vectors[first[some]]
-    count = min(parameters.neighbours, len(some) - 1)
+    count = min(parameters.k, len(some) - 1)
     if count < 1:
         return np.zeros(len(vectors)), np.inf
     _, cosines = nearest_neighbors(vectors[first], among, count + 1)
@@ -161,14 +163,16 @@ def near_duplicate_pairs(
 ) -> tuple[int, int, list]:
     """How many images were compared, how many pairs of different images in different splits are
     nearly the same, and the most alike of these: (row, row, cosine), row numbers of `images`."""
-    first = np.flatnonzero(~images["pixels"].duplicated())
-    first = first[evenly_spaced(len(first), parameters.compared)]
+    first = np.flatnonzero(~images["pixel_sha256"].duplicated())
+    first = first[evenly_spaced(len(first), parameters.max_images)]
     splits = images["split"].to_numpy()[first]
-    count, found = pairs_across_splits(vectors[first], splits, parameters.near, MOST_PAIRS)
+    count, found = pairs_across_splits(
+        vectors[first], splits, parameters.near_duplicate_similarity, MOST_PAIRS
+    )
     near = [
         (int(first[a]), int(first[b]), cosine)
         for a, b, cosine in found
-        if cosine >= parameters.near
+        if cosine >= parameters.near_duplicate_similarity
     ]
     return len(first), count, near
 
@@ -184,7 +188,7 @@ def similarity_to_training(
     for split, learnt in (("validation", ["train"]), ("test", ["train", "validation"])):
         own, others = np.flatnonzero(splits == split), np.flatnonzero(np.isin(splits, learnt))
         if len(own) and len(others):
-            some = others[evenly_spaced(len(others), parameters.compared)]
+            some = others[evenly_spaced(len(others), parameters.max_images)]
             made[own] = nearest_neighbors(vectors[own], vectors[some], 1)[1][:, 0]
     return made
 

@@ -7,7 +7,7 @@ from sklearn.model_selection import GroupShuffleSplit
 from thaw.config.audit import Audit
 from thaw.evaluation.label_errors import fit_probabilities
 
-COLUMNS = ["images", "accuracy", "lowest", "highest", "draws"]
+COLUMNS = ["images", "accuracy", "lowest", "highest", "repeats"]
 HELD_OUT = 0.2
 
 
@@ -29,7 +29,7 @@ def learning_curve(
     if not len(rest):
         measured = "of the training images, a fifth, left out of training here"
         parts = GroupShuffleSplit(1, test_size=HELD_OUT, random_state=seed)
-        own, held = next(parts.split(train, groups=images["pixels"].iloc[train]))
+        own, held = next(parts.split(train, groups=images["pixel_sha256"].iloc[train]))
         train, rest = train[own], train[held]
     labels = images["class"].to_numpy()
     by_class = [train[labels[train] == number] for number in np.unique(labels[train])]
@@ -37,9 +37,9 @@ def learning_curve(
         return pd.DataFrame(columns=COLUMNS), measured, len(rest)
     count, half = int(labels.max()) + 1, len(train) // 2
     found = []
-    for images_used in [*sorted({n for n in parameters.labelled if n < half}), half, len(train)]:
+    for images_used in [*sorted({n for n in parameters.train_sizes if n < half}), half, len(train)]:
         share, reached = images_used / len(train), []
-        for _ in range(parameters.draws if share < 1 else 1):
+        for _ in range(parameters.repeats if share < 1 else 1):
             drawn = np.concatenate(
                 [random.permutation(some)[: max(1, round(share * len(some)))] for some in by_class]
             )

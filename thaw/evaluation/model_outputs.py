@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from thaw.config.subnet import Dense, Logistic, validate_subnet
+from thaw.config.subnet import DenseHead, Logistic, trained_head
 from thaw.models import gradcam, logistic
 from thaw.models.bundle import read_json_object
 from thaw.models.subnet import predict_subnet
@@ -31,7 +31,7 @@ class FeatureOutputs:
 
     explained = MAPS_FROM_FEATURES
 
-    def __init__(self, name: str, parameters: Dense | Logistic):
+    def __init__(self, name: str, parameters: DenseHead | Logistic):
         self.folder, self.parameters = Path("models", name), parameters
         self.features = ArrayFolder(f"data/features/{parameters.features}")
 
@@ -100,7 +100,6 @@ def model_outputs(name: str) -> FeatureOutputs | PixelOutputs:
     """
     place = Path("models", name, "record.json")
     record = read_json_object(place, place.read_bytes)
-    settings = {key: value for key, value in record["settings"].items() if key != "seed"}
     if record.get("backbone") is None:
         return PixelOutputs(name)
-    return FeatureOutputs(name, validate_subnet(settings, name))
+    return FeatureOutputs(name, trained_head(record["settings"], str(place)))

@@ -20,7 +20,7 @@ def write_predictions(
         test: columns pixels and label.
         probabilities: (n, classes).
     """
-    table = test[["pixels", "label"]].copy()
+    table = test[["pixel_sha256", "label"]].copy()
     table["predicted"] = [classes[n] for n in probabilities.argmax(axis=1)]
     for number, label in enumerate(classes):
         table[f"{PREFIX}{label}"] = probabilities[:, number]
@@ -31,12 +31,12 @@ def read_predictions(folder: Path) -> tuple[list[str], list[str], np.ndarray]:
     """The test images' identities, the classes, and the probabilities (n, classes)."""
     table = pd.read_csv(
         folder / "predictions.csv",
-        dtype={"pixels": str, "label": str, "predicted": str},
+        dtype={"pixel_sha256": str, "label": str, "predicted": str},
         keep_default_na=False,
     )
     columns = [name for name in table if name.startswith(PREFIX)]
     classes = [name.removeprefix(PREFIX) for name in columns]
-    return table["pixels"].tolist(), classes, table[columns].to_numpy("float64")
+    return table["pixel_sha256"].tolist(), classes, table[columns].to_numpy("float64")
 
 
 def most_informative(true: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:

@@ -179,7 +179,10 @@ class Card(Section):
 
 
 def _card(held: dict, place: str) -> Card:
-    return validate(Card, {k: held[k] for k in Card.model_fields if k in held}, place)
+    values = {k: held[k] for k in Card.model_fields if k in held}
+    if "image" in values:
+        values["image"] = Image.from_record(values["image"], f"{place}: image")
+    return validate(Card, values, place)
 
 
 def read_json_object(place, read: Callable[[], bytes]) -> dict:

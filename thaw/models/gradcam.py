@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import erf
 
-from thaw.config.subnet import Dense
+from thaw.config.subnet import DenseHead
 from thaw.models.subnet import ACTIVATIONS, dense_weights
 
 AT_ONCE = 64
@@ -28,7 +28,7 @@ SLOPES = {
 """The derivatives of thaw.models.subnet.ACTIVATIONS."""
 
 
-def of_subnet(subnet: Dense, path: str | Path, features, classes: np.ndarray) -> np.ndarray:
+def of_subnet(subnet: DenseHead, path: str | Path, features, classes: np.ndarray) -> np.ndarray:
     """Maps (n, height, width) of a subnet that reads these features; by NumPy.
 
     Args:

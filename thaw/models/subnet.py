@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 from scipy.special import erf, expit, softmax
 
-from thaw.config.subnet import Dense
+from thaw.config.subnet import DenseHead
 from thaw.models.layers import output_layer, to_probabilities
 from thaw.models.loading import open_weights
 
 AT_ONCE = 256
 
 
-def build_subnet(subnet: Dense, shape: tuple[int, ...], classes: int):
+def build_subnet(subnet: DenseHead, shape: tuple[int, ...], classes: int):
     """A subnet from features (batch, height, width, channels) to the output layer, by Keras.
 
     Source: Chollet, "Building powerful image classification models using very little data", for
@@ -38,7 +38,7 @@ def build_subnet(subnet: Dense, shape: tuple[int, ...], classes: int):
     return keras.Model(features, output_layer(x, classes, subnet.output), name="subnet")
 
 
-def predict_subnet(subnet: Dense, path: str | Path, features) -> np.ndarray:
+def predict_subnet(subnet: DenseHead, path: str | Path, features) -> np.ndarray:
     """Class probabilities (n, classes), float64: what Keras's predict says but for rounding, in a
     tenth of the time that TensorFlow takes to start.
 

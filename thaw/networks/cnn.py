@@ -18,7 +18,7 @@ class Parameters(Network):
     batch_norm: bool
     """After each convolution, which then has no bias."""
     activation: Activation
-    slope: Share
+    negative_slope: Share
     """Below zero, for leaky_relu and prelu."""
     block_dropout: list[Share]
     """After each block's pooling."""
@@ -59,7 +59,7 @@ def build(network: Parameters, shape: tuple[int, ...], classes: int):
             )(x)  # (batch, h or h - 2, w or w - 2, filters)
             if network.batch_norm:
                 x = keras.layers.BatchNormalization()(x)
-            x = apply_activation(x, network.activation, network.slope)
+            x = apply_activation(x, network.activation, network.negative_slope)
         x = keras.layers.MaxPooling2D(2, padding=network.padding)(x)
         if dropout:
             x = keras.layers.Dropout(dropout)(x)
@@ -68,7 +68,9 @@ def build(network: Parameters, shape: tuple[int, ...], classes: int):
     else:
         x = keras.layers.Flatten()(x)
     for units in network.units:
-        x = apply_activation(keras.layers.Dense(units)(x), network.activation, network.slope)
+        x = apply_activation(
+            keras.layers.Dense(units)(x), network.activation, network.negative_slope
+        )
         if network.dropout:
             x = keras.layers.Dropout(network.dropout)(x)
     return keras.Model(pixels, output_layer(x, classes), name="cnn")

@@ -15,7 +15,7 @@ class Parameters(Network):
     units: Annotated[list[Positive | Percentage], Field(min_length=1)]
     """Of each hidden layer: a number, or a percentage of the image's pixels, as '10%'."""
     activation: Activation
-    slope: Share
+    negative_slope: Share
     """Below zero, for leaky_relu and prelu."""
     dropout: Share
     """After each hidden layer."""
@@ -40,7 +40,7 @@ def build(network: Parameters, shape: tuple[int, ...], classes: int):
     for number, units in enumerate(network.units, start=1):
         width = count(units, shape[0] * shape[1])
         x = keras.layers.Dense(width, name=f"hidden{number}")(x)
-        x = apply_activation(x, network.activation, network.slope)
+        x = apply_activation(x, network.activation, network.negative_slope)
         if network.dropout:
             x = keras.layers.Dropout(network.dropout)(x)
     return keras.Model(pixels, output_layer(keras.layers.Flatten()(x), classes), name="dense")

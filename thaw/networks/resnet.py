@@ -10,7 +10,7 @@ from thaw.config.training import Positive
 
 class Parameters(Network):
     family: Literal["resnet"]
-    base: Positive
+    stem_filters: Positive
     """Filters of the first convolution, which halves the picture."""
     blocks: Annotated[list[Positive], Field(min_length=1)]
     """Filters of each residual block."""
@@ -48,7 +48,9 @@ def build(network: Parameters, shape: tuple[int, ...], classes: int):
         return keras.layers.ReLU()(keras.layers.Add()([main, shortcut]))
 
     pixels = keras.Input(shape, name="pixels")
-    x = convolution(pixels, network.base, 3, stride=2)  # (batch, h / 2, w / 2, base)
+    x = convolution(
+        pixels, network.stem_filters, 3, stride=2
+    )  # (batch, h / 2, w / 2, stem_filters)
     for filters in network.blocks:
         x = block(x, filters)  # (batch, h / 2, w / 2, filters)
     x = keras.layers.AveragePooling2D(2)(x)  # (batch, h / 4, w / 4, filters)

@@ -14,8 +14,8 @@ SOURCE_COLUMNS = [
     "probability",
     "split",
 ]  # data/raw/index.csv
-INDEX_COLUMNS = ["path", "sha256", "pixels", *SOURCE_COLUMNS[1:], "problem"]  # data/index.csv
-SPLIT_COLUMNS = ["pixels", "label", "class", "group", "confidence", "split"]  # data/split.csv
+INDEX_COLUMNS = ["path", "sha256", "pixel_sha256", *SOURCE_COLUMNS[1:], "problem"]  # data/index.csv
+SPLIT_COLUMNS = ["pixel_sha256", "label", "class", "group", "confidence", "split"]  # data/split.csv
 RESTORE_HINT = "`dvc checkout` brings it as it was, or `dvc repro` makes it anew."
 
 

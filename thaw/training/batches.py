@@ -79,13 +79,13 @@ def batches(
 
     Args:
         inputs: as for Batches.
-        training: parameters with batch_size, class_weight and confidence_weight.
+        training: parameters with batch_size and class_weight.
         seed: for training rows: shuffled and weighted. None: in order, each counting as one.
     """
     if rows.empty:
         return None
     weight = None
     if seed is not None:
-        weight = sample_weights(rows, training.class_weight, training.confidence_weight)
+        weight = sample_weights(rows, training.class_weight)
     labels = rows["class"].to_numpy(np.int64)
     return Batches(inputs, labels, weight, training.batch_size, seed, sigmoid)

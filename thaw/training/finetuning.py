@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from thaw.config.backbone import Backbone
-from thaw.config.base import validate
 from thaw.config.finetuning import Finetune
 from thaw.config.runtime import selected_runtime
-from thaw.config.subnet import Dense
+from thaw.config.subnet import trained_head
 from thaw.config.training import Augmentation
 from thaw.data.augmentation import distinct_views, flips, random_flips, random_layers, view_function
 from thaw.errors import UserError
@@ -35,7 +34,7 @@ class CachedViews:
 
     def __init__(self, frozen: FrozenBackbone, images: ArrayFolder, parameters: Finetune):
         self.frozen, self.images = frozen, images
-        self.views = distinct_views(parameters.augmentation, parameters.views)
+        self.views = distinct_views(parameters.augmentation, parameters.augmented_views)
         self.view = view_function(parameters.augmentation)
         self.themselves = frozen.store()
         self.changed = frozen.store(augmentation=parameters.augmentation.model_dump())
@@ -46,8 +45,8 @@ class CachedViews:
         Raises:
             UserError: the disk cannot hold it.
         """
-        keys = [*dict.fromkeys([*viewed["pixels"], *plain["pixels"]])]
-        changed = [f"{key}-{n}" for n in range(1, self.views) for key in viewed["pixels"]]
+        keys = [*dict.fromkeys([*viewed["pixel_sha256"], *plain["pixel_sha256"]])]
+        changed = [f"{key}-{n}" for n in range(1, self.views) for key in viewed["pixel_sha256"]]
         new = len(self.themselves.missing(keys)) + len(self.changed.missing(changed))
         shape = self.frozen.network.output_shape[1:]
         size = new * int(np.prod(shape)) * np.dtype(self.frozen.dtype).itemsize
@@ -56,8 +55,8 @@ class CachedViews:
         if size > free:
             raise UserError(
                 f"{size / 1e9:.1f} GB are needed in {store_root()} and {free / 1e9:.1f} GB are free. "
-                f"Lower views, choose precision=bfloat16 (half the size), thaw later, or train "
-                f"with through=network."
+                f"Lower augmented_views, choose precision=bfloat16 (half the size), thaw later, or train "
+                f"with cached=false."
             )
         fill, image = self.frozen.fill, self.images.__getitem__
         with batch_runner(selected_runtime(), self.frozen) as passes:
@@ -70,12 +69,12 @@ class CachedViews:
 
     def plain(self, rows: pd.DataFrame):
         """Inputs for Batches: the images themselves."""
-        keys = rows["pixels"].to_list()
+        keys = rows["pixel_sha256"].to_list()
         return lambda n, _: _stack(self.themselves[keys[i]] for i in n)
 
     def drawn(self, rows: pd.DataFrame):
         """Inputs for Batches: one view of each image, drawn anew each epoch."""
-        keys = rows["pixels"].to_list()
+        keys = rows["pixel_sha256"].to_list()
 
         def draw(n: np.ndarray, random: np.random.Generator) -> np.ndarray:
             views = random.integers(self.views, size=len(n))
@@ -93,7 +92,7 @@ def _stack(outputs) -> np.ndarray:
 
 def pixel_inputs(images: ArrayFolder, rows: pd.DataFrame, turned: Augmentation | None = None):
     """Inputs for Batches: the images, in any of the flips of `turned`."""
-    selected = images.select(rows["pixels"])
+    selected = images.select(rows["pixel_sha256"])
     if turned is None:
         return lambda n, _: selected[n]
     return lambda n, random: random_flips(selected[n], random, turned)
@@ -123,7 +122,7 @@ def check_start(
     Raises:
         UserError: the probabilities differ.
     """
-    selected = ArrayFolder(f"data/features/{features}").select(rows["pixels"])
+    selected = ArrayFolder(f"data/features/{features}").select(rows["pixel_sha256"])
     worst = 0.0
     outputs = cache.plain(rows)
     for start in range(0, len(rows), 64):
@@ -145,10 +144,10 @@ def check_start(
 def initial_weights(name: str, subnet: keras.Model, seed: int) -> list[np.ndarray]:
     """The weights that subnet `name` started from."""
     record = json.loads(Path(f"models/{name}/record.json").read_text())
-    settings = {key: value for key, value in record["settings"].items() if key != "seed"}
+    head = trained_head(record["settings"], f"models/{name}/record.json")
     make_deterministic(seed)
     shape, classes = subnet.input_shape[1:], len(record["classes"])
-    return build_subnet(validate(Dense, settings), shape, classes).get_weights()
+    return build_subnet(head, shape, classes).get_weights()
 
 
 def on_augmented_pixels(
@@ -166,7 +165,9 @@ def on_augmented_pixels(
 def finished_model(frozen: FrozenBackbone, end: keras.Model, parameters: Finetune) -> keras.Model:
     """The finished model, from uint8 pixels (batch, height, width, channels)."""
     pixels = keras.Input(frozen.network.input_shape[1:], dtype="uint8", name="pixels")
-    turned = flips(parameters.augmentation) if parameters.average_flips else [(False, False)]
+    turned = (
+        flips(parameters.augmentation) if parameters.test_time_augmentation else [(False, False)]
+    )
     given = []
     for vertical, horizontal in turned:
         axes = [axis for axis, flip in ((1, vertical), (2, horizontal)) if flip]

@@ -32,13 +32,22 @@ SECONDS_KEPT = 30 * 24 * 3600
 """Of the state of a training that was interrupted."""
 
 
+OPTIMIZERS = {
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
+}
+
+
 def compile_model(model: keras.Model, training: Training, steps: int) -> None:
     """Give `model`, which has its loss, an optimizer with its schedule.
 
     Args:
         steps: batches an epoch, which the schedule needs.
     """
-    rate, every = training.learning_rate, steps * training.epochs
+    chosen, every = training.optimizer, steps * training.epochs
+    rate = chosen.learning_rate
     if training.schedule == "cosine":
         warm = every // 10
         rate = keras.optimizers.schedules.CosineDecay(
@@ -46,14 +55,8 @@ def compile_model(model: keras.Model, training: Training, steps: int) -> None:
         )
     elif training.schedule == "exponential":
         rate = keras.optimizers.schedules.ExponentialDecay(rate, every, 0.01)
-    epsilon, decay = training.epsilon, training.weight_decay
-    optimizer = {
-        "adam": lambda: Adam(rate, epsilon=epsilon),
-        "adamw": lambda: AdamW(rate, weight_decay=decay, epsilon=epsilon),
-        "rmsprop": lambda: keras.optimizers.RMSprop(rate, epsilon=epsilon),
-        "sgd": lambda: keras.optimizers.SGD(rate, momentum=training.momentum),
-    }[training.optimizer]()
-    model.compile(optimizer, metrics=["accuracy"])
+    options = chosen.model_dump(exclude={"name", "learning_rate"})
+    model.compile(OPTIMIZERS[chosen.name](rate, **options), metrics=["accuracy"])
 
 
 def fit(
@@ -176,7 +179,7 @@ class _Keeper(keras.callbacks.Callback):
         if not all(np.isfinite(value) for value in row.values()):
             raise UserError(
                 f"the loss is not finite after epoch {epoch + 1}. Lower learning_rate "
-                f"(now {self.training.learning_rate:g})."
+                f"(now {self.training.optimizer.learning_rate:g})."
             )
         self.epoch = epoch + 1
         self.history.append(row)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from thaw.config.base import did_you_mean
-from thaw.config.training import Training
+from thaw.config.training import Training, loss_file
 from thaw.errors import UserError
 from thaw.runtime.tensorflow import keras
 
@@ -16,7 +16,7 @@ class LossTerms:
     """The loss of a training: which layers it needs, and what it makes of their outputs.
 
     Args:
-        training: parameters with `losses` and `loss_file`.
+        training: parameters with `losses`.
 
     Attributes:
         digest: of the file of functions, for the recipe of a training.
@@ -47,7 +47,7 @@ class LossTerms:
         return found
 
     def _layers(self) -> list[str]:
-        named = [name for term in self.terms.values() for name in (term.at, term.reads) if name]
+        named = [name for term in self.terms.values() for name in (term.output, term.layer) if name]
         return list(dict.fromkeys(named))
 
     def trainer(self, inputs, outputs: list) -> keras.Model:
@@ -65,10 +65,10 @@ class LossTerms:
                 given = y_pred if isinstance(y_pred, (list, tuple)) else [y_pred]
                 total = sum(self.losses, start=0.0)  # penalties of layers
                 for name, term in terms.items():
-                    if term.at and not training:
+                    if term.output and not training:
                         continue
-                    read = [given[places[term.reads]]] if term.reads else []
-                    each = functions[name](y, given[places[term.at]], *read)
+                    read = [given[places[term.layer]]] if term.layer else []
+                    each = functions[name](y, given[places[term.output]], *read)
                     if len(each.shape) != 1:
                         raise UserError(
                             f"losses.{name}.function = {term.function!r}: expected a loss for each "
@@ -89,7 +89,8 @@ class LossTerms:
 
 
 def _functions(training: Training) -> tuple[dict[str, Callable], str]:
-    path = Path(training.loss_file)
+    """Return the function of each term, and the digest of their file."""
+    path = Path(loss_file(next(iter(training.losses.values())).function))
     try:
         content = path.read_bytes()
         spec = importlib.util.spec_from_file_location("losses_of_the_training", path)
@@ -97,27 +98,28 @@ def _functions(training: Training) -> tuple[dict[str, Callable], str]:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever the user's file raises
         raise UserError(
-            f"loss_file = {training.loss_file!r}: expected a Python file that can be run. "
+            f"losses: {path} cannot be run. Expected a Python file with loss functions. "
             f"{type(error).__name__}: {' '.join(str(error).split())}"
         ) from None
     known = [
         name for name, value in vars(module).items() if callable(value) and not name.startswith("_")
     ]
-    found = {}
+    functions = {}
     for name, term in training.losses.items():
-        if term.function not in known:
+        function = term.function.rpartition(":")[2]
+        if function not in known:
             raise UserError(
                 f"losses.{name}.function = {term.function!r}: expected a function of "
-                f"{training.loss_file}: {', '.join(known)}.{did_you_mean(term.function, known)}"
+                f"{path}: {', '.join(known)}.{did_you_mean(function, known)}"
             )
-        found[name] = getattr(module, term.function)
-        given = ("true", "predicted", "read")[: 3 if term.reads else 2]
+        functions[name] = getattr(module, function)
+        arguments = ("true", "predicted", "layer_output")[: 3 if term.layer else 2]
         try:
-            inspect.signature(found[name]).bind(*given)
+            inspect.signature(functions[name]).bind(*arguments)
         except TypeError:
             raise UserError(
                 f"losses.{name}.function = {term.function!r}: expected a function of "
-                f"({', '.join(given)}), as losses.{name}.reads = {term.reads} has it, and it takes "
-                f"{inspect.signature(found[name])}."
+                f"({', '.join(arguments)}), since losses.{name}.layer = {term.layer}, and it takes "
+                f"{inspect.signature(functions[name])}."
             ) from None
-    return found, hashlib.sha256(content).hexdigest()
+    return functions, hashlib.sha256(content).hexdigest()

@@ -30,7 +30,7 @@ def train_dense(
 
     def some(split: str, seed: int | None):
         chosen = rows.of(split)
-        selected = features.select(chosen["pixels"])
+        selected = features.select(chosen["pixel_sha256"])
         return batches(
             chosen,
             lambda n, random: np.asarray(selected[n], "float32"),
@@ -59,10 +59,10 @@ def train_logistic(
 
     def some(split: str):
         chosen = rows.of(split)
-        return chosen, logistic.pooled(features.select(chosen["pixels"]), parameters.pooling)
+        return chosen, logistic.pooled(features.select(chosen["pixel_sha256"]), parameters.pooling)
 
     train, inputs = some("train")
-    weight = sample_weights(train, parameters.class_weight, parameters.confidence_weight)
+    weight = sample_weights(train, parameters.class_weight)
     with threadpool_limits(read_value(Common, "threads")):
         model = logistic.fit(
             inputs, train["class"].to_numpy(), weight, parameters.C, parameters.max_iter

@@ -23,7 +23,7 @@ PIPELINE = [
     "subnets.fc256.epochs=1",
     "subnets.gap256.epochs=1",
     "finetunes.finetuned.epochs=1",
-    "finetunes.finetuned.views=1",
+    "finetunes.finetuned.augmented_views=1",
     "evaluate.bootstrap=100",
 ]
 

@@ -132,18 +132,18 @@ def test_sixteen_bits_become_their_upper_eight(encoded):
 def test_grey_pictures_of_twelve_bits_in_sixteen_become_their_upper_eight(encoded):
     values = np.full((20, 20), 0x8FF, "uint16")
     for content in (png16(values), encoded(Image.fromarray(values), "TIFF")):
-        assert (read(content, bits=12) == 0x8F).all()
+        assert (read(content, bit_depth=12) == 0x8F).all()
         assert (read(content) == 0x08).all()
         with pytest.raises(BadImage, match="values up to 2,303, more than dataset.image.bits = 11"):
-            read(content, bits=11)
+            read(content, bit_depth=11)
     grey = encoded(np.full((20, 20), 7, "uint8"))
-    assert np.array_equal(read(grey, bits=12), read(grey))
+    assert np.array_equal(read(grey, bit_depth=12), read(grey))
 
 
 def test_the_bits_in_use_are_of_grey_pictures_alone():
     colour = png16(np.full((20, 20, 3), 0x8FF, "uint16"))
     with pytest.raises(BadImage, match="16 bits in colour: dataset.image.bits = 12 is for grey"):
-        read(colour, bits=12)
+        read(colour, bit_depth=12)
 
 
 @pytest.mark.parametrize("kind", ["int32", "float32"])

@@ -15,7 +15,7 @@ def rows(tmp_path, *lines: str) -> SplitTable:
 def test_a_split_has_its_rows_numbered_from_zero(tmp_path):
     read = rows(tmp_path, "aa,cat,0,,,test", "bb,dog,1,mono,0.5,train", "cc,cat,0,,,train")
     train = read.of("train")
-    assert train["pixels"].tolist() == ["bb", "cc"] and train.index.tolist() == [0, 1]
+    assert train["pixel_sha256"].tolist() == ["bb", "cc"] and train.index.tolist() == [0, 1]
     assert train["class"].tolist() == [1, 0] and train["confidence"][0] == 0.5
     assert np.isnan(train["confidence"][1])
     assert read.of("validation").empty

@@ -15,7 +15,7 @@ def index(count: int = 200, split: str = "", share: float = 0.3) -> pd.DataFrame
         {
             "path": [f"{n:04}.jpg" for n in range(count)],
             "sha256": [f"{n * 7919 % 10007:064x}" for n in range(count)],
-            "pixels": [f"{n * 104729 % 10007:064x}" for n in range(count)],
+            "pixel_sha256": [f"{n * 104729 % 10007:064x}" for n in range(count)],
             "label": ["dog"] * dogs + ["cat"] * (count - dogs),
             "split": split,
         }
@@ -50,9 +50,9 @@ def test_another_seed_carves_another_split_and_the_same_seed_the_same():
 
 def test_names_and_order_of_files_have_no_effect():
     table = index()
-    columns = ["pixels", "sha256"]
+    columns = ["pixel_sha256", "sha256"]
     table.loc[10, columns] = table.loc[150, columns]  # one picture, under two labels
-    table.loc[20, "pixels"] = table.loc[160, "pixels"]  # and the same in two files
+    table.loc[20, "pixel_sha256"] = table.loc[160, "pixel_sha256"]  # and the same in two files
     renamed = table.assign(path=[f"{999 - n}.png" for n in range(200)])
     renamed = renamed[::-1]
     before, after = assign_splits(table, SPLIT), assign_splits(renamed, SPLIT)
@@ -61,15 +61,15 @@ def test_names_and_order_of_files_have_no_effect():
 
 def test_the_same_files_at_another_size_are_split_alike():
     table = index()
-    table.loc[7, "pixels"] = table.loc[9, "pixels"]  # equal at either size
-    resized = table.assign(pixels=[f"{int(p, 16) * 31 % 10007:064x}" for p in table["pixels"]])
+    table.loc[7, "pixel_sha256"] = table.loc[9, "pixel_sha256"]  # equal at either size
+    resized = table.assign(pixel_sha256=[f"{int(p, 16) * 31 % 10007:064x}" for p in table["pixel_sha256"]])
     assert assign_splits(resized, SPLIT).equals(assign_splits(table, SPLIT))
 
 
 def test_equal_pictures_stay_in_one_split():
     table = index()
-    table["pixels"] = [f"{n % 50:064x}" for n in range(200)]
-    splits = table.assign(made=assign_splits(table, SPLIT)).groupby("pixels")["made"].nunique()
+    table["pixel_sha256"] = [f"{n % 50:064x}" for n in range(200)]
+    splits = table.assign(made=assign_splits(table, SPLIT)).groupby("pixel_sha256")["made"].nunique()
     assert (splits == 1).all()
 
 
@@ -110,8 +110,8 @@ def test_without_a_test_share_there_is_a_refusal():
 def test_a_picture_in_two_splits_of_the_users_is_refused_and_every_one_is_named():
     table = index()
     table["split"] = ["train", "train", "test", "validation"] * 50
-    table.loc[[2, 6], "pixels"] = table.loc[[0, 5], "pixels"].to_list()
-    table.loc[4, "pixels"] = table.loc[1, "pixels"]  # twice in train, which does no harm
+    table.loc[[2, 6], "pixel_sha256"] = table.loc[[0, 5], "pixel_sha256"].to_list()
+    table.loc[4, "pixel_sha256"] = table.loc[1, "pixel_sha256"]  # twice in train, which does no harm
     with pytest.raises(UserError) as refusal:
         assign_splits(table, SPLIT)
     assert "2 pictures are in two splits" in str(refusal.value)
@@ -170,7 +170,7 @@ def test_names_and_order_of_files_have_no_effect_on_a_limit():
 
 
 def test_a_limit_above_the_training_images_or_too_small_for_a_class_is_refused():
-    with pytest.raises(UserError, match="dataset.limit = 121: expected at most 120, the number of"):
+    with pytest.raises(UserError, match="dataset.max_train_images = 121: expected at most 120, the number of"):
         limited(index(), 121)
     table = index(share=0.1)  # 12 dogs of 120
     with pytest.raises(

@@ -26,7 +26,7 @@ def rows(tmp_path, monkeypatch) -> pd.DataFrame:
     classes = numbers // 2 % 2
     table = pd.DataFrame(
         {
-            "pixels": [f"{number:032x}" for number in numbers],
+            "pixel_sha256": [f"{number:032x}" for number in numbers],
             "label": [CLASSES[n] for n in classes],
             "class": classes,
             "group": np.where(numbers % 3, "mono", "poly"),
@@ -35,7 +35,7 @@ def rows(tmp_path, monkeypatch) -> pd.DataFrame:
         }
     )
     picture = np.zeros((8, 8, 3), "uint8")
-    write_array_folder("data/images", list(table["pixels"]), lambda key: picture, {})
+    write_array_folder("data/images", list(table["pixel_sha256"]), lambda key: picture, {})
     table.to_csv("data/split.csv", index=False)
     Path("models/mine").mkdir(parents=True)
     history = [{"loss": 0.5, "accuracy": 0.5}]
@@ -65,7 +65,7 @@ def test_what_is_written_is_what_the_test_images_measure(rows):
 
     evaluate("mine", SimpleNamespace(probabilities=says, maps=explain, explained=4))
     test = rows[rows["split"] == "test"].reset_index(drop=True)
-    true, probabilities = test["class"].to_numpy(), says(list(test["pixels"]))
+    true, probabilities = test["class"].to_numpy(), says(list(test["pixel_sha256"]))
     measured = measure(true, probabilities, 5)
     details = json.loads(Path("results/details/mine.json").read_text())
     assert details.pop("intervals_95")
@@ -94,7 +94,7 @@ def test_what_is_written_is_what_the_test_images_measure(rows):
     (keys, classes) = explained[0]
     assert len(keys) == 4 and classes == list(says(keys).argmax(axis=1))
     predictions = pd.read_csv("results/predictions/mine/predictions.csv")
-    assert list(predictions["pixels"]) == list(test["pixels"])
+    assert list(predictions["pixel_sha256"]) == list(test["pixel_sha256"])
     for kind in ("reports", "plots"):
         assert any(Path("results", kind, "mine").iterdir())
 

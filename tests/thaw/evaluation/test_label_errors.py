@@ -38,7 +38,7 @@ def drawn():
     split = np.array(["train", "train", "train", "validation", "test"])[np.arange(3 * EACH) % 5]
     images = pd.DataFrame(
         {
-            "pixels": [f"{n:04x}" for n in range(3 * EACH)],
+            "pixel_sha256": [f"{n:04x}" for n in range(3 * EACH)],
             "class": label,
             "split": split,
             "confidence": np.nan,
@@ -76,7 +76,7 @@ def test_equal_pictures_stand_in_one_fold(drawn, parameters):
     odd = np.repeat(random.normal(size=(20, CHANNELS)) * 5, 2, axis=0).astype("float32")
     more = pd.DataFrame(
         {
-            "pixels": np.repeat([f"f{n:03x}" for n in range(20)], 2),
+            "pixel_sha256": np.repeat([f"f{n:03x}" for n in range(20)], 2),
             "class": random.permutation(np.repeat([0, 1], 20)),
             "split": "train",
             "confidence": np.nan,
@@ -108,14 +108,14 @@ def test_classes_that_are_near_are_named_first(drawn, parameters):
 def test_what_is_unlike_all_is_an_outlier(drawn, parameters):
     images, inputs = drawn
     inputs[11] = -inputs.mean(axis=0) * 4
-    far, fence = outlier_distances(normalize(inputs), images["pixels"].tolist(), parameters)
+    far, fence = outlier_distances(normalize(inputs), images["pixel_sha256"].tolist(), parameters)
     assert far.argmax() == 11 and far[11] > fence and (far > fence).sum() <= 3
 
 
 def test_twins_are_no_neighbours_of_each_other(drawn, parameters):
     images, inputs = drawn
     inputs[11] = inputs[12] = -inputs.mean(axis=0) * 4
-    keys = images["pixels"].tolist()
+    keys = images["pixel_sha256"].tolist()
     keys[12] = keys[11]
     one = parameters.model_copy(update={"neighbours": 1})
     far, _ = outlier_distances(normalize(inputs), keys, one)
@@ -133,7 +133,7 @@ def test_of_many_images_some_are_compared(drawn, parameters):
     assert {90, 93} in [{a, b} for a, b, _ in near]
     assert all(images["split"][a] != images["split"][b] for a, b, _ in near)
     assert near_duplicate_pairs(images, normalize(inputs), few)[0] == 100
-    assert outlier_distances(normalize(inputs), images["pixels"].tolist(), few)[0].shape == (
+    assert outlier_distances(normalize(inputs), images["pixel_sha256"].tolist(), few)[0].shape == (
         len(images),
     )
 

@@ -12,7 +12,7 @@ from thaw.evaluation.predictions import (
 
 
 def test_predictions_come_back_as_they_were_written(tmp_path):
-    test = pd.DataFrame({"pixels": ["0a", "0b", "1e5"], "label": ["NA", "dog", "dog"]})
+    test = pd.DataFrame({"pixel_sha256": ["0a", "0b", "1e5"], "label": ["NA", "dog", "dog"]})
     given = np.array([[0.5000001, 0.4999999], [1 / 3, 2 / 3], [0.0, 1.0]])
     write_predictions(tmp_path, test, given, ["NA", "dog"])
     keys, classes, probabilities = read_predictions(tmp_path)

@@ -10,15 +10,15 @@ PIXELS = (32, 32, 3)
 STILL = {"horizontal_flip": False, "vertical_flip": False, "shear": 0.0, "zoom": 0.0}
 
 
-def parameters(towers: list[str], filters: int, reduced: bool) -> Parameters:
+def parameters(branches: list[str], filters: int, bottleneck: bool) -> Parameters:
     return Parameters(
         **TRAINING,
         family="inception",
         modules=1,
-        towers=towers,
+        branches=branches,
         filters=filters,
-        reduced=reduced,
-        halved=False,
+        bottleneck=reduced,
+        downsample=False,
         auxiliary=[],
         augmentation=STILL,
     )
@@ -52,39 +52,39 @@ ARITHMETIC = {
 
 
 @pytest.mark.parametrize("case", ARITHMETIC)
-def test_a_module_has_as_many_parameters_as_its_towers(case):
-    (channels, filters, reduced), towers, counts, total = ARITHMETIC[case]
+def test_a_module_has_as_many_parameters_as_its_branches(case):
+    (channels, filters, reduced), branches, counts, total = ARITHMETIC[case]
     x = keras.Input((8, 8, channels))
 
-    def counted(towers: list[str]) -> int:
-        made = module(x, parameters(towers, filters, reduced))
-        assert made.shape == (None, 8, 8, filters * len(towers))
+    def counted(branches: list[str]) -> int:
+        made = module(x, parameters(branches, filters, reduced))
+        assert made.shape == (None, 8, 8, filters * len(branches))
         return keras.Model(x, made).count_params()
 
-    assert [counted([tower]) for tower in towers] == counts
-    assert counted(towers) == sum(counts) == total
+    assert [counted([tower]) for tower in branches] == counts
+    assert counted(branches) == sum(counts) == total
 
 
 def test_stacked_instead_of_parallel_the_same_convolutions_have_29_times_as_many():
     x = pixels = keras.Input((8, 8, 1))
     for tower in ("1x1", "3x3", "5x5"):
-        x = module(x, parameters([tower], 32, reduced=False))
+        x = module(x, parameters([tower], 32, bottleneck=False))
     assert keras.Model(pixels, x).count_params() == 64 + 9_248 + 25_632 == 34_944
 
 
 def test_a_naive_pooling_tower_passes_its_channels_on():
     x = keras.Input((8, 8, 5))
-    made = module(x, parameters(["1x1", "pool"], 4, reduced=False))
+    made = module(x, parameters(["1x1", "pool"], 4, bottleneck=False))
     assert made.shape == (None, 8, 8, 4 + 5)
     assert keras.Model(x, made).count_params() == 5 * 4 + 4
 
 
 @pytest.mark.parametrize("modules", [1, 2, 5])
 def test_any_number_of_modules_is_stacked(shipped, modules):
-    model = shipped("plain_googlenet", PIXELS, 10, modules=modules, filters=2, halved=False)
+    model = shipped("plain_googlenet", PIXELS, 10, modules=modules, filters=2, downsample=False)
     joined = [layer for layer in model.layers if isinstance(layer, keras.layers.Concatenate)]
     assert [layer.output.shape for layer in joined] == [(None, 32, 32, 8)] * modules
-    pooled = shipped("plain_googlenet", PIXELS, 10, modules=modules, filters=2, halved=True)
+    pooled = shipped("plain_googlenet", PIXELS, 10, modules=modules, filters=2, downsample=True)
     joined = [layer for layer in pooled.layers if isinstance(layer, keras.layers.Concatenate)]
     assert [layer.output.shape[1] for layer in joined] == [32 // 2**n for n in range(modules)]
 

@@ -45,7 +45,7 @@ def test_it_is_as_published(shipped):
 
 
 def test_a_block_s_paths_are_as_published(shipped):
-    model = shipped("resnet", (8, 8, 1), 3, blocks=[3], base=2)
+    model = shipped("resnet", (8, 8, 1), 3, blocks=[3], stem_filters=2)
     start, paths = model.get_layer("conv2d"), []
     for tensor in model.get_layer("add").input:
         path = []
@@ -68,7 +68,7 @@ def test_a_block_s_paths_are_as_published(shipped):
 
 def test_a_block_adds_its_main_path_and_its_shortcut(shipped):
     """By hand: with the kernels of the main path zero, what is left is the shortcut."""
-    model = shipped("resnet", (8, 8, 1), 3, blocks=[2], base=2, units=[])
+    model = shipped("resnet", (8, 8, 1), 3, blocks=[2], stem_filters=2, units=[])
     start, added = model.get_layer("conv2d").output, model.get_layer("add").output
     last = model.get_layer("add").input[0]._keras_history.operation  # of the main path
     shortcut = model.get_layer("add").input[1]._keras_history.operation

@@ -32,9 +32,9 @@ def stack(afresh):
         afresh()
         network = Inception(
             **{**TRAINING, "family": "inception", "modules": 3, "auxiliary": [1, 2], "filters": 4},
-            towers=["1x1", "3x3", "5x5", "pool"],
-            reduced=True,
-            halved=True,
+            branches=["1x1", "3x3", "5x5", "pool"],
+            bottleneck=True,
+            downsample=True,
             augmentation={"horizontal_flip": False, "vertical_flip": False, "shear": 0, "zoom": 0},
         )
         built = build_inception(network, PIXELS, CLASSES)
@@ -72,8 +72,8 @@ def convolutions(modules: int) -> set[str]:
     ("head", "modules"), [("auxiliary1", 1), ("auxiliary2", 2), (None, 3)], ids=str
 )
 def test_a_loss_reaches_what_lies_before_its_own_head_and_nothing_else(stack, head, modules):
-    losses = {"main": term(at=head)}
-    trainer = stack({"only": term(), "a": term(at="auxiliary1"), "b": term(at="auxiliary2")})
+    losses = {"main": term(output=head)}
+    trainer = stack({"only": term(), "a": term(output="auxiliary1"), "b": term(output="auxiliary2")})
     every = {variable.path.split("/")[0] for variable in trainer.trainable_variables}
     assert every == convolutions(3) | {"output", "auxiliary1", "auxiliary2"}
     assert learning(trainer) == every
@@ -87,8 +87,8 @@ def entropy(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 LOSSES = {
     "main": term(weight=0.5),
-    "first": term(weight=0.3, at="auxiliary1"),
-    "second": term("focal", weight=2.0, at="auxiliary2"),
+    "first": term(weight=0.3, output="auxiliary1"),
+    "second": term("focal", weight=2.0, output="auxiliary2"),
 }
 
 
@@ -204,7 +204,7 @@ def test_a_users_own_function_is_trained_by_and_an_edit_of_its_file_is_noticed(m
 
 def test_a_function_that_reads_a_layer_gets_its_output_and_trains_it(mine):
     model = network(2)
-    losses = {"main": term("thrifty", weight=2.0, reads="hidden")}
+    losses = {"main": term("thrifty", weight=2.0, layer="hidden")}
     terms = terms_of(losses, loss_file=str(mine))
     trainer = terms.trainer(model.inputs, terms.outputs(model))
     x, y = np.random.default_rng(0).random((4, 5), "float32"), np.ones((4, 1), "float32")
@@ -218,10 +218,10 @@ def test_a_function_that_reads_a_layer_gets_its_output_and_trains_it(mine):
 
 
 def test_activity_trains_the_layer_that_it_reads_and_what_lies_before_it(stack):
-    losses = {"sparse": term("activity", at=None, reads="conv2d_3")}
+    losses = {"sparse": term("activity", output=None, layer="conv2d_3")}
     # the 5x5 tower of the first module: conv2d_3 is its 1x1, which reads the pixels
     assert learning(stack(losses)) == {"conv2d_3"}
-    losses = {"sparse": term("activity", at=None, reads="conv2d_4")}
+    losses = {"sparse": term("activity", output=None, layer="conv2d_4")}
     assert learning(stack(losses)) == {"conv2d_3", "conv2d_4"}
 
 
@@ -237,7 +237,7 @@ REFUSED = {
         r"losses.main.reads = None has it, and it takes \(true, predicted, read\)",
     ),
     "a function that reads no layer, and one is named": (
-        {"losses": {"main": term(reads="hidden")}},
+        {"losses": {"main": term(layer="hidden")}},
         r"expected a function of \(true, predicted, read\), as losses.main.reads = hidden has",
     ),
     "a file that is not there": (
