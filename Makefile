@@ -1,24 +1,22 @@
-# `make repro` does the main job, `make test` runs the tests; each sets up what it needs.
-# EXTRA=gpu installs TensorFlow's CUDA build instead of the CPU one; any other extras of pyproject.toml
-# are added to it: make setup EXTRA="s3 benchmarks".
+# `make repro` sets up .venv, runs the pipeline and writes the report; `make test` runs the tests.
+# EXTRA=gpu installs TensorFlow's CUDA build instead of the CPU one. Other extras of Thaw are added to
+# the environment: make setup EXTRA="s3 benchmarks".
 PYTHON ?= python3
 UV     := uv==0.13.9
 VENV   := .venv
 BIN    := $(VENV)/bin
-EMPTY  :=
-SPACE  := $(EMPTY) $(EMPTY)
-COMMA  := ,
-# as the environment has it, until another choice is made
-HAS    := $(patsubst $(VENV)/ready-%,%,$(wildcard $(VENV)/ready-*))
-EXTRA  ?= $(or $(subst -,$(SPACE),$(HAS)),cpu)
-BASE   := $(if $(filter gpu,$(EXTRA)),gpu,cpu)
-MORE   := $(subst $(SPACE),$(COMMA),$(strip $(filter-out cpu gpu,$(EXTRA))))
-READY  := $(VENV)/ready-$(subst $(SPACE),-,$(strip $(EXTRA)))
+# cpu or gpu: as chosen, else as the environment is, else cpu
+BASE   := $(firstword $(filter cpu gpu,$(EXTRA) $(patsubst $(VENV)/ready-%,%,$(wildcard $(VENV)/ready-*))) cpu)
+READY  := $(VENV)/ready-$(BASE)
+# the extras that the environment has stay when a new lock rebuilds it
+EXTRAS := $(sort $(wildcard $(VENV)/extra-*) $(patsubst %,$(VENV)/extra-%,$(filter-out cpu gpu,$(EXTRA))))
+# a project of `thaw new` has the library as a wheel; in a clone of Thaw it is the clone
+WHEEL  := $(addprefix ./,$(wildcard vendor/thaw-*.whl))
 COMPILE := --quiet --universal --generate-hashes --python-version 3.11 --no-header
 OWN_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro verify setup lint audit lock clean
+.PHONY: repro verify setup lint audit lock wheel clean
 
 repro: setup
 	started=$$(date -u +%Y-%m-%dT%H:%M:%SZ) && dvc repro && thaw report --since $$started
@@ -29,7 +27,7 @@ verify: setup
 lint: setup
 	ruff check . && ruff format --check .
 
-# Asks a service on the network about every pinned package, and fails where it has no answer.
+# Query a vulnerability database on the network for every pinned package; no answer is a failure.
 audit: setup
 	@for lock in requirements-*.lock; do echo "$$lock:"; \
 	  uv tool run pip-audit==2.9.0 --requirement $$lock --strict --no-deps --disable-pip \
@@ -37,32 +35,35 @@ audit: setup
 	    { echo "$$lock: has known vulnerabilities, or could not be audited (see above)" >&2; exit 1; }; \
 	done
 
-setup: $(READY) identity
+setup: $(READY) $(EXTRAS) identity
 
-# compiled here, since not every machine lets Python do so, and TensorFlow uncompiled starts in 10 s
-$(READY): requirements-$(BASE).lock $(if $(MORE),requirements-all.lock)
+# uv reads the package index of pip's settings, unless UV_DEFAULT_INDEX is set
+WITH_INDEX = index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$(python -m pip config get global.index-url 2>/dev/null)}}; \
+  $${index:+env UV_DEFAULT_INDEX="$$index"}
+
+# --compile-bytecode: where Python may not write it at run time, TensorFlow would start in 10 s
+$(READY): requirements-$(BASE).lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Thaw needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$($(PYTHON) -V 2>&1): make PYTHON=python3.11 ..." >&2; exit 1; }
 	PATH="$(OWN_PATH)" $(PYTHON) -m venv --clear $(VENV)
 	python -m pip install --quiet --disable-pip-version-check $(UV)
-	@index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$(python -m pip config get global.index-url 2>/dev/null)}}; \
-	  $${index:+env UV_DEFAULT_INDEX="$$index"} uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode $<
-	uv pip install --quiet --offline --no-deps --python $(BIN)/python --editable .
-ifneq ($(MORE),)
-	@index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$(python -m pip config get global.index-url 2>/dev/null)}}; \
-	  $${index:+env UV_DEFAULT_INDEX="$$index"} uv pip install --quiet --python $(BIN)/python --compile-bytecode \
-	  --constraint requirements-all.lock --editable '.[$(MORE)]'
-endif
+	@$(WITH_INDEX) uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode $<
+	$(if $(WHEEL),,uv pip install --quiet --offline --no-deps --python $(BIN)/python --editable .)
 	@touch $@
 
-# `dvc exp run` commits what it did and needs a name to do so; a user's own name is left alone.
+$(VENV)/extra-%: $(READY) requirements-all.lock
+	@$(WITH_INDEX) uv pip install --quiet --python $(BIN)/python --compile-bytecode \
+	  --constraint requirements-all.lock $(if $(WHEEL),'$(WHEEL)[$*]',--editable '.[$*]')
+	@touch $@
+
+# `dvc exp run` makes commits and needs a name for them; a name that the user has set is kept.
 .PHONY: identity
 identity:
 	@git config user.name >/dev/null || git config --local user.name thaw
 	@git config user.email >/dev/null || git config --local user.email thaw@localhost
 
-# One lock has everything, and its hashes hold for whatever extras are installed; the other two are
-# what most users install, in the same versions.
+ifeq ($(WHEEL),)
+# requirements-all.lock has every extra; the other two have what most users install, in the same versions
 lock: setup
 	uv pip compile $(COMPILE) --upgrade --extra cpu --extra all --output-file requirements-all.lock pyproject.toml
 	for base in cpu gpu; do \
@@ -70,7 +71,19 @@ lock: setup
 	    --output-file requirements-$$base.lock pyproject.toml || exit 1; \
 	done
 
+# the library with the templates of a project, for `thaw new` and `thaw upgrade`
+wheel: setup
+	python -m thaw.cli.wheel dist
+else
+# after an edit of the dependencies in pyproject.toml
+lock: setup
+	for base in cpu gpu; do \
+	  uv pip compile $(COMPILE) --extra $$base --constraint requirements-all.lock \
+	    --output-file requirements-$$base.lock pyproject.toml || exit 1; \
+	done
+endif
+
 clean:
 	rm -rf $(VENV)
 
--include tests/targets.mk # a project that `thaw new` made has no tests
+-include tests/targets.mk # absent in a project of `thaw new`

@@ -1,4 +1,4 @@
-"""A clone of a commit, in which benchmarks run `dvc` as a user does."""
+"""Run `dvc` in a clone of a commit, as a user does."""
 
 import os
 import subprocess
@@ -10,46 +10,48 @@ ROOT = Path(__file__).parents[1]
 
 
 class Clone:
-    """Made in an empty folder.
+    """A clone of a repository.
 
     Args:
-        shared: with this repository's cache and store, so that nothing is computed twice; else
-            with its own, empty ones.
-        source: the repository that is cloned.
-        at: the commit; none: the last.
+        folder: An empty or missing folder.
+        shared: Use this repository's cache and store, so that nothing is computed twice; else
+            empty ones.
+        source: The repository to clone.
+        at: The commit to check out; None: the last.
 
     Attributes:
-        commit: its short name.
+        folder: The folder of the clone.
+        commit: The abbreviated hash of the commit.
     """
 
     def __init__(self, folder: Path, shared: bool, source: Path = ROOT, at: str | None = None):
         self.folder = folder
         subprocess.run(["git", "clone", "--quiet", str(source), str(folder)], check=True)
         if at:
-            self._said("git", "checkout", "--quiet", at)
+            self._output("git", "checkout", "--quiet", at)
         for key in ("user.name", "user.email"):
-            self._said("git", "config", key, "thaw@localhost")
-        self.commit = self._said("git", "rev-parse", "--short", "HEAD").strip()
+            self._output("git", "config", key, "thaw@localhost")
+        self.commit = self._output("git", "rev-parse", "--short", "HEAD").strip()
         if shared:
             self.dvc("cache", "dir", "--local", str((ROOT / ".dvc/cache").resolve()))
 
-    def _said(self, *command: str) -> str:
+    def _output(self, *command: str) -> str:
         return subprocess.run(
             command, cwd=self.folder, check=True, stdout=subprocess.PIPE, text=True
         ).stdout
 
     def save(self) -> None:
-        """Commit what the runs recorded."""
-        self._said("git", "commit", "--quiet", "--all", "--message", "recorded")
+        """Commit the files that the runs changed."""
+        self._output("git", "commit", "--quiet", "--all", "--message", "recorded")
 
     def read(self, file: str) -> dict:
-        """A YAML or JSON file of the clone."""
+        """Return the content of a YAML or JSON file of the clone."""
         import yaml
 
         return yaml.safe_load((self.folder / file).read_text(encoding="utf-8"))
 
     def dvc(self, *arguments: str, quiet: bool = False) -> "Run":
-        """Run `dvc ARGUMENTS` and show what it says, unless `quiet`; a failure ends all."""
+        """Run `dvc ARGUMENTS`, print its output unless `quiet`, and exit if it fails."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "dvc", *arguments],
@@ -60,34 +62,34 @@ class Clone:
         )
         run = Run()
         for line in process.stdout:
-            run.hear(line)
+            run.add_line(line)
             if not quiet:
                 print(line, end="", flush=True)
         if process.wait():
-            sys.exit(f"dvc {' '.join(arguments)} ended with {process.returncode}:\n{run.said}")
+            sys.exit(f"dvc {' '.join(arguments)} ended with {process.returncode}:\n{run.output}")
         run.end()
         return run
 
 
 class Run:
-    """What a run of `dvc` said and how long its parts took.
+    """The output of a run of `dvc`, and the time that its parts took.
 
     Attributes:
-        said: all of it.
-        whole: seconds from start to end.
-        seconds: of each stage that ran, its process's start included.
-        first: of each stage that trains, until its first epoch begins.
-        epochs: seconds of each epoch of each stage, the last one left out, whose end is not told.
+        output: Everything that it printed.
+        total: Seconds from start to end.
+        seconds: Seconds of each stage that ran, the start of its process included.
+        first: Seconds of each training stage until its first epoch begins.
+        epochs: Seconds of each epoch of each stage, without the last, whose end is not printed.
     """
 
     def __init__(self):
-        self.said, self.seconds, self.first, self.epochs = "", {}, {}, {}
+        self.output, self.seconds, self.first, self.epochs = "", {}, {}, {}
         self._started = self._stage_started = self._epoch_started = time.monotonic()
         self._stage: str | None = None
 
-    def hear(self, line: str) -> None:
-        """Take in a line just printed."""
-        self.said += line
+    def add_line(self, line: str) -> None:
+        """Record a line that was just printed."""
+        self.output += line
         now = time.monotonic()
         if line.startswith(("Running stage", "Updating lock", "Generating lock")):
             self.end()
@@ -102,8 +104,8 @@ class Run:
             self._epoch_started = now
 
     def end(self) -> None:
-        """The stage, or the run, is over."""
-        self.whole = time.monotonic() - self._started
+        """Record the end of the stage, or of the run."""
+        self.total = time.monotonic() - self._started
         if self._stage:
             self.seconds[self._stage] = time.monotonic() - self._stage_started
             self._stage = None

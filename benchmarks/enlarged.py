@@ -1,9 +1,9 @@
-"""What a picture gains by being enlarged alone: `python -m benchmarks.enlarged ARCHIVE`.
+"""Measure the effect of enlarging images: `python -m benchmarks.enlarged ARCHIVE`.
 
-ARCHIVE is cats and dogs' archive (cats_and_dogs_filtered.zip). Its pictures are brought to 150 px
-and written as PNG files, and preset cats_dogs runs on these with dataset.image.size=224, in a clone
-that shares this repository's cache: the network sees as many pixels as at 224 px, which hold no
-more than at 150. To be held against the README's table, of the same test images.
+ARCHIVE is the archive of cats and dogs (cats_and_dogs_filtered.zip). Its images are reduced to
+150 px and written as PNG files. The preset cats_dogs runs on them with dataset.image.size=224, in a
+clone that shares this repository's cache. So the network sees 224 px with the detail of 150 px.
+Compare with the table in docs/results.md, which has the same test images.
 """
 
 import argparse
@@ -18,18 +18,18 @@ from benchmarks.clone import ROOT, Clone
 from thaw.config.dataset import Image
 from thaw.data.decoding import BadImage, decode
 
-FROM, TO = 150, 224
+FROM, TO = 150, 224  # pixels
 RESULTS = ROOT / "benchmarks/results/enlarged.json"
 
 
 def main() -> None:
-    """Measure, print, and keep in benchmarks/results/enlarged.json."""
+    """Measure, print, and write benchmarks/results/enlarged.json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("archive", type=Path)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        _brought(chosen.archive, here / "images")
+        _write_reduced(chosen.archive, here / "images")
         clone = Clone(here / "thaw", shared=True)
         choices = [
             "experiment=cats_dogs",
@@ -39,16 +39,16 @@ def main() -> None:
             "~subnet@subnets.fc256",
         ]
         clone.dvc("exp", "run", *(part for choice in choices for part in ("-S", choice)))
-        found = {"commit": clone.commit, "from": FROM, "to": TO, "seed": 0, "test_accuracy": {}}
+        result = {"commit": clone.commit, "from": FROM, "to": TO, "seed": 0, "test_accuracy": {}}
         for name in ("logistic", "gap256", "finetuned"):
             metrics = clone.read(f"results/metrics/{name}.json")
-            found["test_accuracy"][name] = metrics["accuracy"]
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+            result["test_accuracy"][name] = metrics["accuracy"]
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print(RESULTS.read_text())
 
 
-def _brought(archive: Path, into: Path) -> None:
-    """Lay the archive's train/ and validation/ in `into`, each picture at FROM pixels."""
+def _write_reduced(archive: Path, into: Path) -> None:
+    """Write the archive's train/ and validation/ into `into`, each image at FROM pixels."""
     image = Image(size=FROM, resampling="bicubic", colour="rgb")
     with zipfile.ZipFile(archive) as opened:
         for name in filter(lambda name: name.endswith(".jpg"), opened.namelist()):
@@ -58,7 +58,7 @@ def _brought(archive: Path, into: Path) -> None:
             try:
                 Pillow.fromarray(decode(opened.read(name), image)).save(place)
             except BadImage as problem:
-                print(f"{name}: {problem}, left out")
+                print(f"{name}: {problem}; skipped")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Models exported to every format, float32 and int8: how they agree with Keras, speed and size.
+"""Compare exported models (every format, float32 and int8) with Keras: agreement, speed and size.
 
     python -m benchmarks.exports gap256 finetuned --check 100
 
-Each export is one call of `thaw export`, after `make setup EXTRA="export"` and `dvc checkout`; what
-disagrees is shown as it was found. Prints the table of benchmarks/README.md.
+Each export is one call of `thaw export`, after `make setup EXTRA="export"` and `dvc checkout`.
+Exports that `thaw export` rejects are listed too. Prints the table of benchmarks/README.md.
 """
 
 import argparse
@@ -28,25 +28,26 @@ COLUMNS = (
 
 
 def main() -> None:
+    """Export, and print a row for each model, format and precision."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+")
     parser.add_argument("--check", default="200")
     parser.add_argument("--calibration", default="200")
     parser.add_argument("--formats", nargs="+", default=FORMATS, choices=FORMATS)
-    given = parser.parse_args()
+    options = parser.parse_args()
     print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
-    for model in given.models:
-        for form in given.formats:
+    for model in options.models:
+        for form in options.formats:
             for int8 in (False, True) if form != "savedmodel" else (False,):
-                print(line(model, form, int8, given), flush=True)
+                print(line(model, form, int8, options), flush=True)
 
 
-def line(model: str, form: str, int8: bool, given: argparse.Namespace) -> str:
-    """A row of the table, from what `thaw export` prints."""
+def line(model: str, form: str, int8: bool, options: argparse.Namespace) -> str:
+    """Return a row of the table, from the output of `thaw export`."""
     with tempfile.TemporaryDirectory() as place:
         call = [sys.executable, "-m", "thaw.cli.main", "export", model, "--to", form]
-        call += ["--out", str(Path(place) / "out"), "--check", given.check]
-        call += ["--int8", "--calibration", given.calibration] if int8 else []
+        call += ["--out", str(Path(place) / "out"), "--check", options.check]
+        call += ["--int8", "--calibration", options.calibration] if int8 else []
         done = subprocess.run(call, capture_output=True, text=True)
     rows = [re.split(r"  +", row.strip()) for row in done.stdout.splitlines()]
     exported = next((row for row in rows if row[0] == "exported"), None)
@@ -58,9 +59,9 @@ def line(model: str, form: str, int8: bool, given: argparse.Namespace) -> str:
     _, accuracy, speed, size = exported
     times = ", ".join(f"{float(speed) / float(row[5]):.2f}" for row in keras)
     first = keras[0]
-    refused = ", refused" if done.returncode else ""
+    rejected = ", rejected" if done.returncode else ""
     return (
-        f"| `{model}` | {form} | {kind}{refused} | {first[2]} | {first[3]} | {first[4]} | "
+        f"| `{model}` | {form} | {kind}{rejected} | {first[2]} | {first[3]} | {first[4]} | "
         f"{accuracy} ({first[1]}) | {times} | {size} ({first[6]}) |"
     )
 

@@ -1,11 +1,14 @@
-"""How near the features stage comes to the machine's limit: `python -m benchmarks.features`.
+"""Compare feature extraction with the machine's limit: `python -m benchmarks.features`.
 
-One process, the same photographs and VGG16 with random weights, each way in turn: keras's
-model.predict on pixels in memory; our extraction from memory into an empty store, and from JPEG
-files, decoding included; OpenVINO and ONNX Runtime on preprocessed pixels in memory, where they are
-installed (make setup EXTRA=benchmarks). Prints images a second, the median of a few rounds, its
-ratio to predict in float32, and what the network would take at the speed of a large product of
-matrices.
+One process runs VGG16 with random weights on the same photographs in several ways, in turn:
+
+- Keras's model.predict on pixels in memory;
+- the stage's extraction from memory into an empty store, and from JPEG files;
+- OpenVINO and ONNX Runtime on preprocessed pixels in memory, if installed (make setup
+  EXTRA=benchmarks).
+
+Prints the median images/s of a few rounds, the ratio to predict in float32, and the speed that the
+network would have at the rate of a large matrix product.
 """
 
 import argparse
@@ -30,12 +33,11 @@ from thaw.models.backbones.frozen import FrozenBackbone
 from thaw.runtime.tensorflow import keras, make_deterministic, tf
 
 BATCH = 32
-CONVOLUTIONS = [(1, 2), (2, 2), (3, 3), (4, 3), (5, 3)]
-"""VGG16's blocks, and the convolutions of each, before its pooling."""
+CONVOLUTIONS = [(1, 2), (2, 2), (3, 3), (4, 3), (5, 3)]  # VGG16's blocks: number, convolutions
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the speeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--size", type=int, default=150, help="pixels")
@@ -55,18 +57,18 @@ def main() -> None:
         speed = {name: chosen.images / statistics.median(s) for name, s in seconds.items()}
         first = next(iter(speed.values()))
         for name, value in speed.items():
-            print(f"{name:<44} {value:6.1f} images a second, ratio {value / first:.2f}")
+            print(f"{name:<44} {value:6.1f} images/s, ratio {value / first:.2f}")
         operations = _operations(chosen.size)
         for precision in ("float32", "bfloat16"):
             rate = _product(precision)
             print(
-                f"a product of matrices in {precision}: {rate / 1e9:.0f} GFLOP/s, with which the "
-                f"network's {operations / 1e9:.2f} would be {rate / operations:.1f} images a second"
+                f"matrix product in {precision}: {rate / 1e9:.0f} GFLOP/s; the network's "
+                f"{operations / 1e9:.2f} GFLOP at that rate: {rate / operations:.1f} images/s"
             )
 
 
 def _ways(folder: Path, count: int, size: int) -> dict[str, Callable[[], object]]:
-    """What is compared, the first being what the others are held against."""
+    """Return the functions to compare, by name; the first is the reference."""
     random = np.random.default_rng(0)
     image = Image(size=size, resampling="bicubic", colour="rgb")
     files = [photograph(random) for _ in range(count)]
@@ -74,8 +76,8 @@ def _ways(folder: Path, count: int, size: int) -> dict[str, Callable[[], object]
     images = np.stack([decode(file, image) for file in files])
     image_of = dict(zip(keys, images, strict=True))
     make_deterministic(0)
-    held = named_tensors(build_application("VGG16", size))
-    np.savez(folder / "weights.npz", **held)
+    tensors = named_tensors(build_application("VGG16", size))
+    np.savez(folder / "weights.npz", **tensors)
     ways: dict[str, Callable[[], object]] = {}
     for precision in ("float32", "bfloat16"):
         backbone = Backbone(
@@ -107,7 +109,7 @@ def _ways(folder: Path, count: int, size: int) -> dict[str, Callable[[], object]
     inputs = np.asarray(preprocess_pixels(images, "VGG16", "own"))
     inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
     batches = [inputs[n : n + BATCH] for n in range(0, count, BATCH)]
-    graph = _onnx(held, size)
+    graph = _onnx(tensors, size)
     if importlib.util.find_spec("onnxruntime"):
         import onnxruntime
 
@@ -131,21 +133,21 @@ def _ways(folder: Path, count: int, size: int) -> dict[str, Callable[[], object]
     return ways
 
 
-def _onnx(held: dict[str, np.ndarray], size: int) -> bytes:
-    """VGG16 without its top as an ONNX model, from x (32, 3, size, size) preprocessed."""
+def _onnx(tensors: dict[str, np.ndarray], size: int) -> bytes:
+    """Return VGG16 without its top as an ONNX model of preprocessed x (32, 3, size, size)."""
     from onnx import TensorProto, helper, numpy_helper
 
-    nodes, tensors_, last = [], [], "x"
+    nodes, initializers, last = [], [], "x"
     for block, count in CONVOLUTIONS:
         for number in range(1, count + 1):
             name = f"block{block}_conv{number}"
-            kernel = held[f"{name}/kernel"].transpose(3, 2, 0, 1)  # (out, in, height, width)
-            tensors_ += [
+            kernel = tensors[f"{name}/kernel"].transpose(3, 2, 0, 1)  # (out, in, height, width)
+            initializers += [
                 numpy_helper.from_array(np.ascontiguousarray(kernel), f"{name}_w"),
-                numpy_helper.from_array(held[f"{name}/bias"], f"{name}_b"),
+                numpy_helper.from_array(tensors[f"{name}/bias"], f"{name}_b"),
             ]
-            given = [last, f"{name}_w", f"{name}_b"]
-            nodes.append(helper.make_node("Conv", given, [name], pads=[1] * 4))
+            inputs = [last, f"{name}_w", f"{name}_b"]
+            nodes.append(helper.make_node("Conv", inputs, [name], pads=[1] * 4))
             nodes.append(helper.make_node("Relu", [name], [f"{name}_relu"]))
             last = f"{name}_relu"
         pool = f"pool{block}"
@@ -155,17 +157,17 @@ def _onnx(held: dict[str, np.ndarray], size: int) -> bytes:
         last = pool
     end = size // 32
     shapes = {"x": (BATCH, 3, size, size), last: (BATCH, 512, end, end)}
-    given, made = (
+    inputs, outputs = (
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name])]
         for name in ("x", last)
     )
-    graph = helper.make_graph(nodes, "vgg16", given, made, tensors_)
+    graph = helper.make_graph(nodes, "vgg16", inputs, outputs, initializers)
     opset = [helper.make_opsetid("", 17)]
     return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
 
 
 def _operations(size: int) -> float:
-    """Additions and multiplications of VGG16's convolutions for an image."""
+    """Return the number of additions and multiplications of VGG16's convolutions for an image."""
     model = build_application("VGG16", size)
     return sum(
         2 * np.prod(layer.kernel.shape) * np.prod(layer.output.shape[1:3])
@@ -175,7 +177,7 @@ def _operations(size: int) -> float:
 
 
 def _product(precision: str) -> float:
-    """Operations a second of a product of matrices, the best of some."""
+    """Return the operations per second of a large matrix product, the best of five."""
     n, best = 4096, 0.0
     a = tf.cast(tf.random.stateless_normal((n, n), (0, 1)), precision)
     product = tf.function(lambda: tf.reduce_sum(tf.linalg.matmul(a, a)))

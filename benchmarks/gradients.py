@@ -1,8 +1,8 @@
-"""Training in bfloat16 on a processor without it: `python -m benchmarks.gradients`.
+"""Measure training in bfloat16 on a processor without it: `python -m benchmarks.gradients`.
 
-Trains VGG16's last block at 150 px, with random weights, on random outputs of the frozen part:
-in float32, in bfloat16 as TensorFlow has it, and in bfloat16 as fine-tuning does it. Prints images
-a second and the ratio of the last two. On a processor with AVX-512 these are one and the same.
+Trains VGG16's last block at 150 px, with random weights, on random outputs of the frozen part: in
+float32, in bfloat16 by TensorFlow, and in bfloat16 as fine-tuning does it. Prints images/s and the
+ratio of the last two. On a processor with AVX-512 the two are the same computation.
 """
 
 import time
@@ -17,7 +17,7 @@ BATCH, BATCHES = 16, 4
 
 
 def speed(precision: str, ours: bool) -> float:
-    """Images a second."""
+    """Return the training speed in images/s."""
     keras.utils.set_random_seed(0)
     with compute_precision(precision):
         thawed = split_at(build_application("VGG16", 150), "block5_conv1")[1]
@@ -36,14 +36,14 @@ def speed(precision: str, ours: bool) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
-    print(f"convolutions are quick in bfloat16 here: {quick_in_bfloat16()}")
-    found = []
+    """Measure and print the speeds."""
+    print(f"convolutions are fast in bfloat16 here: {quick_in_bfloat16()}")
+    speeds = []
     for precision, ours in (("float32", False), ("bfloat16", False), ("bfloat16", True)):
-        found.append(speed(precision, ours))
-        said = "fine-tuning's" if ours else "TensorFlow's"
-        print(f"{precision}, {said}: {found[-1]:.1f} images a second", flush=True)
-    print(f"ratio: {found[2] / found[1]:.1f}")
+        speeds.append(speed(precision, ours))
+        code = "fine-tuning" if ours else "TensorFlow"
+        print(f"{precision} by {code}: {speeds[-1]:.1f} images/s", flush=True)
+    print(f"ratio: {speeds[2] / speeds[1]:.1f}")
 
 
 if __name__ == "__main__":

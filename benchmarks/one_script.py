@@ -1,10 +1,11 @@
-"""Cats and dogs as DVC's versioning tutorial has it: features, top and metrics in one script, so in
-one stage, which a changed dropout runs from its start. benchmarks/tutorial.py runs it.
+"""Train cats and dogs in one script, as DVC's versioning tutorial does.
 
     python one_script.py WEIGHTS.npz
 
-Written anew after iterative/example-versioning: VGG16 in float32 on pixels by 1/255 at 150 px,
-batches of 10, features as .npy; Flatten, Dense 256, dropout, Dense 1; RMSprop, ten epochs.
+Features, head and metrics are one stage, so a changed dropout runs all of it.
+benchmarks/tutorial.py runs it. Reimplemented after iterative/example-versioning: VGG16 in float32
+on pixels scaled by 1/255 at 150 px, batches of 10, features as .npy; Flatten, Dense 256, dropout,
+Dense 1; RMSprop, ten epochs.
 """
 
 import json
@@ -17,8 +18,8 @@ import yaml
 
 dropout = yaml.safe_load(Path("params.yaml").read_text())["dropout"]
 vgg16 = keras.applications.VGG16(include_top=False, weights=None, input_shape=(150, 150, 3))
-with np.load(sys.argv[1]) as held:
-    vgg16.set_weights([held[variable.path] for variable in vgg16.weights])
+with np.load(sys.argv[1]) as file:
+    vgg16.set_weights([file[variable.path] for variable in vgg16.weights])
 sets = {}
 for split in ("train", "validation"):
     images = keras.utils.image_dataset_from_directory(

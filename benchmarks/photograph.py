@@ -1,4 +1,4 @@
-"""What stands for photographs where there are none."""
+"""Generate JPEG files that resemble photographs."""
 
 import io
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def photograph(random: np.random.Generator) -> bytes:
-    """A JPEG file of 400 x 300 pixels: smooth colours with some noise."""
+    """Return a JPEG file of 400 x 300 pixels: smooth colours with some noise."""
     small = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype="uint8"))
     smooth = np.asarray(small.resize((400, 300), Image.Resampling.BICUBIC), "int16")
     noisy = smooth + random.integers(-12, 13, smooth.shape, dtype="int16")

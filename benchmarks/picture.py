@@ -14,7 +14,7 @@ COLOURS = ["#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377"]
 
 
 def main() -> None:
-    """Accuracy of each composed model with its 95 % interval, beside the ROC curves."""
+    """Draw the accuracy of each model with its 95 % interval, beside the ROC curves."""
     details = [json.loads(p.read_text()) for p in (ROOT / "results/details").glob("*.json")]
     details.sort(key=lambda d: d["metrics"]["accuracy"])
     matplotlib.rcParams.update({"svg.hashsalt": "thaw", "font.size": 10})

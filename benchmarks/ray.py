@@ -1,9 +1,9 @@
-"""What Ray's workers gain and cost on one machine: `python -m benchmarks.ray`.
+"""Measure the gain and cost of Ray's workers on one machine: `python -m benchmarks.ray`.
 
-The same images of noise through VGG16 with random weights into an empty store: in this process with
-all its threads, and in one, two, ... workers of a Ray cluster, each with one thread. All are
-started and warm, and take turns. Prints images a second, the median of a few rounds, and ratios;
-and the seconds until a new cluster gave its first batch.
+The same images of noise run through VGG16 with random weights into an empty store: in this process
+with all its threads, and in one, two, ... workers of a Ray cluster with one thread each. All are
+started and warmed up, and take turns. Prints the median images/s of a few rounds, ratios, and the
+seconds until a new cluster gave its first batch.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from thaw.runtime.tensorflow import make_deterministic
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the speeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--size", type=int, default=150, help="pixels")
@@ -50,24 +50,26 @@ def main() -> None:
         frozen = FrozenBackbone(backbone, weights, shape, None)
         started = time.perf_counter()
         with ray_cluster(_ray(sum(chosen.workers))):
-            ways = {f"one process, {os.cpu_count()} threads": frozen.passes}
+            ways = {f"one process, {os.cpu_count()} threads": frozen.run_batches}
             for count in chosen.workers:
                 pool = WorkerPool(_ray(count), frozen)
-                ways[f"{count} of Ray's workers, a thread each"] = pool.passes
+                ways[f"{count} of Ray's workers, one thread each"] = pool.run_batches
                 if count == chosen.workers[0]:
-                    _filled(folder, frozen, dict(list(images.items())[:1]), pool.passes)
+                    _seconds_to_fill(
+                        folder, frozen, dict(list(images.items())[:1]), pool.run_batches
+                    )
                     print(f"a cluster's first batch: {time.perf_counter() - started:.1f} s")
             seconds: dict[str, list[float]] = {name: [] for name in ways}
             for round_ in range(chosen.rounds + 1):  # the first warms up
                 for name, passes in ways.items():
-                    spent = _filled(folder, frozen, images, passes)
+                    spent = _seconds_to_fill(folder, frozen, images, passes)
                     if round_:
                         seconds[name].append(spent)
     speed = {name: len(images) / statistics.median(spent) for name, spent in seconds.items()}
     here, one = list(speed.values())[:2]
     for name, value in speed.items():
         print(
-            f"{name:<36} {value:6.1f} images a second, {value / here:.2f} of the one process, "
+            f"{name:<36} {value:6.1f} images/s, {value / here:.2f} of the one process, "
             f"{value / one:.2f} of {chosen.workers[0]}"
         )
 
@@ -76,8 +78,8 @@ def _ray(workers: int) -> Ray:
     return Ray(kind="ray", address=None, workers=workers, threads=1)
 
 
-def _filled(folder: str, frozen: FrozenBackbone, images: dict, passes) -> float:
-    """Seconds to fill an empty store."""
+def _seconds_to_fill(folder: str, frozen: FrozenBackbone, images: dict, passes) -> float:
+    """Return the seconds to fill an empty store."""
     with tempfile.TemporaryDirectory(dir=folder) as store:
         os.environ["THAW_STORE"] = store
         started = time.perf_counter()

@@ -1,16 +1,15 @@
-"""Time and memory from 1,000 to 100,000 images: `python -m benchmarks.scale [COUNT ...]`.
+"""Measure time and memory from 1,000 to 100,000 images: `python -m benchmarks.scale [COUNT ...]`.
 
-For each count a clone with an empty cache takes a folder of generated pictures of 32 pixels through
-every stage up to an evaluated logistic regression on features of VGG16 with random weights. Prints,
-for each stage, its seconds (DVC's hashing and linking included) and the peak memory of its process;
-then `dvc repro` with nothing to do, and the size of the cache and the number of its files.
+For each count, a clone with an empty cache takes a folder of generated images of 32 pixels through
+every stage up to an evaluated logistic regression on features of VGG16 with random weights. Prints
+the seconds of each stage (DVC's hashing and linking included) and the peak memory of its process,
+the seconds of `dvc repro` with nothing to do, and the size and number of files of the cache.
 """
 
 import argparse
 import os
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,11 @@ from PIL import Image
 from benchmarks.clone import Clone
 
 EVALUATE = "evaluate@logistic"
-A_FOLDER = 10_000
-"""Pictures of a class in one folder; file systems and people dislike more."""
+A_FOLDER = 10_000  # images of a class in one folder; more are slow to list
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the costs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("counts", nargs="*", type=int, default=[1_000, 10_000, 100_000])
     os.environ.pop("THAW_STORE", None)
@@ -45,23 +43,23 @@ def _one(here: Path, count: int) -> None:
         "evaluate.bootstrap=100",
     ]
     asked = ["exp", "run", EVALUATE, *(part for o in overrides for part in ("-S", o))]
-    with _Watch() as watch:
+    with _MemoryWatch() as watch:
         run = clone.dvc(*asked, quiet=True)
-    print(f"{count:,} images: {run.whole:.0f} s")
+    print(f"{count:,} images: {run.total:.0f} s")
     for stage, seconds in run.seconds.items():
         peak = watch.peaks.get(stage.split("@")[0], 0)
         print(f"  {stage:<26} {seconds:7.1f} s   {peak / 2**20:6.0f} MiB")
     again = clone.dvc("repro", EVALUATE, quiet=True)
     print(
-        f"  nothing to do: {again.whole:.1f} s, of which the scan {sum(again.seconds.values()):.1f}"
+        f"  nothing to do: {again.total:.1f} s, of which the scan {sum(again.seconds.values()):.1f}"
     )
     files = [f for f in (clone.folder / ".dvc/cache").rglob("*") if f.is_file()]
     size = sum(file.stat().st_size for file in files)
     print(f"  cache: {size / 1e9:.2f} GB in {len(files):,} files", flush=True)
 
 
-class _Watch:
-    """Peak resident memory of each stage's process, looked at ten times a second."""
+class _MemoryWatch:
+    """Measure the peak resident memory of each stage's process, ten times per second."""
 
     def __enter__(self):
         self.peaks: dict[str, int] = {}
@@ -79,12 +77,12 @@ class _Watch:
             for process in psutil.Process().children(recursive=True):
                 try:
                     words = process.cmdline()
-                    name = next((w[7:] for w in words if w.startswith("stages.")), None)
+                    name = next((w[7:-3] for w in words if w.startswith("stages/")), None)
                     if name and "python" in words[0]:
                         used = process.memory_info().rss
                         self.peaks[name] = max(used, self.peaks.get(name, 0))
                 except psutil.Error:
-                    time.sleep(0)  # it has ended
+                    continue  # it has ended
 
 
 def _draw(folder: Path, count: int) -> None:

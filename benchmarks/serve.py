@@ -1,9 +1,9 @@
-"""Fifty clients of `thaw serve` at once: `python -m benchmarks.serve [MODEL]`, or `make load-test`.
+"""Load `thaw serve` with fifty clients: `python -m benchmarks.serve [MODEL]`, or `make load-test`.
 
-Starts the server on a loopback port, in a process of its own. Sends it images one by one from one
-client, then from many clients, each sending the next as soon as it has an answer. Images are those
-of data/raw, or generated photographs where there are none. Prints images a second, the median and
-the 95th percentile of the latency, and errors; writes them to results/.
+Starts the server on a loopback port, in its own process. One client sends images one by one, then
+many clients do, each sending the next after it has an answer. The images are those of data/raw, or
+generated photographs if there are none. Prints images/s, the median and the 95th percentile of the
+latency, and errors; writes them to benchmarks/results.
 """
 
 import argparse
@@ -28,33 +28,32 @@ from benchmarks.photograph import photograph
 from thaw.data.class_folders import IMAGES
 
 RESULTS = ROOT / "benchmarks/results"
-DISTINCT = 200
-"""Images, sent over and over."""
+DISTINCT = 200  # different images, which are sent repeatedly
 
 
 def main() -> int:
-    """Measure, print and write; 1 if a client had an error."""
+    """Measure, print and write the results; return 1 if a client had an error."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="default: as thaw serve")
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="default: that of thaw serve")
     parser.add_argument("--clients", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=60, help="of load; default: 60")
+    parser.add_argument("--seconds", type=float, default=60, help="seconds of load; default: 60")
     parser.add_argument("--alone", type=float, default=20, help="seconds of one client")
     parser.add_argument("--explain", action="store_true", help="ask for maps and neighbours too")
     chosen = parser.parse_args()
     files, kind = images()
-    given = [chosen.model] if chosen.model else []
-    command = [sys.executable, "-m", "thaw.cli.main", "serve", *given, "--port", "0"]
+    model = [chosen.model] if chosen.model else []
+    command = [sys.executable, "-m", "thaw.cli.main", "serve", *model, "--port", "0"]
     began = time.monotonic()
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        found = None
+        ready = None
         for line in server.stdout:
             print(line, end="", flush=True)
-            if found := re.search(r"serving (\S+) at (http://\S+)", line):
+            if ready := re.search(r"serving (\S+) at (http://\S+)", line):
                 break
-        if found is None:
+        if ready is None:
             return 1
-        name, address = found.groups()
+        name, address = ready.groups()
         start = time.monotonic() - began
         url = f"{address}/predict{'?explain=true' if chosen.explain else ''}"
         alone = asyncio.run(load(url, files, 1, chosen.alone))
@@ -64,18 +63,19 @@ def main() -> int:
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(30)
-    said = {"alone": figures(alone, 1), "together": figures(many, chosen.clients)}
-    said["ratio"] = round(said["together"]["images_a_second"] / said["alone"]["images_a_second"], 2)
+    results = {"alone": figures(alone, 1), "together": figures(many, chosen.clients)}
+    rates = [results[key]["images_a_second"] for key in ("together", "alone")]
+    results["ratio"] = round(rates[0] / rates[1], 2)
     own = sum(after[:2]) - sum(before[:2])
     for key in ("alone", "together"):
-        print(f"{key}: {', '.join(f'{k} {v}' for k, v in said[key].items())}")
-    print(f"together, of alone: {said['ratio']} of the images a second")
+        print(f"{key}: {', '.join(f'{k} {v}' for k, v in results[key].items())}")
+    print(f"ratio of images/s, together to alone: {results['ratio']}")
     result = {
         "model": name,
         "images": kind,
         "explain": chosen.explain,
         "seconds_to_start": round(start, 1),
-        **said,
+        **results,
         "seconds_of_the_clients_own_processor_time": round(own, 1),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {p: version(p) for p in ("fastapi", "keras", "tensorflow-cpu", "uvicorn")},
@@ -84,25 +84,25 @@ def main() -> int:
     path = RESULTS / f"serve-{name}{'-explained' if chosen.explain else ''}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"{path.relative_to(ROOT)}: written")
-    return 1 if said["alone"]["errors"] or said["together"]["errors"] else 0
+    return 1 if results["alone"]["errors"] or results["together"]["errors"] else 0
 
 
 def images() -> tuple[list[tuple[str, bytes]], str]:
-    """Names and contents, and what they are."""
+    """Return the name and content of each image, and where they come from."""
     raw = Path("data/raw")
-    found = sorted(p for p in raw.rglob("*") if p.suffix.lower() in IMAGES)
-    if not found:
+    files = sorted(p for p in raw.rglob("*") if p.suffix.lower() in IMAGES)
+    if not files:
         random = np.random.default_rng(0)
         return [(f"{n}.jpg", photograph(random)) for n in range(DISTINCT)], "generated photographs"
-    numbers = np.unique(np.linspace(0, len(found) - 1, DISTINCT).astype(int))
-    return [(found[n].name, found[n].read_bytes()) for n in numbers], "of data/raw"
+    numbers = np.unique(np.linspace(0, len(files) - 1, DISTINCT).astype(int))
+    return [(files[n].name, files[n].read_bytes()) for n in numbers], "of data/raw"
 
 
 async def load(url: str, files: list, clients: int, seconds: float) -> dict:
-    """Send images from `clients` at once for so long.
+    """Send images from `clients` at once for `seconds`.
 
     Returns:
-        latencies: seconds of each answer; errors: what went wrong; seconds: until the last answer.
+        latencies: seconds of each answer; errors: their texts; seconds: until the last answer.
     """
     latencies, errors = [], []
     limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
@@ -131,14 +131,14 @@ async def load(url: str, files: list, clients: int, seconds: float) -> dict:
     return {"latencies": latencies, "errors": errors, "seconds": took}
 
 
-def figures(of: dict, clients: int) -> dict:
-    """What is printed and written of a load."""
-    ordered = sorted(of["latencies"]) or [float("nan")]
+def figures(measured: dict, clients: int) -> dict:
+    """Return the figures of a load that are printed and written."""
+    ordered = sorted(measured["latencies"]) or [float("nan")]
     return {
         "clients": clients,
-        "images": len(of["latencies"]),
-        "errors": len(of["errors"]),
-        "images_a_second": round(len(of["latencies"]) / of["seconds"], 2),
+        "images": len(measured["latencies"]),
+        "errors": len(measured["errors"]),
+        "images_a_second": round(len(measured["latencies"]) / measured["seconds"], 2),
         "p50_seconds": round(statistics.median(ordered), 3),
         "p95_seconds": round(ordered[int(0.95 * (len(ordered) - 1))], 3),
     }

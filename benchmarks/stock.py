@@ -1,11 +1,10 @@
-"""The pipeline's trainings held against Keras's own: does one of Fashion-MNIST end elsewhere?
+"""Compare a training of the pipeline with Keras's own `fit`, on Fashion-MNIST.
 
     python -m benchmarks.stock [--seeds N] [--at COMMIT]
 
 Trains the LeakyReLU CNN with dropout, published with 92.30 %, twice for each seed: by the preset
-`fashion_cnn`, and as its author would, by `keras.Sequential`, `keras.optimizers.Adam` and `fit` on
-the same images and split. Prints the validation accuracy in per cent after the last epoch; the test
-data is not looked at.
+`fashion_cnn`, and by `keras.Sequential`, `keras.optimizers.Adam` and `fit` on the same images and
+split. Prints the validation accuracy in per cent after the last epoch. The test data is not used.
 """
 
 import argparse
@@ -21,7 +20,7 @@ MODEL = "leaky_cnn_dropout"
 
 
 def stock(seed: int) -> float:
-    """Validation accuracy of the last of 20 epochs, in the work tree of a run."""
+    """Return the validation accuracy after 20 epochs; call it in the work tree of a run."""
     from thaw.data.split_table import SplitTable
     from thaw.runtime.tensorflow import keras
     from thaw.storage.arrays import ArrayFolder
@@ -29,7 +28,7 @@ def stock(seed: int) -> float:
     keras.utils.set_random_seed(seed)
     rows, images = SplitTable(), ArrayFolder("data/images")
     train, validation = (
-        (images.select(part["pixels"])[:] / 255, part["class"].to_numpy())
+        (images.select(part["pixel_sha256"])[:] / 255, part["class"].to_numpy())
         for part in (rows.of("train"), rows.of("validation"))
     )
     layers = keras.layers
@@ -52,12 +51,12 @@ def stock(seed: int) -> float:
 
 
 def main() -> None:
-    """Train, and print both figures of each seed."""
+    """Train, and print both accuracies for each seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
-    parser.add_argument("--at", metavar="COMMIT", help="whose preset is run")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0; default: 3")
+    parser.add_argument("--at", metavar="COMMIT", help="run the preset of this commit")
     chosen = parser.parse_args()
-    found = []
+    accuracies = []
     with tempfile.TemporaryDirectory() as folder:
         clone = Clone(Path(folder) / "thaw", shared=True, at=chosen.at)
         os.chdir(clone.folder)
@@ -66,9 +65,11 @@ def main() -> None:
             clone.dvc("repro", f"train_network@{MODEL}")
             record = json.loads(Path(f"models/{MODEL}/record.json").read_text())
             ours = record["history"][-1]["val_accuracy"]
-            found.append((100 * ours, 100 * stock(seed)))
-            print("seed {}: pipeline {:.2f}, Keras {:.2f}".format(seed, *found[-1]), flush=True)
-    means = [statistics.mean(column) for column in zip(*found, strict=True)]
+            accuracies.append((100 * ours, 100 * stock(seed)))
+            print(
+                "seed {}: pipeline {:.2f}, Keras {:.2f}".format(seed, *accuracies[-1]), flush=True
+            )
+    means = [statistics.mean(column) for column in zip(*accuracies, strict=True)]
     print("mean: pipeline {:.2f}, Keras {:.2f}".format(*means))
 
 

@@ -1,9 +1,9 @@
-"""Another dropout, here and as DVC's own tutorial has it: `python -m benchmarks.tutorial ARCHIVE`.
+"""Change the dropout here and in DVC's own tutorial: `python -m benchmarks.tutorial ARCHIVE`.
 
-ARCHIVE is cats and dogs' archive (cats_and_dogs_filtered.zip); nothing is downloaded. The tutorial
-keeps features, top and metrics in one stage (benchmarks/one_script.py), so that `dvc exp run -S
-dropout=...` runs all of it; here the preset cats_dogs runs two stages. Both train the same top on
-the same images for ten epochs, once to fill the caches and once, timed, with another dropout, from
+ARCHIVE is the archive of cats and dogs (cats_and_dogs_filtered.zip); nothing is downloaded. The
+tutorial has features, head and metrics in one stage (benchmarks/one_script.py), so `dvc exp run -S
+dropout=...` runs all of it. Here the preset cats_dogs runs two stages. Both train the same head on
+the same images for ten epochs: once to fill the caches, and once with another dropout, timed from
 the command to its metrics.
 """
 
@@ -20,44 +20,45 @@ from pathlib import Path
 from benchmarks.clone import Clone
 
 SCRIPT = Path(__file__).with_name("one_script.py")
-LAST = 2400
-"""Validation images have numbers from 2000 on; the tutorial takes 400 of each class."""
+LAST = 2400  # validation images have numbers from 2000 on; the tutorial uses 400 of each class
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("archive", type=Path)
     archive = parser.parse_args().archive.resolve()
-    dropouts = [f"{0.3 + time.time() % 1e5 / 1e6 + n / 10:.10f}" for n in range(2)]  # never seen
+    dropouts = [
+        f"{0.3 + time.time() % 1e5 / 1e6 + n / 10:.10f}" for n in range(2)
+    ]  # unseen by the run cache
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         clone = Clone(here / "thaw", shared=True)
-        given = {
+        settings = {
             "experiment": "cats_dogs",
             "dataset.source.sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
             "subnets.fc256.epochs": "10",
             "subnets.fc256.patience": "null",
         }
-        asked = [part for key, value in given.items() for part in ("-S", f"{key}={value}")]
+        asked = [part for key, value in settings.items() for part in ("-S", f"{key}={value}")]
         asked = ["exp", "run", "evaluate@fc256", *asked]
         clone.dvc(*asked)
         other = _tutorial(here, archive, clone.folder / "data/weights/vgg16.npz")
         seconds = {}
         for dropout in dropouts:
-            seconds["as the tutorial"] = other.dvc("exp", "run", "-S", f"dropout={dropout}").whole
-            seconds["here"] = clone.dvc(*asked, "-S", f"subnets.fc256.dropout={dropout}").whole
-        told = {
+            seconds["as the tutorial"] = other.dvc("exp", "run", "-S", f"dropout={dropout}").total
+            seconds["here"] = clone.dvc(*asked, "-S", f"subnets.fc256.dropout={dropout}").total
+        metrics = {
             "as the tutorial": other.read("metrics.json"),
             "here": clone.read("results/metrics/fc256.json"),
         }
         for name, value in seconds.items():
-            print(f"{name}: {value:.1f} s, accuracy {told[name]['accuracy']:.3f}")
+            print(f"{name}: {value:.1f} s, accuracy {metrics[name]['accuracy']:.3f}")
         print(f"ratio {seconds['as the tutorial'] / seconds['here']:.1f}")
 
 
 def _tutorial(folder: Path, archive: Path, weights: Path) -> Clone:
-    """A repository with the tutorial's one stage, on the archive's images."""
+    """Return a repository with the tutorial's one stage, on the archive's images."""
     empty = folder / "empty"
     subprocess.run(["git", "init", "--quiet", str(empty)], check=True)
     subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=empty, check=True)

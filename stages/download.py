@@ -1,7 +1,6 @@
-"""Stage download: bring the images here, as they are, with what is known of each."""
+"""Stage download: copy the images of the source into data/raw, unchanged."""
 
 import csv
-from pathlib import Path
 
 from thaw.config.base import read_params
 from thaw.data.registry import source_module, validate_source
@@ -10,8 +9,10 @@ from thaw.storage.tables import SOURCE_COLUMNS
 
 
 def main() -> None:
-    """Write data/raw: the files, and index.csv with a row for each (an empty cell where the
-    source does not say)."""
+    """Write data/raw: the images, and index.csv with one row for each.
+
+    Cells are empty where the source does not provide a value.
+    """
     parameters = validate_source(read_params("dataset", "source"))
     with atomic_write("data/raw") as raw:
         raw.mkdir()
@@ -20,4 +21,4 @@ def main() -> None:
             table = csv.DictWriter(file, SOURCE_COLUMNS, restval="", lineterminator="\n")
             table.writeheader()
             table.writerows(sorted(rows, key=lambda row: row["path"]))
-    print(f"{len(rows)} images in {Path('data/raw')}")
+    print(f"{len(rows):,} images in data/raw")

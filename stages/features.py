@@ -1,4 +1,4 @@
-"""Stage features@B: the backbone's outputs for every image, whatever its split, each once."""
+"""Stage features@NAME: run a frozen backbone over every image once and store its outputs."""
 
 from thaw.config.backbone import Backbone
 from thaw.config.base import load_section
@@ -11,8 +11,11 @@ from thaw.storage.store import Store
 
 
 def main(name: str) -> None:
-    """Write data/features/NAME: bottleneck features (height, width, channels) under the identity
-    of each picture's pixels; float32, or float16 where the arithmetic is bfloat16."""
+    """Write data/features/NAME: bottleneck features (height, width, channels) of each image under
+    the hash of its pixels, float32, or float16 if the backbone computes in bfloat16.
+
+    All splits are included, so a new split extracts nothing.
+    """
     backbone = load_section(Backbone, "backbones", name)
     images, weights = ArrayFolder("data/images"), f"data/weights/{name}.npz"
     verify_outputs(weights)
@@ -25,7 +28,7 @@ def main(name: str) -> None:
         from thaw.runtime.ray_workers import batch_runner
 
         frozen = FrozenBackbone(backbone, weights, images.shape, thaw_from=None)
-        with batch_runner(runtime, frozen) as passes:
-            frozen.fill(store, missing, images.__getitem__, "features", passes)
+        with batch_runner(runtime, frozen) as run_batches:
+            frozen.fill(store, missing, images.__getitem__, "features", run_batches)
     print(f"{len(missing):,} of {len(images):,} images are new")
     write_array_folder(f"data/features/{name}", images.keys, store.__getitem__, recipe)

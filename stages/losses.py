@@ -1,24 +1,25 @@
-"""Losses that training can be told to make small, by name: `losses.TERM.function`.
+"""Loss functions for training. This file is yours: add functions to it.
 
-A function takes what is true and what the model says, and gives a loss for each image:
+`losses.TERM.function` in params.yaml names a function of this file. It takes the labels and the
+predictions of a batch and returns a loss for each image:
 
-    true       (batch, 1) float32 for a sigmoid unit, else (batch,) int32 class numbers
-    predicted  (batch, 1) or (batch, classes) probabilities, float32
-    read       the output of the layer that `losses.TERM.reads` names, if it does
+    true          (batch, 1) float32 0 or 1 for a sigmoid output, else (batch,) int32 class numbers
+    predicted     (batch, 1) or (batch, classes) float32 probabilities
+    layer_output  the output of the layer in `losses.TERM.layer`; only if that is set
 
-    returns    (batch,) float32
+    returns       (batch,) float32
 
-For one of your own, write it in a file of your own, say my_losses.py:
-
-    from thaw.runtime.tensorflow import keras
+To add a loss, write a function below, such as this one for a sigmoid output:
 
     def my_loss(true, predicted):
-        return keras.ops.mean((true - predicted) ** 2, axis=-1)  # of a sigmoid unit
+        return ops.mean((true - predicted) ** 2, axis=-1)
 
-and name both:
+Then train with it:
 
-    dvc exp run -S experiment=pixels_only -S networks.small_cnn.loss_file=my_losses.py \\
-        -S networks.small_cnn.losses.main.function=my_loss
+    dvc exp run -S experiment=pixels_only -S networks.small_cnn.losses.main.function=my_loss
+
+To keep a function in another file, name that file too: `function=FILE.py:my_loss`. After an edit of
+the file, the models that use it are trained again.
 """
 
 from thaw.runtime.tensorflow import keras
@@ -27,22 +28,25 @@ ops = keras.ops
 
 
 def cross_entropy(true, predicted):
-    """Minus the log of the true class's probability."""
+    """Return the negative log of the true class's probability."""
     if predicted.shape[-1] == 1:
         return keras.losses.binary_crossentropy(true, predicted)
     return keras.losses.sparse_categorical_crossentropy(true, predicted)
 
 
 def focal(true, predicted):
-    """Cross-entropy that counts images less the surer they already are, by (1 - p)^2.
+    """Return the cross-entropy times (1 - p)^2, which down-weights well-classified images.
 
     Source: Lin et al. 2017, "Focal Loss for Dense Object Detection", with gamma 2.
     """
-    right = ops.exp(-cross_entropy(true, predicted))
-    return (1 - right) ** 2 * cross_entropy(true, predicted)
+    p = ops.exp(-cross_entropy(true, predicted))
+    return (1 - p) ** 2 * cross_entropy(true, predicted)
 
 
-def activity(true, predicted, read):
-    """Mean absolute output of the layer that is read: added with a small weight, few of its units
-    answer to an image."""
-    return ops.mean(ops.abs(ops.reshape(read, (ops.shape(read)[0], -1))), axis=-1)
+def activity(true, predicted, layer_output):
+    """Return the mean absolute output of a layer.
+
+    Added with a small weight, it makes few units of the layer respond to an image.
+    """
+    flat = ops.reshape(layer_output, (ops.shape(layer_output)[0], -1))
+    return ops.mean(ops.abs(flat), axis=-1)

@@ -1,4 +1,4 @@
-"""Preprocess: decode every image once, to one size, and list all of them."""
+"""Stage preprocess: decode all images to one size, and list them."""
 
 import csv
 from pathlib import Path
@@ -16,12 +16,15 @@ from thaw.storage.files import atomic_write
 from thaw.storage.tables import INDEX_COLUMNS
 
 RAW = Path("data/raw")
-DARK = 64  # of 255: brighter than any pixel of a file that uses 14 of its 16 bits
+DARK = 64  # pixel value above those of any 16-bit file that uses at most 14 bits
 
 
 def main() -> None:
-    """Write data/images, the distinct pictures by the SHA-256 of their pixels, and data/index.csv,
-    with a row for each file and, if it was left out, the reason."""
+    """Write the distinct images to data/images, and one row for each file to data/index.csv.
+
+    Images are identified by the SHA-256 of their pixels. The column `problem` of the index gives
+    the reason if a file was skipped.
+    """
     image = load_section(Image, "dataset", "image")
     skip = read_value(Dataset, "dataset", "on_bad_image") == "skip"
     verify_outputs(RAW)
@@ -34,26 +37,26 @@ def main() -> None:
     bad = [row for row in rows if row["problem"]]
     if bad and not skip:
         raise UserError(
-            f"{len(bad)} of {len(rows)} images cannot be read. Fix or remove them, or leave them "
-            f"out with -S dataset.on_bad_image=skip:\n"
+            f"{len(bad)} of {len(rows)} images cannot be read. Repair or remove them, or skip "
+            f"them with -S dataset.on_bad_image=skip:\n"
             + bullet_list([f"{original_path(row['path'])}: {row['problem']}" for row in bad])
         )
     file_of = {row["pixel_sha256"]: row["sha256"] for row in rows if not row["problem"]}
     if not file_of:
-        raise UserError(f"none of {len(rows)} images can be read.")
+        raise UserError(f"None of the {len(rows)} images can be read.")
     brightest = 0
 
-    def row(key: str) -> np.ndarray:
+    def pixels_of(key: str) -> np.ndarray:
         nonlocal brightest
         pixels = store[file_of[key]]
         brightest = max(brightest, int(pixels.max()))
         return pixels
 
-    write_array_folder("data/images", list(file_of), row, store.recipe)
+    write_array_folder("data/images", list(file_of), pixels_of, store.recipe)
     if brightest < DARK:
         print(
-            f"The brightest pixel of all images is {brightest} of 255. If the files hold 12 bits "
-            f"in 16, say so: -S dataset.image.bit_depth=12 (or 10, or 14)."
+            f"The brightest pixel of all images is {brightest} of 255. If the files use only 12 of "
+            f"16 bits, set -S dataset.image.bit_depth=12 (or 10, or 14)."
         )
     with atomic_write("data/index.csv") as part, open(part, "w", newline="", encoding="utf-8") as f:
         table = csv.DictWriter(f, INDEX_COLUMNS, lineterminator="\n")

@@ -1,7 +1,7 @@
-"""Scan the user's images, so that `download` runs again when a file changed.
+"""Stage scan: list the user's image files, so that stage download runs again when one changes.
 
-This stage runs at every `dvc repro`. Where the images are not on this machine, as in a colleague's
-clone, it restores the inventory that dvc.lock records, and no later stage runs.
+This stage runs at every `dvc repro`. If the images are not on this machine, as in another user's
+clone, it restores the inventory that dvc.lock records. Then no later stage runs again.
 """
 
 from thaw.config.base import read_params
@@ -15,10 +15,10 @@ from thaw.storage.recovery import read_or_fetch_recorded
 
 
 def main(name: str) -> None:
-    """Write the inventory: path, bytes and SHA-256 of every file of the source.
+    """Write data/inventory.csv: path, size in bytes and SHA-256 of every file of the source.
 
     Args:
-        name: of this stage in dvc.yaml, scan@NAME.
+        name: NAME of this stage in dvc.yaml, scan@NAME.
     """
     source = validate_source(read_params("dataset", "source"))
     try:

@@ -1,4 +1,4 @@
-"""Stage split: which image is for training, validation and test; which number a class has."""
+"""Stage split: assign images to train, validation and test, and number the classes."""
 
 import pandas as pd
 
@@ -12,29 +12,33 @@ from thaw.storage.tables import INDEX_COLUMNS, SPLIT_COLUMNS, read_table
 
 
 def main() -> None:
-    """Write data/split.csv: a row for each image that could be read, in the order of its pixels'
-    identity, and one with split `skipped` for each that could not. Training images beyond the
-    limit have split `unused`."""
+    """Write data/split.csv, with one row for each image, in the order of pixel_sha256.
+
+    Images that could not be read have split `skipped`. Training images beyond
+    `dataset.max_train_images` have split `unused`.
+    """
     split = load_section(Split, "dataset", "split")
     verify_outputs("data/index.csv")
     index = read_table("data/index.csv", INDEX_COLUMNS, dtype=str)
     readable = index[index["problem"] == ""].copy()
-    made = assign_splits(readable, split)
+    splits = assign_splits(readable, split)
     limit = read_value(Dataset, "dataset", "max_train_images")
     if limit is not None:
-        made = made.mask(beyond_limit(readable, made, limit, split), "unused")
-    readable["split"] = made
+        splits = splits.mask(beyond_limit(readable, splits, limit, split), "unused")
+    readable["split"] = splits
     trained = set(readable.loc[readable["split"] == "train", "label"])
     if untrained := sorted({*readable["label"]} - trained):
         raise UserError(
-            f"no training image is left of {', '.join(untrained)}: expected one of each class at "
-            f"least. Give more images, see to those that cannot be read, or stratify by label."
+            f"no training image is left of {', '.join(untrained)}. Expected at least one of each "
+            f"class. Add images, repair those that cannot be read, or stratify by label."
         )
     skipped = index[index["problem"] != ""].assign(split="skipped")
     rows = pd.concat([readable, skipped])
     order = classes(set(readable["label"]), read_value(Dataset, "dataset", "positive_class"))
     numbers = {label: number for number, label in enumerate(order)}
-    rows["class"] = rows["label"].map(numbers).astype("Int64")  # none where all were skipped
+    rows["class"] = (
+        rows["label"].map(numbers).astype("Int64")
+    )  # NA if all images of a class were skipped
     rows = rows.sort_values(["pixel_sha256", "label", "sha256"])
     with atomic_write("data/split.csv") as part:
         rows[SPLIT_COLUMNS].to_csv(part, index=False, lineterminator="\n")
@@ -43,18 +47,18 @@ def main() -> None:
     for held_out in ("validation", "test"):
         labels = readable.loc[readable["split"] == held_out, "label"]
         if len(labels) and (absent := sorted(set(order) - set(labels))):
-            print(f"no {held_out} image is of {', '.join(absent)}: nothing is measured on them")
+            print(f"No {held_out} image is of {', '.join(absent)}, so no result covers them.")
 
 
 def classes(labels: set[str], positive: str | None) -> list[str]:
-    """The classes in the order of their numbers: by name, the positive one last.
+    """Return the classes in the order of their numbers: by name, the positive class last.
 
     Raises:
-        UserError: there is one class, or the positive one is none of them.
+        UserError: There are fewer than two classes, or `positive` is not one of them.
     """
     order = sorted(labels)
     if len(order) < 2:
-        raise UserError(f"there is one class, {order}: expected two or more.")
+        raise UserError(f"The dataset has one class, {order}. Expected two or more.")
     if positive is not None:
         if positive not in labels:
             raise UserError(

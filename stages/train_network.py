@@ -1,4 +1,6 @@
-"""Stage train_network@N: a full network trained on pixels."""
+"""Train a full network on pixels."""
+
+import numpy as np
 
 from thaw.config.base import Common, load_section, read_params, read_value
 from thaw.config.dataset import Dataset, Image
@@ -10,18 +12,16 @@ from thaw.models.saving import save_model
 from thaw.runtime.tensorflow import keras, make_deterministic
 from thaw.storage.arrays import ArrayFolder
 from thaw.storage.files import atomic_write
-from thaw.training.batches import batches
+from thaw.training.batches import Batches, batches
 from thaw.training.fit import fit
 from thaw.training.losses import LossTerms
 
 
 def main(name: str) -> None:
-    """Write models/NAME: the model (uint8 pixels in, the output layer out), record.json and
-    DVCLive's learning curves."""
+    """Write models/NAME: model.keras (from uint8 pixels), record.json and learning curves."""
     parameters = validate_network(read_params("networks", name), name)
-    augmentation = allowed_augmentation(
-        parameters.augmentation, read_value(Dataset, "dataset", "allowed_flips")
-    )
+    allowed_flips = read_value(Dataset, "dataset", "allowed_flips")
+    augmentation = allowed_augmentation(parameters.augmentation, allowed_flips)
     parameters = parameters.model_copy(update={"augmentation": augmentation})
     seed = read_value(Common, "seed")
     rows = SplitTable(confidence_weight=read_value(Dataset, "dataset", "confidence_weight"))
@@ -29,7 +29,7 @@ def main(name: str) -> None:
     make_deterministic(seed)
     shape = images.shape
     try:
-        built = network_module(parameters.family).build(parameters, shape, len(rows.classes))
+        network = network_module(parameters.family).build(parameters, shape, len(rows.classes))
     except ValueError as error:
         raise UserError(
             f"networks.{name} cannot be built for images of {shape[0]} pixels "
@@ -41,19 +41,21 @@ def main(name: str) -> None:
     for layer in random_layers(parameters.augmentation):
         augmented = layer(augmented)
     terms = LossTerms(parameters)
-    trainer = terms.trainer(pixels, keras.Model(built.inputs, terms.outputs(built))(augmented))
-    plain = keras.Model(built.inputs, built.outputs[0], name=built.name)  # no auxiliary classifier
-    model = keras.Model(pixels, plain(scaled))
+    with_loss_outputs = keras.Model(network.inputs, terms.outputs(network))
+    trainer = terms.trainer(pixels, with_loss_outputs(augmented))
+    # the saved model has no auxiliary classifiers
+    predictor = keras.Model(network.inputs, network.outputs[0], name=network.name)
+    model = keras.Model(pixels, predictor(scaled))
 
-    def some(split: str, seed: int | None):
-        chosen = rows.of(split)
-        selected = images.select(chosen["pixel_sha256"])
+    def batches_of(split: str, seed: int | None) -> Batches | None:
+        split_rows = rows.of(split)
+        selected = images.select(split_rows["pixel_sha256"])
         sigmoid = model.output_shape[-1] == 1
 
-        def inputs(n, random):
+        def inputs(n: np.ndarray, random: np.random.Generator) -> np.ndarray:
             return selected[n] if seed is None else random_flips(selected[n], random, augmentation)
 
-        return batches(chosen, inputs, parameters, seed, sigmoid)
+        return batches(split_rows, inputs, parameters, seed, sigmoid)
 
     recipe = {
         "settings": {**parameters.model_dump(), "seed": seed},
@@ -63,7 +65,7 @@ def main(name: str) -> None:
     }
     with atomic_write(f"models/{name}") as folder:
         folder.mkdir()
-        train, validation = some("train", seed), some("validation", None)
+        train, validation = batches_of("train", seed), batches_of("validation", None)
         record = fit(model, trainer, train, validation, parameters, recipe, folder)
         record.classes = rows.classes
         record.image = load_section(Image, "dataset", "image").record()

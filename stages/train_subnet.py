@@ -1,4 +1,4 @@
-"""Train a subnet: a small head, or the logistic baseline, on cached features."""
+"""Train a subnet, a dense head or a logistic regression, on cached features."""
 
 import json
 from pathlib import Path
@@ -14,18 +14,21 @@ from thaw.training.subnets import train_dense, train_logistic
 
 
 def main(name: str) -> None:
-    """Write models/NAME: the model, record.json and DVCLive's learning curves."""
+    """Write models/NAME: model.keras or model.npz, record.json and learning curves."""
     parameters = validate_subnet(read_params("subnets", name), name)
+    backbone = load_section(Backbone, "backbones", parameters.features).model_dump()
     rows = SplitTable(confidence_weight=read_value(Dataset, "dataset", "confidence_weight"))
     features = ArrayFolder(f"data/features/{parameters.features}")
+    seed = read_value(Common, "seed")
     with atomic_write(f"models/{name}") as folder:
         folder.mkdir()
-        train = train_logistic if isinstance(parameters, Logistic) else train_dense
-        record = train(parameters, rows, features, read_value(Common, "seed"), folder)
+        if isinstance(parameters, Logistic):
+            record = train_logistic(parameters, rows, features, seed, folder)
+        else:
+            record = train_dense(parameters, rows, features, seed, folder)
         record.classes = rows.classes
         record.image = load_section(Image, "dataset", "image").record()
-        backbone = load_section(Backbone, "backbones", parameters.features)
         recipe = json.loads(Path(f"data/features/{parameters.features}/recipe.json").read_text())
-        of = {**backbone.model_dump(), "digest": recipe["weights"]}
-        record.backbone = {"name": parameters.features, **of}
+        digest = recipe["weights"]
+        record.backbone = {"name": parameters.features, **backbone, "digest": digest}
         (folder / "record.json").write_text(record.json())

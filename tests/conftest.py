@@ -1,4 +1,4 @@
-"""What tests share: a store of their own, small pictures, and conf/ composed once."""
+"""Fixtures of all tests: a separate store, small images, and conf/ composed once."""
 
 import contextlib
 import copy
@@ -16,34 +16,39 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 pytest_plugins = ["tests.fixtures.networks", "tests.fixtures.servers", "tests.fixtures.training"]
 
-
-APART = ("browser",)
-"""Folders of tests/ that run only where they are named: see tests/targets.mk."""
-
-SERVING = ("fastapi", "httpx", "uvicorn", "python_multipart")
-LACKING = [name for name in SERVING if importlib.util.find_spec(name) is None]
-"""Packages of the extra `serve` that are not installed; then tests/serve is left out, and said."""
+ON_REQUEST = ("browser",)  # folders of tests/ that run only if given by name: see tests/targets.mk
+# packages of the extra `serve` that are not installed; without them, tests/thaw/serve is skipped
+MISSING = [
+    name
+    for name in ("fastapi", "httpx", "uvicorn", "python_multipart")
+    if importlib.util.find_spec(name) is None
+]
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    if LACKING:
-        said = f"tests/thaw/serve: left out, without {', '.join(LACKING)}: make setup EXTRA=serve"
-        terminalreporter.write_line(said)
+    if MISSING:
+        terminalreporter.write_line(
+            f"tests/thaw/serve: skipped without {', '.join(MISSING)}: make setup EXTRA=serve"
+        )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    if LACKING and collection_path == ROOT / "tests" / "thaw" / "serve":
+    if MISSING and collection_path == ROOT / "tests" / "thaw" / "serve":
         return True
-    if collection_path.name in APART and collection_path.parent == ROOT / "tests":
-        named = any(collection_path.name in Path(arg.split("::")[0]).parts for arg in config.args)
-        return None if named else True
+    if collection_path.name in ON_REQUEST and collection_path.parent == ROOT / "tests":
+        requested = any(
+            collection_path.name in Path(arg.split("::")[0]).parts for arg in config.args
+        )
+        return None if requested else True
     return None
 
 
 @pytest.fixture(scope="session", autouse=True)
 def store(tmp_path_factory):
-    """A store that no other run has a part in, and none of the user's settings. A dvc that a test
-    starts tells nobody, and leaves nothing outside pytest's folders."""
+    """Set a separate store, and none of the user's settings.
+
+    DVC, if a test starts it, sends no telemetry and writes only to pytest's folders.
+    """
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("store")
         patch.setenv("THAW_STORE", str(folder))
@@ -56,33 +61,33 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def compositions(store):
-    """thaw.composition.compose in the repository's root, of each choice once."""
+    """Return thaw.composition.compose in the repository's root, cached by its overrides."""
     from thaw.composition import compose
 
     @functools.cache
-    def of(*overrides: str) -> dict:
+    def cached(*overrides: str) -> dict:
         with contextlib.chdir(ROOT):
             return compose(*overrides)
 
-    return of
+    return cached
 
 
 @pytest.fixture
 def compose(compositions, monkeypatch):
-    """thaw.composition.compose, in the repository's root."""
+    """Return thaw.composition.compose in the repository's root."""
     monkeypatch.chdir(ROOT)
     return lambda *overrides: copy.deepcopy(compositions(*overrides))
 
 
 @pytest.fixture(scope="session")
 def composed(compositions):
-    """What conf/ composes to by default. Copy it before you change it."""
+    """Return the default composition of conf/. Copy it before you change it."""
     return compositions()
 
 
 @pytest.fixture
 def afresh():
-    """A function after which Keras names and seeds as a new process would."""
+    """Return a function after which Keras names layers and seeds like a new process."""
     from thaw.runtime.tensorflow import keras, make_deterministic
 
     def start(seed: int = 0) -> None:
@@ -94,7 +99,7 @@ def afresh():
 
 @pytest.fixture
 def no_network(tmp_path, monkeypatch):
-    """Every connection is refused, and Keras has downloaded nothing before."""
+    """Refuse every connection, and hide the files that Keras downloaded before."""
 
     def refuse(*_, **__):
         raise ConnectionRefusedError("the network is unplugged")
@@ -106,7 +111,7 @@ def no_network(tmp_path, monkeypatch):
 
 @pytest.fixture
 def picture():
-    """A function that draws a picture, another one for each number: (height, width, 3) uint8."""
+    """Return a function that draws an image by its number: (height, width, 3), uint8."""
 
     def draw(number: int = 0, height: int = 24, width: int = 32) -> np.ndarray:
         small = np.random.default_rng(number).integers(0, 256, (3, 4, 3), dtype="uint8")
@@ -117,7 +122,7 @@ def picture():
 
 @pytest.fixture
 def encoded():
-    """A function from pixels or a Pillow image to a file's bytes."""
+    """Return a function from pixels or a Pillow image to the bytes of a file."""
 
     def encode(picture, kind: str = "PNG", **options) -> bytes:
         if isinstance(picture, np.ndarray):
@@ -130,7 +135,7 @@ def encoded():
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    """Every file below `folder` by its relative path."""
+    """Return the content of every file below `folder`, by its relative path."""
     return {
         str(Path(here, name).relative_to(folder)): Path(here, name).read_bytes()
         for here, _, names in os.walk(folder)
@@ -140,5 +145,5 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def content():
-    """files_in: a folder's files and their bytes."""
+    """Return the function files_in."""
     return files_in

@@ -1,4 +1,4 @@
-"""Compose conf/ and validate everything that it composes to, each section alone and against others."""
+"""Compose conf/ with Hydra, and validate the parameters alone and against each other."""
 
 import hashlib
 import json
@@ -8,7 +8,9 @@ import shlex
 import subprocess
 import sys
 from contextvars import ContextVar
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -28,127 +30,135 @@ from thaw.models.registry import validate_network
 from thaw.storage.files import remove
 from thaw.storage.store import CachedValue
 
-SCHEME = 2
-"""Raised when parameters change their meaning or their place."""
+SCHEME = 2  # raised when a parameter changes its meaning or its name
+MODEL_RESULTS = ("details", "metrics", "plots", "predictions", "reports")  # folders of results/
+AUDIT_RESULTS = ("audits", "learning_curves")  # folders of results/
+ABSENT = object()  # stands for the value of a key that one of two parameter trees lacks
+# text that Hydra's override grammar reads as that text without quotes
+UNQUOTED = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_/][\w./-]*", re.ASCII)
+
+composing_here: ContextVar[bool] = ContextVar("composing_here", default=False)  # not in DVC
 
 
 class Composition(Common):
     """The top level of params.yaml, without the section `derived`."""
 
-    runtime: dict
-    backbones: dict
-    subnets: dict
-    networks: dict
-    finetunes: dict
-    audits: dict
-    evaluate: dict
-    dataset: dict
+    runtime: dict[str, Any]
+    backbones: dict[str, Any]
+    subnets: dict[str, Any]
+    networks: dict[str, Any]
+    finetunes: dict[str, Any]
+    audits: dict[str, Any]
+    evaluate: dict[str, Any]
+    dataset: dict[str, Any]
 
 
-def validate_composition(values: dict) -> None:
-    """Check every parameter, alone and against the others.
+def validate_composition(values: Any) -> None:
+    """Validate every parameter, alone and against the others.
+
+    Args:
+        values: the content of params.yaml. The section `derived` is ignored.
 
     Raises:
-        UserError: names the key, its value, what was expected and the nearest valid name.
+        UserError: gives the key, its value, what was expected and the nearest valid name.
     """
-    whole = validate(Composition, {key: values[key] for key in values if key != "derived"})
+    if isinstance(values, dict):
+        values = {key: value for key, value in values.items() if key != "derived"}
+    whole = validate(Composition, values)
     dataset = validate(Dataset, whole.dataset, "dataset")
     validate_source(whole.dataset["source"])
     validate(Evaluate, whole.evaluate, "evaluate")
     validate_runtime(whole.runtime)
     backbones = {n: validate(Backbone, v, "backbones", n) for n, v in whole.backbones.items()}
     subnets = {n: validate_subnet(v, n) for n, v in whole.subnets.items()}
-    for name, values in whole.networks.items():
-        validate_network(values, name)
+    for name, network in whole.networks.items():
+        validate_network(network, name)
     finetunes = {n: validate(Finetune, v, "finetunes", n) for n, v in whole.finetunes.items()}
     audits = {n: validate(Audit, v, "audits", n) for n, v in whole.audits.items()}
 
-    seen: dict[str, str] = {}
+    group_of: dict[str, str] = {}
     for group in ("subnets", "networks", "finetunes"):
         for name in getattr(whole, group):
-            if name in seen:
+            if name in group_of:
                 raise UserError(
-                    f"{group}.{name} and {seen[name]}.{name} have one name, and would write the "
-                    f"same files. Rename one of them."
+                    f"{group}.{name} and {group_of[name]}.{name} have the same name and would "
+                    f"write the same files. Rename one of them."
                 )
-            seen[name] = group
+            group_of[name] = group
 
-    for name, chosen in backbones.items():
-        layers_to_thaw(chosen.application, dataset.image.size, f"backbones.{name}.application")
-    for name, chosen in subnets.items():
-        _composed(f"subnets.{name}.features", chosen.features, "backbones", backbones)
-    for name, chosen in audits.items():
-        _composed(f"audits.{name}.features", chosen.features, "backbones", backbones)
-    for name, chosen in finetunes.items():
+    size = dataset.image.size
+    for name, backbone in backbones.items():
+        layers_to_thaw(backbone.application, size, f"backbones.{name}.application")
+    for name, subnet in subnets.items():
+        _check_composed(f"subnets.{name}.features", subnet.features, "backbones", backbones)
+    for name, audit in audits.items():
+        _check_composed(f"audits.{name}.features", audit.features, "backbones", backbones)
+    for name, finetune in finetunes.items():
         key = f"finetunes.{name}"
-        _composed(f"{key}.subnet", chosen.subnet, "subnets", subnets)
-        start = subnets[chosen.subnet]
+        _check_composed(f"{key}.subnet", finetune.subnet, "subnets", subnets)
+        start = subnets[finetune.subnet]
         if start.kind != "dense":
             raise UserError(
-                f"{key}.subnet = {chosen.subnet!r}: expected a subnet of kind dense; a "
-                f"{start.kind} one cannot be trained on with its backbone."
+                f"{key}.subnet = {finetune.subnet!r}: expected a subnet of kind dense. A "
+                f"{start.kind} one cannot be trained together with its backbone."
             )
-        if chosen.thaw_from is not None:
+        if finetune.thaw_from is not None:
             application = backbones[start.features].application
-            names = layers_to_thaw(application, dataset.image.size, f"backbones.{start.features}")
-            if chosen.thaw_from not in names:
+            layers = layers_to_thaw(application, size, f"backbones.{start.features}")
+            if finetune.thaw_from not in layers:
                 raise UserError(
-                    f"{key}.thaw_from = {chosen.thaw_from!r}: expected a layer of {application} "
-                    f"that has a single tensor before it.{did_you_mean(chosen.thaw_from, names)} "
-                    f"Its layers: {', '.join(names)}."
+                    f"{key}.thaw_from = {finetune.thaw_from!r}: expected a layer of {application} "
+                    f"that has a single tensor before it."
+                    f"{did_you_mean(finetune.thaw_from, layers)} Its layers: {', '.join(layers)}."
                 )
 
 
 def layers_to_thaw(application: str, size: int, key: str) -> list[str]:
-    """The layers at which `application` can be cut, in order, as told by Keras in a process of
-    its own (it takes seconds to start) and remembered in the store.
+    """Return the layers from which a network can be thawed, from input to output.
+
+    Keras lists them in a process that takes seconds to start, so the store caches the list.
+
+    Args:
+        application: class name of a network of keras.applications.
+        size: height and width of the images in pixels.
+        key: the parameter that names the network, for messages.
 
     Raises:
-        UserError: there is no such application, or it cannot take images of `size` pixels.
+        UserError: there is no such network, or it cannot take images of `size` pixels.
     """
-    from importlib.metadata import version
-
     if not application.isidentifier():
         raise UserError(f"{key}: {application!r:.200} is no network of keras.applications.")
-    asked = f"{application} {size} keras {version('keras')}"
-    note = CachedValue("layers", asked)
-    if not isinstance(names := note.read(), list):
-        answer = subprocess.run(
+    cached = CachedValue("layers", f"{application} {size} keras {version('keras')}")
+    layers: list[str] | None = cached.read()
+    if not isinstance(layers, list):
+        process = subprocess.run(
             [sys.executable, "-m", "thaw.models.backbones.describe", application, str(size)],
             capture_output=True,
             text=True,
         )
-        if answer.returncode:
-            reason = answer.stderr.strip().splitlines()[-1].removeprefix("thaw: ")
+        if process.returncode:
+            reason = process.stderr.strip().splitlines()[-1].removeprefix("thaw: ")
             raise UserError(f"{key}: {reason}")
-        note.write(names := json.loads(answer.stdout))
-    return names
+        cached.write(layers := json.loads(process.stdout))
+    return layers
 
 
-def _composed(key: str, name: str, group: str, known: dict) -> None:
-    if name not in known:
+def _check_composed(key: str, name: str, group: str, composed: dict[str, Any]) -> None:
+    if name not in composed:
         raise UserError(
             f"{key} = {name!r}: expected one of the composed {group} "
-            f"({', '.join(known) or 'there is none'}).{did_you_mean(name, known)}"
+            f"({', '.join(composed) or 'there is none'}).{did_you_mean(name, composed)}"
         )
 
 
-MODELS = ("details", "metrics", "plots", "predictions", "reports")
-AUDITS = ("audits", "learning_curves")
-"""Folders of results/ that are about a model, and about the data."""
-ABSENT = object()
-PLAIN = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_/][\w./-]*", re.ASCII)
-"""Text that Hydra takes for text without quotes."""
-
-
-composing_here: ContextVar[bool] = ContextVar("composing_here", default=False)  # not in DVC
-
-
-def compose(*overrides: str) -> dict:
-    """Return what conf/ of the current folder composes to, every value resolved and validated.
+def compose(*overrides: str) -> dict[str, Any]:
+    """Return the parameters that conf/ of the current folder composes to, validated.
 
     Args:
-        overrides: as DVC's `-S` takes them.
+        overrides: in the syntax of `dvc exp run -S`.
+
+    Raises:
+        SystemExit: a parameter is invalid; the exception's code is the message.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -158,31 +168,32 @@ def compose(*overrides: str) -> dict:
     try:
         with initialize_config_dir(os.path.abspath("conf"), version_base=None):
             composed = hydra_compose("config", list(overrides))
-            return OmegaConf.to_container(composed, resolve=True)
+            parameters: Any = OmegaConf.to_container(composed, resolve=True)
+            return dict(parameters)
     finally:
         composing_here.reset(token)
 
 
-def derive(values: dict, root: Path) -> dict:
-    """Return the section `derived`: what dvc.yaml needs to know and no user may set.
+def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Return the section `derived`: values that dvc.yaml needs and that users may not set.
 
     Args:
         values: all other parameters, validated.
-        root: of the project.
+        root: the project's folder.
 
     Returns:
-        `scheme`, by which a stale params.yaml is noticed; for the source its `code`, its
-        `inventory` (the file that changes when the source does) and `scan` (one name if a stage
-        writes it); for each training the features that it reads and the file of its losses; for
-        each model what its evaluation reads.
+        `scheme`, which detects a stale params.yaml. For the source, the file of its `code`, its
+        `inventory` (a file that changes when the source does) and `scan` (one name if a stage
+        writes the inventory). For each training, the features and the file of losses that it
+        reads. For each model, what its evaluation reads.
     """
     code = _code_paths(root)
     source = source_module(values["dataset"]["source"]["kind"])
     scanned = getattr(source, "SCANNED", False)
 
-    def losses(model: dict) -> str:
-        terms = model.get("losses", {}).values()
-        return next((loss_file(t["function"]) for t in terms), "stages/train_subnet.py")
+    def losses(model: dict[str, Any]) -> str:
+        terms = model.get("losses", {}).values()  # a logistic regression has none
+        return next((loss_file(term["function"]) for term in terms), "stages/train_subnet.py")
 
     subnets, networks = values["subnets"], values["networks"]
     features = {name: subnet["features"] for name, subnet in subnets.items()}
@@ -223,23 +234,24 @@ def _code_paths(root: Path) -> dict[str, str]:
     """Return the paths of the library's packages, which dvc.yaml defines under `vars`."""
     text = (root / "dvc.yaml").read_text(encoding="utf-8")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    code: dict[str, str]
     (code,) = [part["code"] for part in yaml.load(text, loader)["vars"] if "code" in part]
     return code
 
 
 def _module_path(folder: str, module: str) -> str:
-    """Return the file of a module; in a user's project that is the wheel, which `folder` names."""
+    """Return the file of a module; in a user's project, `folder` is the wheel that has it."""
     return folder if folder.endswith(".whl") else f"{folder}/{module}.py"
 
 
 def conf_digest(folder: str | Path = "conf") -> str:
-    """Return a digest of every file of conf/: its name and its values, whatever its comments.
+    """Return a digest of the name and the values of every file in conf/. Comments do not count.
 
     Raises:
         UserError: a file is not valid YAML.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found = {}
+    contents = {}
     for path in sorted(Path(folder).rglob("*.yaml")):
         text = path.read_text(encoding="utf-8")
         try:
@@ -248,49 +260,56 @@ def conf_digest(folder: str | Path = "conf") -> str:
             reason = " ".join(str(error).split())
             raise UserError(f"{path} is not valid YAML: {reason}") from None
         package = "# @package _global_" in text  # a comment that Hydra reads
-        found[path.relative_to(folder).as_posix()] = [package, values]
-    return hashlib.sha256(json.dumps(found, default=str).encode()).hexdigest()[:12]
+        contents[path.relative_to(folder).as_posix()] = [package, values]
+    return hashlib.sha256(json.dumps(contents, default=str).encode()).hexdigest()[:12]
 
 
-def differences(kept: dict, composed: dict, prefix: str = "") -> list[tuple]:
-    """The leaves in which two parameter trees differ, as (key, kept, composed), of which one may
-    be ABSENT."""
-    found = []
-    for key in [*kept, *(k for k in composed if k not in kept)]:
-        have, now, name = kept.get(key, ABSENT), composed.get(key, ABSENT), f"{prefix}{key}"
-        if isinstance(have, dict) and isinstance(now, dict):
-            found += differences(have, now, f"{name}.")
-        elif have != now:
-            found.append((name, have, now))
-    return found
+def differences(
+    old: dict[str, Any], new: dict[str, Any], prefix: str = ""
+) -> list[tuple[str, Any, Any]]:
+    """Return the leaves in which two parameter trees differ.
+
+    Returns:
+        (key, old value, new value); one of the values is ABSENT if that tree lacks the key.
+    """
+    changes = []
+    for key in [*old, *(key for key in new if key not in old)]:
+        before, after, name = old.get(key, ABSENT), new.get(key, ABSENT), f"{prefix}{key}"
+        if isinstance(before, dict) and isinstance(after, dict):
+            changes += differences(before, after, f"{name}.")
+        elif before != after:
+            changes.append((name, before, after))
+    return changes
 
 
-def format_override(value) -> str:
-    """A value as `-S KEY=` takes it in a shell; what is none there, in words."""
+def format_override(value: Any) -> str:
+    """Return a value as a shell command takes it after `-S KEY=`.
+
+    A section is "a section", and an absent value is "absent".
+    """
     if value is ABSENT or isinstance(value, dict):
         return "absent" if value is ABSENT else "a section"
-    return shlex.quote(_overriding(value))
+    return shlex.quote(_in_hydras_grammar(value))
 
 
-def _overriding(value) -> str:
-    """A value in Hydra's grammar."""
+def _in_hydras_grammar(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, list):
-        return f"[{','.join(_overriding(each) for each in value)}]"
-    plain = not isinstance(value, str) or PLAIN.fullmatch(value)
+        return f"[{','.join(_in_hydras_grammar(item) for item in value)}]"
+    plain = not isinstance(value, str) or UNQUOTED.fullmatch(value)
     return str(value) if plain else '"' + value.replace('"', '\\"') + '"'
 
 
-def remove_stale_results(values: dict, folder: str | Path = "results") -> None:
-    """Remove results of what is no longer composed; DVC forgets them where they lie.
+def remove_stale_results(values: dict[str, Any], folder: str | Path = "results") -> None:
+    """Delete results of models and audits that are no longer composed. DVC leaves them behind.
 
     Args:
         values: all parameters.
-        folder: of the results.
+        folder: the folder of results.
     """
-    composed = {*values["subnets"], *values["networks"], *values["finetunes"]}
-    for kinds, known in ((MODELS, composed), (AUDITS, values["audits"])):
+    models = {*values["subnets"], *values["networks"], *values["finetunes"]}
+    for kinds, composed in ((MODEL_RESULTS, models), (AUDIT_RESULTS, values["audits"])):
         for path in (path for kind in kinds for path in Path(folder, kind).glob("[!.]*")):
-            if path.name.removesuffix(".json").removesuffix(".csv") not in known:
+            if path.name.removesuffix(".json").removesuffix(".csv") not in composed:
                 remove(path)

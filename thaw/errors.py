@@ -1,4 +1,4 @@
-"""Errors as a user sees them: one message that says what was given, what was expected, what to do."""
+"""Errors that users see as one message: what was given, what was expected, what to do."""
 
 import errno
 import mmap
@@ -6,100 +6,114 @@ import os
 import re
 import sys
 import unicodedata
+from collections.abc import Callable
+from types import TracebackType
 
-FULL = {errno.ENOSPC, errno.EDQUOT}
-SHORT = r"\d+ requested and \d+ written"
-"""All that NumPy says of a full disk."""
-CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
-BLOCKED = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+FULL = {errno.ENOSPC, errno.EDQUOT}  # no space left, or the user's quota is used up
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}  # permissions forbid it
+BLOCKED = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}  # bad path
+NUMPY_FULL = r"\d+ requested and \d+ written"  # NumPy's whole message when the disk is full
+NOTE_BYTES = 256  # of shared memory; a progress note is one short line
 
 
 class UserError(Exception):
-    """Something the user gave cannot be used. Its text is the whole message the user sees:
-    what was given, what was expected and what to do."""
+    """An input, a parameter or a file of the user cannot be used.
+
+    The text is the whole message that the user sees: what was given, what was expected and what
+    to do.
+    """
 
 
-def bullet_list(offenders: list[str], most: int = 20) -> str:
-    """The offenders as an indented list: the first `most`, then how many more."""
-    lines = [f"  {offender}" for offender in offenders[:most]]
-    if len(offenders) > most:
-        lines.append(f"  ... and {len(offenders) - most} more")
+def bullet_list(items: list[str], most: int = 20) -> str:
+    """Return an indented list of the first `most` items, then how many more there are."""
+    lines = [f"  {item}" for item in items[:most]]
+    if len(items) > most:
+        lines.append(f"  ... and {len(items) - most} more")
     return "\n".join(lines)
 
 
 def printable(text: str) -> str:
-    """As it is, but for what a terminal would obey or could not show, as names of files may hold:
-    each such character is a question mark."""
+    """Replace control characters and characters that cannot be shown with `?`.
+
+    File names may contain escape sequences that a terminal would obey.
+    """
     return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else "?" for c in text)
 
 
-_kept: mmap.mmap | None = None
+_progress_note: mmap.mmap | None = None
 
 
 def share_progress_notes() -> None:
-    """From now on what `note_kept` is told is seen by a process that this one forks, and back."""
-    global _kept
-    _kept = mmap.mmap(-1, 256)
+    """Share progress notes between this process and those that it forks from now on."""
+    global _progress_note
+    _progress_note = mmap.mmap(-1, NOTE_BYTES)
 
 
-def note_progress(what: str) -> None:
-    """Note what a run that ended now would go on from."""
-    if _kept is not None:
-        _kept[:] = what.encode()[:255].ljust(256, b"\0")
+def note_progress(progress: str) -> None:
+    """Note the work that is already saved, for the message if the stage ends early.
+
+    Args:
+        progress: such as "1,200 of 2,624 images".
+    """
+    if _progress_note is not None:
+        _progress_note[:] = progress.encode()[: NOTE_BYTES - 1].ljust(NOTE_BYTES, b"\0")
 
 
 def resume_hint() -> str:
-    """What a stage kept and what to do, in a line; nothing of what is no stage."""
-    if _kept is None:
+    """Return a line that says what a stage has saved and how to continue; empty outside stages."""
+    if _progress_note is None:
         return ""
-    what = _kept[:].rstrip(b"\0").decode(errors="ignore")
-    return f"Kept: {what or 'what was finished'}. The same command goes on from there."
+    progress = _progress_note[:].rstrip(b"\0").decode(errors="ignore")
+    return f"Kept: {progress or 'all finished work'}. Run the same command again to continue."
 
 
-def exception_hook(interrupted: str = ""):
-    """An excepthook by which a refusal, Ctrl-C, a full disk or too little memory, wherever it
-    comes, ends in one message and a non-zero exit.
+def exception_hook(
+    interrupted: str = "",
+) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
+    """Return a `sys.excepthook` that shows errors of the user or the machine as one message.
+
+    A UserError, Ctrl-C, a full disk and too little memory end so. Any other error gets a traceback.
 
     Args:
-        interrupted: what is said after Ctrl-C.
+        interrupted: the message after Ctrl-C.
     """
 
-    def end(kind, error, trace) -> None:
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             sys.stderr.write(f"\nthaw: {interrupted}\n")
             sys.stderr.flush()
-            os._exit(130)  # TensorFlow's threads would hold an ordinary exit for seconds
-        elif (said := _said(error)) is not None:
-            lines = [printable(line) for line in f"thaw: {said}".split("\n")]
+            os._exit(130)  # an ordinary exit waits seconds for TensorFlow's threads
+        elif (message := _message(error)) is not None:
+            lines = [printable(line) for line in f"thaw: {message}".split("\n")]
             sys.stderr.write("\n".join(lines) + "\n")
         else:
             sys.__excepthook__(kind, error, trace)
 
-    return end
+    return hook
 
 
-def _said(error: BaseException) -> str | None:
-    """The message for an error that is the user's or the machine's; none for one of ours."""
+def _message(error: BaseException) -> str | None:
+    """Return the message for an error of the user or the machine, or None for a bug."""
     if isinstance(error, UserError):
         return str(error)
-    said = _lacking(error)
-    return said and f"{said} {resume_hint()}".rstrip()
+    message = _machine_message(error)
+    return message and f"{message} {resume_hint()}".rstrip()
 
 
-def _lacking(error: BaseException) -> str | None:
-    """What the machine lacks, and what to do."""
+def _machine_message(error: BaseException) -> str | None:
+    """Return what the machine lacks and what to do, or None if `error` is of another kind."""
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        less = "Run fewer" if _kept is None else "Lower batch_size or threads, or run fewer"
-        return f"memory ran out. {less} at once."
+        lower = "Run" if _progress_note is None else "Lower batch_size or threads, or run"
+        return f"memory ran out. {lower} fewer at once."
     if not isinstance(error, OSError):
         return None
-    where = f" for {error.filename}" if error.filename else ""
-    if error.errno in FULL or re.fullmatch(SHORT, str(error.args[0])):
-        return f"the disk has no room{where}. Free some, or set THAW_STORE to a roomier one."
+    if error.errno in FULL or re.fullmatch(NUMPY_FULL, str(error.args[0])):
+        place = f" for {error.filename}" if error.filename else ""
+        return f"the disk has no space left{place}. Free some, or set THAW_STORE to another disk."
     if error.errno in CLOSED:
         return (
             f"{error.filename or 'a file'} cannot be written or read: {error.strerror}. Give this "
-            f"user the right to, or set THAW_STORE to a folder of yours."
+            f"user the permission, or set THAW_STORE to a folder of yours."
         )
     if error.errno in BLOCKED and error.filename:
         return (

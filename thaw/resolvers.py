@@ -1,9 +1,9 @@
-"""Validate what Hydra composes from conf/, before DVC writes params.yaml.
+"""Validate what Hydra composes from conf/ before DVC writes params.yaml.
 
-conf/config.yaml asks for `${thaw.derived:}`. To resolve it, everything that was composed is
-validated. An error leaves as SystemExit: DVC and OmegaConf pass it on unchanged, so the user sees
-one line, params.yaml stays as it was and nothing is queued. Changes of params.yaml are printed, so
-that an override of an earlier run never ends unnoticed.
+conf/config.yaml contains `${thaw.derived:}`. The resolver of that name validates all parameters and
+computes the section `derived`. It raises errors as SystemExit, which DVC and OmegaConf pass on
+unchanged: the user sees one line, params.yaml stays as it was and no experiment is queued. Changes
+of params.yaml are printed, so that the end of an earlier override is visible.
 """
 
 import sys
@@ -31,37 +31,38 @@ MOST_CHANGES = 12  # changed parameters that are listed
 
 
 def register() -> None:
-    """Register the resolver, and refuse unknown keys of overrides with the nearest known one."""
+    """Register the resolver, and check the keys of overrides before Hydra applies them."""
     OmegaConf.register_new_resolver("thaw.derived", _derived, replace=True)
     if not hasattr(ConfigLoaderImpl, "thaw"):
-        ConfigLoaderImpl.thaw = True
-        ConfigLoaderImpl._apply_overrides_to_config = _checked_overrides(
+        ConfigLoaderImpl.thaw = True  # type: ignore[attr-defined]
+        ConfigLoaderImpl._apply_overrides_to_config = _checked_overrides(  # type: ignore[method-assign]
             ConfigLoaderImpl._apply_overrides_to_config
         )
 
 
 def _derived(*, _root_: DictConfig) -> DictConfig:
-    """Return the section `derived`, once everything composed is valid."""
+    """Return the section `derived`, after all other parameters are validated."""
     root = project_root()
     try:
         if root != Path.cwd():
             raise UserError(f"run this in the project's root folder: cd {root}")
-        rest = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "derived"])
+        rest = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "derived"])
         if missing := sorted(OmegaConf.missing_keys(rest)):
             raise UserError(f"{missing[0]} has no default. Set it with -S {missing[0]}=VALUE.")
-        values = OmegaConf.to_container(rest, resolve=True)
+        values: Any = OmegaConf.to_container(rest, resolve=True)
         validate_composition(values)
         derived = derive(values, root)
     except (UserError, OmegaConfBaseException) as error:
         sys.exit(f"thaw: {error}")
     if not composing_here.get():  # DVC composes
-        if not {"--queue", "--temp", "--dry"} & set(sys.argv):  # those leave this work tree alone
+        if not {"--queue", "--temp", "--dry"} & set(sys.argv):  # these change no results here
             remove_stale_results(values, root / "results")
         _print_changes({**values, "derived": derived}, root / "params.yaml")
     return OmegaConf.create(derived)
 
 
-def _print_changes(values: dict, file: Path) -> None:
+def _print_changes(values: dict[str, Any], file: Path) -> None:
+    """Print how params.yaml will change."""
     if not file.exists():
         return
     try:
@@ -69,7 +70,7 @@ def _print_changes(values: dict, file: Path) -> None:
     except UserError:
         before = None
     if not isinstance(before, dict):
-        print("thaw: params.yaml could not be read and is composed again")
+        print("thaw: params.yaml could not be read and is replaced")
         return
     changes = differences(before, values)
     lines = [
@@ -81,10 +82,10 @@ def _print_changes(values: dict, file: Path) -> None:
         print(f"  ... and {len(lines) - MOST_CHANGES} more")
 
 
-def _checked_overrides(apply: Any) -> staticmethod:
-    """Return Hydra's step that applies `-S KEY=VALUE`, with a check of each key before it."""
+def _checked_overrides(apply: Any) -> Any:
+    """Wrap Hydra's method that applies overrides: it refuses unknown keys with one line."""
 
-    def checked(overrides: list, cfg: DictConfig) -> None:
+    def checked(overrides: list[Any], cfg: DictConfig) -> None:
         for override in overrides:
             key = override.key_or_group
             if key.split(".")[0] == "derived":
@@ -99,7 +100,7 @@ def _checked_overrides(apply: Any) -> staticmethod:
                 if not isinstance(parent, DictConfig):
                     break
                 if part not in list(parent):  # `in` alone is False for a value still missing
-                    if message := renamed(key):
+                    if message := renamed(key) or renamed(".".join([*above, part])):
                         sys.exit(f"thaw: {override.input_line}: {message}")
                     known = [str(name) for name in parent if name not in ("hydra", "derived")]
                     sys.exit(

@@ -1,4 +1,4 @@
-"""Register Thaw's resolvers. Hydra imports this module by itself when it composes conf/."""
+"""Register Thaw's resolvers. Hydra imports this module when it composes conf/."""
 
 from thaw.resolvers import register
 

@@ -1,4 +1,4 @@
-"""Pages of `thaw report`, opened from disk in Chromium without network; and `thaw serve`."""
+"""Fixtures: reports opened from disk in Chromium without network, and the page of `thaw serve`."""
 
 import os
 import shutil
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
-from tests.thaw.report.conftest import COUNTS, walk
-from tests.thaw.serve.conftest import after_training, photos, served  # noqa: F401
+from tests.thaw.report.conftest import COUNTS, run_pipeline
+from tests.thaw.serve.conftest import after_training, photos, predictor  # noqa: F401
 from thaw.cli.main import command
 
 FLAGS = [
@@ -23,12 +23,12 @@ FLAGS = [
 
 
 def launch(playwright: Playwright) -> Browser:
-    """The Chromium that is installed, without a window."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    assert found, "no Chromium on the PATH: install Debian's package `chromium`"
+    """Start the installed Chromium without a window."""
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    assert executable, "no Chromium on the PATH: install Debian's package `chromium`"
     # Chromium's sandbox does not start as root
     flags = [*FLAGS, "--no-sandbox"] if os.getuid() == 0 else FLAGS
-    return playwright.chromium.launch(executable_path=found, args=flags)
+    return playwright.chromium.launch(executable_path=executable, args=flags)
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +41,13 @@ def browser():
 
 @dataclass
 class Report:
-    """A repository with a page.
+    """A project with a report.
 
     Attributes:
-        messages: of the browser's console, and errors of the page's script.
-        requests: for anything but the page itself.
+        folder: of the project.
+        browser: that opens the report.
+        messages: lines of the browser's console, and errors of the page's script.
+        requests: URLs that the page requested, its own included.
     """
 
     folder: Path
@@ -69,18 +71,18 @@ class Report:
         page.on("pageerror", lambda error: self.messages.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
         page.goto(self.url)
-        page.wait_for_function("document.getElementById('gallery-says').textContent")
+        expect(page.locator("#gallery-status")).not_to_be_empty()
         return page
 
     def quiet(self) -> None:
-        """Assert that nothing was said and nothing was asked for."""
+        """Assert that the page logged nothing and requested nothing else."""
         assert self.messages == []
-        asked = [url for url in self.requests if not url.startswith("data:") and url != self.url]
-        assert asked == []
+        others = [url for url in self.requests if not url.startswith("data:") and url != self.url]
+        assert others == []
 
 
 def closing(browser: Browser, opened):
-    """Give what opens pages to a test, then close them and see that they were quiet."""
+    """Yield `opened` to a test, then close its pages and assert that they were quiet."""
     yield opened
     for context in browser.contexts:
         context.close()
@@ -88,12 +90,12 @@ def closing(browser: Browser, opened):
 
 
 def _report(folder: Path, counts: dict[str, int], **options) -> Path:
-    before = os.getcwd()
+    previous = os.getcwd()
     try:
-        walk(folder, counts, **options)
+        run_pipeline(folder, counts, **options)
         command(["report"])
     finally:
-        os.chdir(before)
+        os.chdir(previous)
     return folder
 
 
@@ -110,11 +112,11 @@ def three_classes(tmp_path_factory, store) -> Path:
 
 @pytest.fixture
 def two(two_classes, browser):
-    """Of two classes, two groups, and a model without results."""
+    """A report on two classes, two groups and a model without results."""
     yield from closing(browser, Report(two_classes, browser))
 
 
 @pytest.fixture
 def three(three_classes, browser):
-    """Of three classes, one of a name that is not plain."""
+    """A report on three classes, one of which has special characters in its name."""
     yield from closing(browser, Report(three_classes, browser))

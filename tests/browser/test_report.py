@@ -1,4 +1,7 @@
-"""What the page does in a browser; after each test nothing was said and nothing was asked for."""
+"""Tests of the report in a browser.
+
+After each test the fixtures assert that the page logged no error and requested nothing.
+"""
 
 import json
 import re
@@ -7,14 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 SERIOUS = ("serious", "critical")
 
 
 def predictions(report, name: str = "logistic") -> pd.DataFrame:
-    """The test images' labels, groups and probability of each class, as the stage wrote them."""
+    """Return label, group and probability of each class for each test image."""
     path = report.folder / f"results/predictions/{name}/predictions.csv"
-    table = pd.read_csv(path, dtype={"label": str, "pixels": str}, keep_default_na=False)
+    table = pd.read_csv(path, dtype={"label": str, "pixel_sha256": str}, keep_default_na=False)
     rows = pd.read_csv(report.folder / "data/split.csv", dtype=str, keep_default_na=False)
     table["group"] = rows.loc[rows["split"] == "test", "group"].to_numpy()
     return table
@@ -37,19 +41,19 @@ def all_cards(page) -> list[str]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("which", ["two", "three"])
-def test_an_accessibility_checker_finds_nothing_serious(request, which, width, scheme):
+def test_the_accessibility_checker_finds_no_serious_problem(request, which, width, scheme):
     page = request.getfixturevalue(which).open(width, scheme)
-    found = Axe().run(page)
-    assert len(found.response["passes"]) > 20, "the checker ran"
-    assert _serious(found) == []
+    result = Axe().run(page)
+    assert len(result.response["passes"]) > 20, "the checker ran"
+    assert _serious(result) == []
     page.locator("#cards button").first.click()
     assert _serious(Axe().run(page, "#detail")) == []
 
 
-def _serious(found) -> list[tuple]:
+def _serious(result) -> list[tuple]:
     return [
         (each["id"], node["html"][:200])
-        for each in found.response["violations"]
+        for each in result.response["violations"]
         if each["impact"] in SERIOUS
         for node in each["nodes"]
     ]
@@ -66,12 +70,12 @@ def test_nothing_is_wider_than_the_window(two, width, scheme):
 
 
 @pytest.mark.parametrize("threshold", [0, 0.13, 0.5, 0.87, 1])
-def test_the_slider_moves_figures_confusion_and_gallery_together(two, threshold):
+def test_the_slider_updates_metrics_confusion_matrix_and_gallery(two, threshold):
     page, table = two.open(), predictions(two)
     move(page, threshold)
     positive = (table["label"] == "square").to_numpy()
-    said = table["probability of square"].to_numpy() > threshold
-    counts = [[int((said[positive == t] == bool(p)).sum()) for p in (0, 1)] for t in (0, 1)]
+    answers = table["probability of square"].to_numpy() > threshold
+    counts = [[int((answers[positive == t] == bool(p)).sum()) for p in (0, 1)] for t in (0, 1)]
     for actual in (0, 1):
         for predicted in (0, 1):
             cell = page.locator(f'.panel:visible [data-cell="{actual},{predicted}"]')
@@ -85,26 +89,27 @@ def test_the_slider_moves_figures_confusion_and_gallery_together(two, threshold)
     assert number(shown["recall"]) == pytest.approx(tp / (tp + fn), abs=6e-4)
     accuracy = number(page.locator("#at-accuracy").inner_text())
     assert accuracy == pytest.approx((tp + tn) / len(table), abs=6e-4)
-    assert page.locator("#threshold-says").inner_text() == f"{threshold:.2f}"
+    assert page.locator("#threshold-value").inner_text() == f"{threshold:.2f}"
     assert (
-        f"is right about {tp} of them; it misses {fn}" in page.locator("#moving-says").inner_text()
+        f"{tp} of them correctly. It misses {fn}"
+        in page.locator("#at-threshold-status").inner_text()
     )
     cards = all_cards(page)
     assert len(cards) == fp + fn
     assert all("wrong" in card for card in cards)
-    page.locator("#f-right").select_option("right")
+    page.locator("#f-correct").select_option("correct")
     cards = all_cards(page)
     assert len(cards) == tp + tn
     assert sum(card.startswith("square") for card in cards) == tp
 
 
-def test_the_dot_on_the_curve_stands_where_the_threshold_is(two):
-    """By the chart's own ticks, which say where 0 and 1 are."""
+def test_the_dot_on_the_curve_marks_the_threshold(two):
+    """Ticks of the chart show where 0 and 1 are."""
     page, table = two.open(), predictions(two)
     move(page, 0.87)
     positive = (table["label"] == "square").to_numpy()
-    said = table["probability of square"].to_numpy() > 0.87
-    recall, alarms = said[positive].mean(), said[~positive].mean()
+    answers = table["probability of square"].to_numpy() > 0.87
+    recall, fpr = answers[positive].mean(), answers[~positive].mean()
     chart = page.locator('.panel:visible [data-kind="roc"] svg').first
     box = chart.locator(".now").bounding_box()
     dot = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -117,59 +122,60 @@ def test_the_dot_on_the_curve_stands_where_the_threshold_is(two):
     across = sorted(x for x, _, width, height in ticks if height > width)
     up = sorted(y for _, y, width, height in ticks if width > height)
     assert len(across) == len(up) == 6, "0, 0.2, ... 1"
-    assert dot[0] == pytest.approx(across[0] + alarms * (across[-1] - across[0]), abs=1.5)
+    assert dot[0] == pytest.approx(across[0] + fpr * (across[-1] - across[0]), abs=1.5)
     assert dot[1] == pytest.approx(up[-1] - recall * (up[-1] - up[0]), abs=1.5)
 
 
-def test_the_slider_goes_by_keyboard_and_back(two):
+def test_the_slider_moves_by_keyboard_and_resets(two):
     page = two.open()
     page.locator("#threshold").focus()
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-    assert page.locator("#threshold-says").inner_text() == "0.53"
+    assert page.locator("#threshold-value").inner_text() == "0.53"
     assert page.locator("#threshold").get_attribute("aria-valuetext") == "probability above 0.53"
     page.locator("#half").click()
-    assert page.locator("#threshold-says").inner_text() == "0.50"
+    assert page.locator("#threshold-value").inner_text() == "0.50"
 
 
-def test_the_filters_choose_by_class_group_and_answer(two):
+def test_the_filters_select_by_class_group_and_correctness(two):
     page, table = two.open(), predictions(two, "other")
     page.locator("#model").select_option(label="other")
     p = table["probability of square"].to_numpy()
-    said = np.where(p > 0.5, "square", "disc")
+    answers = np.where(p > 0.5, "square", "disc")
     seen = 0
-    for answers in ("", "right", "wrong"):
+    for kind in ("", "correct", "wrong"):
         for true in ("", "disc", "square"):
-            for told in ("", "disc", "square"):
+            for predicted in ("", "disc", "square"):
                 for group in ("", "north", "south"):
-                    page.locator("#f-right").select_option(answers)
+                    page.locator("#f-correct").select_option(kind)
                     page.locator("#f-true").select_option(label=true or "any")
-                    page.locator("#f-said").select_option(label=told or "any")
+                    page.locator("#f-predicted").select_option(label=predicted or "any")
                     page.locator("#f-group").select_option(group)
-                    right = said == table["label"]
-                    wanted = right if answers == "right" else ~right if answers else right | True
+                    correct = answers == table["label"]
+                    wanted = correct if kind == "correct" else ~correct if kind else correct | True
                     wanted &= (table["label"] == true) | (not true)
-                    wanted &= (said == told) | (not told)
+                    wanted &= (answers == predicted) | (not predicted)
                     wanted &= (table["group"] == group) | (not group)
-                    shown = page.locator("#gallery-says").inner_text()
+                    shown = page.locator("#gallery-status").inner_text()
                     assert shown.split()[0] == str(int(wanted.sum()))
                     assert page.locator("#cards li").count() == min(int(wanted.sum()), 24)
                     seen += int(wanted.sum())
     assert seen
 
 
-@pytest.mark.parametrize(("order", "way"), [("sure", -1), ("unsure", 1)])
-def test_the_gallery_is_ordered_by_confidence(two, order, way):
+@pytest.mark.parametrize(("order", "sign"), [("most", -1), ("least", 1)])
+def test_the_gallery_is_ordered_by_confidence(two, order, sign):
     page = two.open()
-    page.locator("#f-right").select_option("")
+    page.locator("#f-correct").select_option("")
     page.locator("#f-order").select_option(order)
-    sure = [number(re.search(r"[\d.]+ %", card).group()) for card in all_cards(page)]
-    assert len(sure) == len(predictions(two)) and sure == sorted(sure, reverse=way < 0)
+    confidences = [number(re.search(r"[\d.]+ %", card).group()) for card in all_cards(page)]
+    assert len(confidences) == len(predictions(two))
+    assert confidences == sorted(confidences, reverse=sign < 0)
 
 
-def test_an_image_opens_by_keyboard_with_all_that_is_known_of_it(two):
+def test_an_image_opens_by_keyboard_with_its_details(two):
     page, table = two.open(), predictions(two)
-    page.locator("#f-right").select_option("right")
+    page.locator("#f-correct").select_option("correct")
     card = page.locator("#cards button").first
     card.focus()
     page.keyboard.press("Enter")
@@ -177,7 +183,7 @@ def test_an_image_opens_by_keyboard_with_all_that_is_known_of_it(two):
     assert dialog.is_visible()
     row = table.loc[table[["probability of disc", "probability of square"]].max(axis=1).idxmax()]
     label = row["label"]
-    assert page.locator("#detail-title").inner_text() == f"{label}, and logistic says so"
+    assert page.locator("#detail-title").inner_text() == f"logistic correctly predicts {label}"
     rows = page.locator("#detail-p tr").all_inner_texts()
     assert rows[0].split()[0] == label
     assert number(rows[0].split()[1] + " %") == pytest.approx(
@@ -185,8 +191,8 @@ def test_an_image_opens_by_keyboard_with_all_that_is_known_of_it(two):
     )
     assert re.search(r"\.png, group (north|south)", page.locator("#detail-path").inner_text())
     assert page.locator("#detail-like li").count() == 4
-    loaded = "[...document.querySelectorAll('#detail img')].every(i => i.naturalWidth > 0)"
-    page.wait_for_function(loaded)
+    for image in page.locator("#detail img").all():
+        expect(image).not_to_have_js_property("naturalWidth", 0)
 
     painted = """() => {
         const canvas = document.getElementById("detail-map");
@@ -201,7 +207,7 @@ def test_an_image_opens_by_keyboard_with_all_that_is_known_of_it(two):
     first = page.locator("#detail-path").inner_text()
     steps = 0
     while not page.locator("#detail-map-row").is_visible():
-        assert "no place in the image" in page.locator("#detail-no-map").inner_text()
+        assert "no area of the image" in page.locator("#detail-no-map").inner_text()
         page.keyboard.press("ArrowRight")
         steps += 1
         assert steps < len(table), "some image has a map"
@@ -223,7 +229,7 @@ def test_an_image_opens_by_keyboard_with_all_that_is_known_of_it(two):
     assert card.evaluate("element => element === document.activeElement")
 
 
-def test_another_model_changes_panel_figures_and_gallery(two):
+def test_choosing_a_model_updates_panel_metrics_and_gallery(two):
     page = two.open()
     for name in ("other", "logistic"):
         page.locator("#model").select_option(label=name)
@@ -234,7 +240,7 @@ def test_another_model_changes_panel_figures_and_gallery(two):
         assert page.locator("#gallery-model").inner_text() == name
 
 
-def test_a_heading_sorts_and_what_is_missing_stays_last(two):
+def test_a_column_heading_sorts_and_missing_values_stay_last(two):
     page = two.open()
     heading = page.locator("#models th", has_text="log loss")
     names = "#models tbody th"
@@ -260,15 +266,15 @@ def test_three_classes_are_filtered_without_a_slider(three):
     page, table = three.open(), predictions(three)
     assert page.locator("#threshold").count() == 0
     columns = [f"probability of {name}" for name in ("a < b & c", "disc", "square")]
-    said = table[columns].idxmax(axis=1).str.removeprefix("probability of ")
-    page.locator("#f-right").select_option("")
-    page.locator("#f-said").select_option(label="a < b & c")
+    answers = table[columns].idxmax(axis=1).str.removeprefix("probability of ")
+    page.locator("#f-correct").select_option("")
+    page.locator("#f-predicted").select_option(label="a < b & c")
     cards = all_cards(page)
-    assert len(cards) == int((said == "a < b & c").sum()) > 0
+    assert len(cards) == int((answers == "a < b & c").sum()) > 0
     assert all(card.startswith("a < b & c") for card in cards)
 
 
-def test_printed_it_is_light_and_whole(two):
+def test_the_printed_page_is_light_and_complete(two):
     page = two.open(scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

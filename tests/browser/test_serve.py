@@ -1,5 +1,4 @@
-"""The page of `thaw serve` in a browser; after each test nothing was said, and no other server was
-asked."""
+"""The page of `thaw serve` in a browser. It must log nothing and contact no other server."""
 
 import base64
 import csv
@@ -19,18 +18,18 @@ from thaw.serve.app import Limits
 
 
 @pytest.fixture(scope="module")
-def address(served, after_training):
-    with pytest.MonkeyPatch.context() as patch, listening(served) as address:
+def address(predictor, after_training):
+    with pytest.MonkeyPatch.context() as patch, listening(predictor) as address:
         patch.chdir(after_training)
         yield address
 
 
 class Pages:
-    """Opens the page.
+    """Opens pages of a server.
 
     Attributes:
-        messages: of the browser's console, and errors of the page's script.
-        requests: for anything but this server.
+        messages: lines of the browser's console, and errors of the page's script.
+        requests: URLs that the page requested.
     """
 
     def __init__(self, browser, address: str):
@@ -62,38 +61,38 @@ def choose(page: Page, files) -> None:
     page.locator("#files").set_input_files(files)
 
 
-def done(page: Page, count: int) -> None:
-    some = f"{count} of {count} image{'s' if count > 1 else ''} done."
-    expect(page.get_by_role("status")).to_have_text(some, timeout=30_000)
+def expect_classified(page: Page, count: int) -> None:
+    text = f"{count} of {count} image{'s' if count > 1 else ''} classified."
+    expect(page.get_by_role("status")).to_have_text(text, timeout=30_000)
 
 
 DROP = """([type, files]) => {
-  const held = new DataTransfer();
+  const data = new DataTransfer();
   for (const [name, text] of files) {
     const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    held.items.add(new File([bytes], name, { type: "image/png" }));
+    data.items.add(new File([bytes], name, { type: "image/png" }));
   }
   const event = type === "paste"
-    ? new ClipboardEvent(type, { clipboardData: held, bubbles: true, cancelable: true })
-    : new DragEvent(type, { dataTransfer: held, bubbles: true, cancelable: true });
+    ? new ClipboardEvent(type, { clipboardData: data, bubbles: true, cancelable: true })
+    : new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true });
   document.body.dispatchEvent(event);
 }"""
 
 
-def bring(page: Page, kind: str, files) -> None:
-    """Files by the event that the browser makes of them."""
+def send_event(page: Page, kind: str, files) -> None:
+    """Send files to the page in an event of this kind: drop or paste."""
     packed = [[file.name, base64.b64encode(file.read_bytes()).decode()] for file in files]
     page.evaluate(DROP, [kind, packed])
 
 
-def test_chosen_files_have_class_bars_map_neighbours_and_time(pages, photos, served):
+def test_chosen_files_have_class_bars_similar_images_and_time(pages, photos):
     page = pages.open()
     choose(page, photos[:3])
-    done(page, 3)
+    expect_classified(page, 3)
     for item, photo in zip(page.locator(".result").all(), photos[:3], strict=True):
         expect(item.get_by_role("heading", level=2)).to_have_text(photo.name)
-        assert re.fullmatch(r"(disc|square) \d+\.\d.%", item.locator(".verdict").inner_text())
-        bars = item.locator(".chances li")
+        assert re.fullmatch(r"(disc|square) \d+\.\d.%", item.locator(".prediction").inner_text())
+        bars = item.locator(".probabilities li")
         shares = [float(re.search(r"([\d.]+).%", text)[1]) for text in bars.all_inner_texts()]
         assert len(shares) == 2 and sum(shares) == pytest.approx(100, abs=0.15)
         assert shares == sorted(shares, reverse=True)
@@ -101,46 +100,47 @@ def test_chosen_files_have_class_bars_map_neighbours_and_time(pages, photos, ser
         full = item.locator(".track").first.bounding_box()["width"]
         for share, width in zip(shares, widths, strict=True):
             assert 100 * width / full == pytest.approx(share, abs=0.6)
-        near = item.locator(".like li")
-        assert near.count() == 4
-        assert re.fullmatch(r"(disc|square)\s+similarity\s+[01]\.\d\d", near.first.inner_text())
-        for image in near.locator("img").all():
-            assert image.evaluate("image => image.complete && image.naturalWidth > 0")
+        similar = item.locator(".similar li")
+        assert similar.count() == 4
+        assert re.fullmatch(r"(disc|square)\s+similarity\s+[01]\.\d\d", similar.first.inner_text())
+        for image in similar.locator("img").all():
+            expect(image).to_have_js_property("complete", True)
+            assert image.evaluate("image => image.naturalWidth") > 0
         assert re.search(r"\d+ ms|\d\.\d s", item.inner_text())
 
 
-def test_the_overlay_goes_and_comes_back(pages, photos):
+def test_the_checkbox_hides_and_shows_the_maps(pages, photos):
     page = pages.open()
     choose(page, photos[:4])
-    done(page, 4)
-    maps = page.locator(".look .map")
+    expect_classified(page, 4)
+    maps = page.locator(".preview .map")
     count = maps.count()
     assert count >= 1
-    shown = page.locator(".look:has(.map)").first
-    box, over = (shown.locator(c).bounding_box() for c in (".shown", ".map"))
-    assert [over[k] for k in over] == pytest.approx([box[k] for k in box], abs=1)
+    shown = page.locator(".preview:has(.map)").first
+    picture, overlay = (shown.locator(c).bounding_box() for c in (".shown", ".map"))
+    assert list(overlay.values()) == pytest.approx(list(picture.values()), abs=1)
     with_map = shown.screenshot()
-    page.get_by_label("Show where it looked").focus()
+    page.get_by_label("Show Grad-CAM maps").focus()
     page.keyboard.press("Space")
-    assert page.locator(".look .map:visible").count() == 0
+    assert page.locator(".preview .map:visible").count() == 0
     assert shown.screenshot() != with_map
     page.keyboard.press("Space")
-    assert page.locator(".look .map:visible").count() == count
+    assert page.locator(".preview .map:visible").count() == count
     assert shown.screenshot() == with_map
 
 
 @pytest.mark.parametrize("kind", ["drop", "paste"])
-def test_dropped_and_pasted_files_are_looked_at(pages, photos, kind):
+def test_dropped_and_pasted_files_are_classified(pages, photos, kind):
     page = pages.open()
-    bring(page, kind, photos[:2])
-    done(page, 2)
-    bring(page, kind, photos[2:3])
-    done(page, 3)
+    send_event(page, kind, photos[:2])
+    expect_classified(page, 2)
+    send_event(page, kind, photos[2:3])
+    expect_classified(page, 3)
 
 
-def test_by_keyboard_alone(pages, photos):
+def test_the_page_works_with_the_keyboard_only(pages, photos):
     page, choosers = pages.open(), []
-    # early, since asking the browser for it takes time
+    # registered early, since the browser needs time to report the first chooser
     page.on("filechooser", lambda chooser: choosers.append(chooser))
     for _ in range(10):
         page.keyboard.press("Tab")
@@ -152,7 +152,7 @@ def test_by_keyboard_alone(pages, photos):
     while not choosers:
         page.wait_for_timeout(50)
     choosers[0].set_files(photos[0])
-    done(page, 1)
+    expect_classified(page, 1)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "overlay"
     page.keyboard.press("Tab")
@@ -163,12 +163,12 @@ def test_by_keyboard_alone(pages, photos):
     assert page.evaluate("document.activeElement.id") == "files"
 
 
-def test_the_csv_has_what_was_classified_and_what_could_not_be(pages, photos, tmp_path):
+def test_the_csv_has_predictions_and_errors(pages, photos, tmp_path):
     page = pages.open()
     bad = tmp_path / 'a "page", cut.png'
     bad.write_text("<html>404</html>")
     choose(page, [*photos[:2], bad])
-    expect(page.get_by_role("status")).to_have_text("2 of 3 images done, 1 could not be used.")
+    expect(page.get_by_role("status")).to_have_text("2 of 3 images classified, 1 failed.")
     expect(page.locator(".failed")).to_have_text("No image that Pillow can read.")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
@@ -184,11 +184,11 @@ def test_the_csv_has_what_was_classified_and_what_could_not_be(pages, photos, tm
     ]
     assert [row["file"] for row in rows] == [photos[0].name, photos[1].name, bad.name]
     for row, item in zip(rows[:2], page.locator(".result").all(), strict=False):
-        both = [float(row[f"probability of {label}"]) for label in ("disc", "square")]
-        assert sum(both) == pytest.approx(1, abs=2e-6) and row["error"] == ""
-        assert item.locator(".verdict strong").inner_text() == row["class"]
+        probabilities = [float(row[f"probability of {label}"]) for label in ("disc", "square")]
+        assert sum(probabilities) == pytest.approx(1, abs=2e-6) and row["error"] == ""
+        assert item.locator(".prediction strong").inner_text() == row["class"]
     assert (rows[2]["class"], rows[2]["error"]) == ("", "no image that Pillow can read.")
-    # the browser says every refusal of a server so, whatever the page does
+    # the browser logs every HTTP error itself
     assert [m for m in pages.messages if "415 (Unsupported Media Type)" not in m] == []
     pages.messages.clear()
 
@@ -198,51 +198,55 @@ def test_a_file_that_is_too_large_is_not_sent(pages, tmp_path):
     (tmp_path / "large.png").write_bytes(b"x" * (LIMITS.bytes + 1))
     choose(page, tmp_path / "large.png")
     expect(page.locator(".failed")).to_have_text(
-        "200.0 kB are too many: at most 200.0 kB are taken."
+        "The file has 200.0 kB. At most 200.0 kB are accepted."
     )
     assert not [url for url in pages.requests if "/predict" in url]
 
 
-def test_many_images_wait_for_their_turn(browser, served, after_training, photos, monkeypatch):
-    """With room for two at once, of which the page sends four."""
+def test_the_page_retries_while_the_queue_is_full(
+    browser, predictor, after_training, photos, monkeypatch
+):
+    """The queue has room for two images, and the page sends four requests at once."""
     monkeypatch.chdir(after_training)
-    with listening(served, Limits(**{**vars(LIMITS), "queue": 2})) as address:
+    with listening(predictor, Limits(**{**vars(LIMITS), "queue": 2})) as address:
         pages = Pages(browser, address)
         page = pages.open()
         choose(page, photos[:10])
-        done(page, 10)
+        expect_classified(page, 10)
         page.context.close()
     assert [m for m in pages.messages if "503 (Service Unavailable)" not in m] == []
 
 
-def test_what_the_browser_cannot_show_the_server_does(pages, tmp_path, picture):
+def test_the_server_provides_the_picture_if_the_browser_cannot_decode_the_file(
+    pages, tmp_path, picture
+):
     Image.fromarray(picture()).save(tmp_path / "a.tif")
     page = pages.open()
     choose(page, tmp_path / "a.tif")
-    done(page, 1)
-    assert page.locator(".look img.shown").evaluate("image => image.naturalWidth") == 64
+    expect_classified(page, 1)
+    assert page.locator(".preview img.shown").evaluate("image => image.naturalWidth") == 64
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_it_fits_and_an_accessibility_checker_finds_nothing_serious(pages, photos, width, scheme):
+def test_the_page_fits_and_has_no_serious_accessibility_problem(pages, photos, width, scheme):
     page = pages.open(width, scheme)
     assert _serious(Axe().run(page)) == []
     choose(page, photos[:3])
-    done(page, 3)
-    found = Axe().run(page)
-    assert len(found.response["passes"]) > 15, "the checker ran"
-    assert _serious(found) == []
+    expect_classified(page, 3)
+    result = Axe().run(page)
+    assert len(result.response["passes"]) > 15, "the checker ran"
+    assert _serious(result) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    brightness = np.mean([int(n) for n in re.findall(r"\d+", dark)[:3]])
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    brightness = np.mean([int(n) for n in re.findall(r"\d+", colour)[:3]])
     assert (brightness < 60) == (scheme == "dark")
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_documentation_fits_and_reads_well(pages, width):
+def test_the_documentation_fits_and_has_no_serious_accessibility_problem(pages, width):
     page = pages.open(width, path="/docs")
     assert _serious(Axe().run(page)) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.get_by_role("link", name="Try it").click()
+    page.get_by_role("link", name="Classify images").click()
     expect(page.get_by_text("Choose images")).to_be_visible()

@@ -1,4 +1,4 @@
-"""Small pipelines in clones that have each a cache and a store of their own."""
+"""Small pipelines in clones, each with its own cache and store."""
 
 import os
 import re
@@ -16,6 +16,8 @@ from tests.pipeline.conftest import Project
 from thaw.data.download.mirror import sha256
 
 ARCHIVE = "cats_and_dogs_filtered.zip"
+# conf/config.yaml of a small pipeline: all stages, quick by a small random backbone and a logistic
+# regression on its features
 SMALL = """\
 defaults:
   - dataset: cats_dogs
@@ -24,26 +26,24 @@ defaults:
   - runtime: local
   - _self_
   - experiment: null
-scheme: ${thaw.scheme:}
+derived: ${thaw.derived:}
 seed: 0
 threads: null
 backbones: {mobile: {weights: random}}
 subnets: {logistic: {features: mobile}}
 networks: {}
 finetunes: {}
-doubts: {}
+audits: {}
 evaluate: {bootstrap: 100, ece_bins: 15, gallery: 12}
 """
-"""conf/config.yaml for a small pipeline: every stage is real and quick, with a small backbone with
-random weights and logistic regression on its features."""
 
 
 class Clone(Project):
-    """A copy of this repository's files, or a clone of one, with its own cache and store in it.
+    """A copy of this repository's files, or a Git clone of one, with its own cache and store.
 
     Args:
-        of: the clone that is cloned; none: this repository's files are copied.
-        mirror: a folder with the dataset; where there is none, nothing can be downloaded.
+        of: the clone to clone; None copies this repository's files.
+        mirror: a folder with the dataset; None: nothing can be downloaded.
     """
 
     def __init__(self, folder: Path, of: "Clone | None" = None, mirror: Path | None = None):
@@ -59,19 +59,19 @@ class Clone(Project):
         self.environment.pop("THAW_MIRROR", None)
         if mirror:
             self.environment["THAW_MIRROR"] = str(mirror)
-        # every clone has its own memory of what lies where, as on another machine
+        # DVC's site cache knows other clones' files; another machine would not
         self.dvc("config", "--local", "core.site_cache_dir", f"{folder}.site")
 
     def copy(self, folder: Path) -> "Clone":
-        """The same, cache and all, in another folder."""
+        """Copy the clone with its cache to another folder."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        twin = object.__new__(Clone)
-        twin.folder, twin.environment = folder, dict(self.environment)
-        twin.dvc("config", "--local", "core.site_cache_dir", f"{folder}.site")
-        return twin
+        copied = object.__new__(Clone)
+        copied.folder, copied.environment = folder, dict(self.environment)
+        copied.dvc("config", "--local", "core.site_cache_dir", f"{folder}.site")
+        return copied
 
     def use(self, remote, url: bool = True) -> None:
-        """Take `remote` for the team's, its secrets in .dvc/config.local. Its url is in git."""
+        """Set the default remote: its URL in .dvc/config, its secrets in .dvc/config.local."""
         if url:
             self.dvc("remote", "add", "--default", "--force", "team", remote.url)
             self.dvc("remote", "modify", "team", "verify", "true")
@@ -92,20 +92,20 @@ class Clone(Project):
         return self.folder / ".dvc" / "cache"
 
     def repro(self, *arguments: str) -> list[str]:
-        """The stages that `dvc repro` executes."""
+        """Run `dvc repro` and return the stages that it executed."""
         return self.ran(self.dvc("repro", *arguments))
 
     def outs(self) -> dict[str, str]:
-        """What dvc.lock has for every output: its MD5 by its path."""
+        """Return the MD5 that dvc.lock has for each output, by path."""
         lock = yaml.safe_load((self.folder / "dvc.lock").read_text())
         return {o["path"]: o["md5"] for s in lock["stages"].values() for o in s.get("outs", ())}
 
     def object(self, md5: str, of: Path | None = None) -> Path:
-        """The file of an object in the cache, or in a remote's folder."""
+        """Return the path of an object in the cache, or in a remote's folder."""
         return (of or self.cache) / "files" / "md5" / md5[:2] / md5[2:]
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        """`dvc ARGUMENTS` running by itself."""
+        """Start `dvc ARGUMENTS` in the background."""
         return subprocess.Popen(
             [Path(self.environment["PATH"].split(os.pathsep)[0]) / "dvc", *arguments],
             cwd=self.folder,
@@ -121,7 +121,7 @@ def overrides(*chosen: str) -> list[str]:
 
 
 def archive(folder: Path, count: int, seed: int = 0) -> str:
-    """Draw a published archive of `count` stand-in photographs into `folder`; its SHA-256."""
+    """Write an archive of `count` generated photographs to `folder`, and return its SHA-256."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
     with zipfile.ZipFile(folder / ARCHIVE, "w") as opened:
@@ -134,7 +134,7 @@ def archive(folder: Path, count: int, seed: int = 0) -> str:
 
 @pytest.fixture(scope="session")
 def mirror(tmp_path_factory) -> Path:
-    """A folder with the archive of 60 photographs."""
+    """Return a folder with an archive of 60 photographs."""
     folder = tmp_path_factory.mktemp("mirror")
     archive(folder, 60)
     return folder
@@ -142,7 +142,7 @@ def mirror(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, mirror) -> Clone:
-    """A clone in which the small pipeline was run and committed. Clone it, do not change it."""
+    """Return a clone with the small pipeline run and committed. Clone it, do not change it."""
     clone = Clone(tmp_path_factory.mktemp("trained") / "project", mirror=mirror)
     clone.choose(mirror)
     clone.dvc("exp", "run")

@@ -1,4 +1,4 @@
-"""Real servers of each kind that a remote can have, on loopback, for as long as a test holds them.
+"""Real servers for each kind of remote, on loopback, for the duration of a test.
 
 | kind   | server            | package                                                        |
 |--------|-------------------|----------------------------------------------------------------|
@@ -27,21 +27,19 @@ import pytest
 from thaw.data.download.debian import unpacked
 from thaw.data.download.fetch import Failure
 
-SECONDS = 30
-"""In which a server must listen."""
+START_SECONDS = 30  # for a server to listen
 BIN = Path(sys.executable).parent
-UNPRIVILEGED = "nobody"
-"""Who OpenSSH's server runs as where tests run as root, which it would want an account for."""
+UNPRIVILEGED = "nobody"  # user of sshd if tests run as root, for which it needs a special account
 
 
 @dataclass
 class Remote:
-    """What DVC must be told to use a server.
+    """The settings that DVC needs to use a server.
 
     Attributes:
         url: for `dvc remote add`.
         settings: for `dvc remote modify --local`, since some are secrets.
-        folder: where the server keeps what it is given.
+        folder: where the server stores objects.
     """
 
     url: str
@@ -57,7 +55,7 @@ def folder() -> Iterator[Remote]:
 
 @contextlib.contextmanager
 def ssh() -> Iterator[Remote]:
-    """sshd with a host key, a configuration and one permitted key of its own."""
+    """Start sshd with its own host key, configuration and one permitted key."""
     with contextlib.ExitStack() as stack:
         packages = [_debian(stack, name) for name in ("openssh-server", "libwrap0")]
         sshd = _program("sshd", packages[0])
@@ -91,7 +89,7 @@ def ssh() -> Iterator[Remote]:
 
 @contextlib.contextmanager
 def webdav() -> Iterator[Remote]:
-    """WsgiDAV, with a user and a password."""
+    """Start WsgiDAV with a user and a password."""
     with tempfile.TemporaryDirectory() as name:
         here, port = Path(name), _free_port()
         (here / "kept" / "thaw").mkdir(parents=True)  # DVC does not make the folder itself
@@ -115,7 +113,7 @@ def webdav() -> Iterator[Remote]:
 
 @contextlib.contextmanager
 def s3() -> Iterator[Remote]:
-    """rclone's S3 server, with one bucket and one pair of keys."""
+    """Start rclone's S3 server with one bucket and one pair of keys."""
     with tempfile.TemporaryDirectory() as name:
         here, port = Path(name), _free_port()
         (here / "bucket").mkdir()
@@ -132,7 +130,7 @@ def s3() -> Iterator[Remote]:
 
 @contextlib.contextmanager
 def http() -> Iterator[Remote]:
-    """nginx, which keeps what is PUT and knows nothing of WebDAV's listings."""
+    """Start nginx, which stores what is PUT and does not support WebDAV's listings."""
     with contextlib.ExitStack() as stack:
         nginx = _program("nginx", _debian(stack, "nginx"))
         here = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -154,20 +152,20 @@ def http() -> Iterator[Remote]:
 
 @contextlib.contextmanager
 def _running(command: list[str], port: int, environment: dict | None = None) -> Iterator[None]:
-    """The server, from when it listens; it ends with the test, however that ends."""
-    with tempfile.TemporaryFile() as said:
+    """Run a server for the duration of the block, once it listens."""
+    with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig=TERM", "--", *command]
             if "setpriv" not in command
             else command,
             env=environment,
-            stdout=said,
-            stderr=said,
+            stdout=log,
+            stderr=log,
         )
         try:
-            end = time.monotonic() + SECONDS
+            end = time.monotonic() + START_SECONDS
             while not _listens(port):
-                assert process.poll() is None and time.monotonic() < end, _all(said)
+                assert process.poll() is None and time.monotonic() < end, _content(log)
                 time.sleep(0.05)
             yield
         finally:
@@ -179,7 +177,7 @@ def _running(command: list[str], port: int, environment: dict | None = None) -> 
                 process.wait()
 
 
-def _all(file) -> str:
+def _content(file) -> str:
     file.seek(0)
     return file.read().decode(errors="replace")
 
@@ -191,9 +189,9 @@ def _listens(port: int) -> bool:
 
 
 def _free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return asked.getsockname()[1]
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return unused.getsockname()[1]
 
 
 def _program(name: str, files: Path) -> Path:
@@ -202,12 +200,12 @@ def _program(name: str, files: Path) -> Path:
 
 
 def _debian(stack: contextlib.ExitStack, package: str) -> Path:
-    """The files of a Debian package, which is not installed."""
+    """Unpack a Debian package without installing it, and return the folder."""
     try:
-        held = unpacked(package)
+        temporary = unpacked(package)
     except Failure as reason:
-        pytest.skip(f"Debian's {package} is not here and {reason}: apt-get install {package}")
-    files = Path(held.name) / "files"
+        pytest.skip(f"Debian's {package} is not installed and {reason}: apt-get install {package}")
+    files = Path(temporary.name) / "files"
     for folder in (files.parent, files):
         folder.chmod(0o755)
     return files

@@ -1,5 +1,7 @@
-"""A disk's faults: what is cut or altered in a remote, in the cache, in the store or in an output
-is named where it is used, and fetched or computed again. It is never trained on."""
+"""Truncated and modified files in a remote, the cache, the store or an output.
+
+They are reported when a stage reads them, fetched or computed again, and never used.
+"""
 
 import json
 import os
@@ -13,7 +15,7 @@ from tests.faults.conftest import Clone
 from tests.faults.servers import folder
 
 ANOTHER = "subnets.logistic.C=0.5"
-USED = {
+CHANGES = {  # outputs, and an override that makes a stage read them
     "data/raw": "dataset.image.resampling=bilinear",
     "data/images": "backbones.mobile.batch_size=16",
     "data/index.csv": "dataset.split.seed=1",
@@ -22,19 +24,18 @@ USED = {
     "data/features/mobile": ANOTHER,
     "models/logistic": "evaluate.ece_bins=10",
 }
-"""Outputs, and a change that has them read."""
 
 
 def flip(path: Path) -> None:
-    """One bit of a file, which keeps its time and permissions: DVC sees no change."""
+    """Flip one bit of a file. It keeps its time and permissions, so DVC sees no change."""
     was = path.stat()
     content = bytearray(path.read_bytes())
     content[-len(content) // 3] ^= 1
     _rewrite(path, content, was)
 
 
-def cut(path: Path) -> None:
-    """A file's last third is gone."""
+def truncate(path: Path) -> None:
+    """Remove the last third of a file."""
     was = path.stat()
     content = path.read_bytes()
     _rewrite(path, content[: -len(content) // 3], was)
@@ -42,7 +43,7 @@ def cut(path: Path) -> None:
 
 def _rewrite(path: Path, content: bytes, was: os.stat_result) -> None:
     path.chmod(0o644)
-    with open(path, "r+b") as file:  # in place, as a disk does: through every hard link
+    with open(path, "r+b") as file:  # in place, as by a disk: all hard links see it
         file.write(content)
         file.truncate()
     path.chmod(stat.S_IMODE(was.st_mode))
@@ -50,21 +51,21 @@ def _rewrite(path: Path, content: bytes, was: os.stat_result) -> None:
 
 
 def largest(clone: Clone, out: str, at: Path | None = None) -> tuple[str, Path]:
-    """The largest file of a recorded output: its path, and its object in the cache or `at`."""
+    """Return the path of the largest file of an output, and of its object in the cache or `at`."""
     listing = clone.object(clone.outs()[out], at)
     if not listing.name.endswith(".dir"):
         return out, listing
-    found = [
+    files = [
         (clone.object(entry["md5"], at).stat().st_size, entry["relpath"], entry["md5"])
         for entry in json.loads(listing.read_text())
     ]
-    _, name, md5 = max(found)
+    _, name, md5 = max(files)
     return f"{out}/{name}", clone.object(md5, at)
 
 
 @pytest.fixture
 def linked(trained, tmp_path) -> Clone:
-    """A copy whose outputs are links into its cache again."""
+    """Return a copy of the clone whose outputs are links into its cache."""
     clone = trained.copy(tmp_path / "clone")
     clone.dvc("checkout", "--relink")
     return clone
@@ -72,24 +73,24 @@ def linked(trained, tmp_path) -> Clone:
 
 @pytest.mark.parametrize(
     ("out", "damage"),
-    [(out, cut if number % 2 else flip) for number, out in enumerate(USED)],
+    [(out, truncate if number % 2 else flip) for number, out in enumerate(CHANGES)],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_a_damaged_object_of_the_cache_is_not_used_and_made_anew(out, damage, linked):
+def test_a_damaged_object_of_the_cache_is_not_used_and_computed_again(out, damage, linked):
     before = linked.outs()[out]
     name, damaged = largest(linked, out)
     damage(damaged)
-    change = ("-S", USED[out])
-    said = linked.dvc("exp", "run", *change, fails=True)
-    assert f"thaw: {name} " in said
-    assert "is not used" in said
-    assert "Traceback" not in said
+    change = ("-S", CHANGES[out])
+    output = linked.dvc("exp", "run", *change, fails=True)
+    assert f"thaw: {name} " in output
+    assert "is not used" in output
+    assert "Traceback" not in output
     linked.dvc("exp", "run", *change)
     assert linked.outs()[out] == before
     assert linked.repro() == []
 
 
-def test_a_damaged_object_of_a_remote_is_found_on_pull_or_on_use(trained, tmp_path):
+def test_a_damaged_object_of_a_remote_is_detected_on_pull_or_on_use(trained, tmp_path):
     with folder() as remote:
         first = trained.copy(tmp_path / "first")
         first.use(remote)
@@ -98,21 +99,21 @@ def test_a_damaged_object_of_a_remote_is_found_on_pull_or_on_use(trained, tmp_pa
         name, damaged = largest(first, out, at=remote.folder)
         flip(damaged)
 
-        # README's `verify`: what is pulled is held against its name
+        # with the remote's option `verify`, pulled objects are hashed
         careful = Clone(tmp_path / "careful", of=first, mirror=first.environment["THAW_MIRROR"])
         assert out in careful.dvc("pull", fails=True)
         assert not careful.object(damaged.parent.name + damaged.name).exists()
         assert careful.repro() == ["features@mobile"]
         assert careful.outs() == first.outs()
 
-        # without it the damage is pulled, and named where it would be used
+        # without it, the damaged object is pulled, and reported by the stage that reads it
         careless = Clone(tmp_path / "careless", of=first)
         careless.dvc("remote", "modify", "--local", "team", "verify", "false")
         careless.dvc("pull")
-        said = careless.dvc("exp", "run", "-S", ANOTHER, fails=True)
-        assert f"thaw: {name} " in said
+        output = careless.dvc("exp", "run", "-S", ANOTHER, fails=True)
+        assert f"thaw: {name} " in output
 
-        # mended in the remote, it is pulled; DVC takes a folder's objects for there if its list is
+        # push the object again; DVC assumes that a folder's objects exist if its listing does
         damaged.unlink()
         first.object(first.outs()[out], remote.folder).unlink()
         careful.dvc("push")
@@ -120,26 +121,26 @@ def test_a_damaged_object_of_a_remote_is_found_on_pull_or_on_use(trained, tmp_pa
         careless.dvc("exp", "run", "-S", ANOTHER)
 
 
-@pytest.mark.parametrize("damage", [flip, cut])
+@pytest.mark.parametrize("damage", [flip, truncate])
 def test_a_damaged_part_of_the_store_is_computed_again(damage, trained, tmp_path):
     clone = trained.copy(tmp_path / "clone")
     before = clone.outs()["data/features/mobile"]
     shards = sorted((clone.cache / "thaw/frozen").rglob("*.npy"))
     damage(shards[0])
-    # only the store has the features now
+    # only the store still has the features
     shutil.rmtree(clone.folder / "data/features")
     for entry in json.loads(clone.object(before).read_text()):
-        if entry["relpath"].endswith(".npy"):  # the keys are those of data/images too
-            clone.object(entry["md5"]).unlink(missing_ok=True)  # some features are the same
+        if entry["relpath"].endswith(".npy"):  # data/images has the same keys.txt
+            clone.object(entry["md5"]).unlink(missing_ok=True)  # some rows are identical
     clone.object(before).unlink()
-    said = clone.dvc("repro")
-    assert clone.ran(said) == ["features@mobile"]
-    assert "was cut or altered: its parts are dropped" in said
+    output = clone.dvc("repro")
+    assert clone.ran(output) == ["features@mobile"]
+    assert "was truncated or modified: its parts are dropped" in output
     assert clone.outs()["data/features/mobile"] == before
 
 
-def test_outputs_are_links_that_a_stage_replaces_and_does_not_write_through(linked):
-    """What lies in the cache is stored once, read-only, and no run changes it."""
+def test_stages_replace_linked_outputs_and_never_write_through_them(linked):
+    """Objects of the cache are stored once, read-only, and no run changes them."""
 
     def objects() -> dict[str, tuple[int, bytes]]:
         return {
@@ -159,9 +160,9 @@ def test_outputs_are_links_that_a_stage_replaces_and_does_not_write_through(link
     if "reflink" not in kinds.split("Cache types:")[1].splitlines()[0]:
         for file in features:
             assert file.samefile(linked.object(names[file.name])), "stored once"
-    kept = objects()
-    # every stage writes its output anew, over the links of the last run
+    before = objects()
+    # every stage writes its output again, over the links of the last run
     linked.dvc("repro", "--force")
     linked.dvc("exp", "run", "-S", "dataset.image.resampling=bilinear")
-    now = objects()
-    assert {name: now[name] for name in kept} == kept
+    after = objects()
+    assert {name: after[name] for name in before} == before

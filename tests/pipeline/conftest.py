@@ -57,10 +57,11 @@ class Project:
             [sys.executable, "-m", "dvc", *arguments],
             cwd=self.folder,
             env=self.environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
-        said = done.stdout + done.stderr
+        said = done.stdout
         assert (done.returncode != 0) == fails, said
         return said
 

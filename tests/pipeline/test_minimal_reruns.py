@@ -23,12 +23,12 @@ OTHER = {
     "subnets.gap256.features": "second",
     "subnets.logistic.features": "second",
     "finetunes.finetuned.subnet": "fc256",
-    "doubts.vgg16.features": "second",
+    "audits.vgg16.features": "second",
     "networks.small_cnn.family": "dense",
-    "subnets.fc256.loss_file": "README.md",
-    "subnets.gap256.loss_file": "README.md",
-    "networks.small_cnn.loss_file": "README.md",
-    "finetunes.finetuned.loss_file": "README.md",
+    "subnets.fc256.losses.main.function": "README.md:mine",
+    "subnets.gap256.losses.main.function": "README.md:mine",
+    "networks.small_cnn.losses.main.function": "README.md:mine",
+    "finetunes.finetuned.losses.main.function": "README.md:mine",
     "dataset.source.kind": "published",
 }
 
@@ -162,7 +162,7 @@ def test_another_scheme_reaches_every_stage(settled):
 def test_dvc_yaml_resolves_nothing_but_derived_values_and_names(settled):
     text = (settled[0].folder / "dvc.yaml").read_text()
     named = {match.split(".")[0] for match in re.findall(r"\$\{([a-z_.]+)\}", text)}
-    assert named == {"key", "item", "code", "derived", "backbones", "doubts"}
+    assert named == {"key", "item", "code", "derived", "backbones", "audits"}
 
 
 def test_no_split_parameter_reaches_the_features():

@@ -1,6 +1,7 @@
 """The real pipeline on small generated pictures, driven as a user drives it."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -26,6 +27,25 @@ def overrides(*chosen: str) -> list[str]:
     return [argument for override in chosen for argument in ("-S", override)]
 
 
+def check_code_dependencies(project: Project, said: str) -> None:
+    """Assert that each stage of a run depends on exactly the packages of ours that it imported.
+
+    Args:
+        said: what the run wrote with PYTHONPROFILEIMPORTTIME=1.
+    """
+    described = yaml.safe_load((project.folder / "dvc.yaml").read_text())
+    (code,) = [part["code"] for part in described["vars"]]
+    for run in said.split("Running stage '")[1:]:
+        name = run.split("'")[0].split("@")[0]
+        stage = described["stages"][name].get("do", described["stages"][name])
+        listed = {dep[7:-1] for dep in stage["deps"] if dep.startswith("${code.")}
+        if name in ("download", "train_network"):  # the one module that a parameter selects
+            listed |= {"sources" if name == "download" else "networks"}
+        modules = set(re.findall(r"\| +(thaw\.[a-z_]+)", run))
+        imported = {module.split(".")[1] for module in modules} - {"cli", "api"}
+        assert imported == listed & set(code), name
+
+
 def metrics(project: Project, name: str) -> dict:
     return json.loads((project.folder / f"results/metrics/{name}.json").read_text())
 
@@ -35,7 +55,11 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     passing = project.folder.parent / "tmp"
     passing.mkdir()
     project.environment["TMPDIR"] = str(passing)
-    ran = project.ran(project.dvc("exp", "run", *overrides(*SMALL)))
+    project.environment |= {"PYTHONPROFILEIMPORTTIME": "1", "PYTHONUNBUFFERED": "1"}
+    said = project.dvc("exp", "run", *overrides(*SMALL))
+    del project.environment["PYTHONPROFILEIMPORTTIME"]
+    check_code_dependencies(project, said)
+    ran = project.ran(said)
     assert {stage.split("@")[0] for stage in ran} == {
         "conf", "scan", "download", "preprocess", "split", "weights", "features",
         "train_subnet", "evaluate", "finetune", "audit",
@@ -174,11 +198,11 @@ def test_stale_parameters_stop_and_overrides_are_not_lost_silently(project):
 
     # a parameter that is new in conf/ cannot be kept as it was
     kept["derived"]["scheme"] = "1-another"
-    del kept["dataset"]["image"]["bits"]
+    del kept["dataset"]["image"]["bit_depth"]
     (project.folder / "params.yaml").write_text(yaml.safe_dump(kept))
     said = project.dvc("repro", "--force", "conf", fails=True)
-    assert "dataset.image.bits is absent there and 16 in conf/" in said
-    assert "-S seed=" not in said and "bits=" not in said
+    assert "dataset.image.bit_depth is absent there and 16 in conf/" in said
+    assert "-S seed=" not in said and "bit_depth=" not in said
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Every preset's networks, subnets and fine-tunings, as its data set has the images, train."""
+"""Train every network, subnet and fine-tuning of every preset on images of its dataset's shape."""
 
 import json
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -10,29 +11,26 @@ import yaml
 from stages import features, finetune, train_subnet, weights
 from tests.fixtures.training import ROOT
 from thaw.config.subnet import validate_subnet
-from thaw.models import subnet as subnets
 from thaw.models.registry import network_module, validate_network
+from thaw.models.subnet import build_subnet
 from thaw.runtime.tensorflow import keras
 from thaw.training.fit import compile_model
 from thaw.training.losses import LossTerms
 
 CLASSES = {"solar_cells": 2, "cats_dogs": 2, "fashion_mnist": 10, "cifar10": 10}
 CHANNELS = {"rgb": 3, "grey": 1}
-FEATURES = {"VGG16": (32, 512)}
-"""What a network divides the size of an image by, and the channels it makes of it."""
-HEAVY = 100 * 100
-"""Pixels of an image, from which on batches are cut to 4."""
+FEATURES = {"VGG16": (32, 512)}  # downsampling factor and output channels
+HEAVY = 100 * 100  # pixels of an image from which batches are cut to 4 images
 
 
 @pytest.fixture(scope="module")
 def done():
-    """The models that another preset has trained already."""
+    """Return the models that another preset has trained already."""
     return []
 
 
 PRESETS = sorted(path.stem for path in ROOT.glob("conf/experiment/*.yaml"))
-TUNED = ("cats_dogs", "little_data", "transfer")
-"""Those with fine-tunings."""
+FINETUNED = ("cats_dogs", "little_data", "transfer")  # presets with fine-tunings
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -40,58 +38,59 @@ def test_every_model_of_a_preset_trains(compose, done, preset):
     composed = compose(f"experiment={preset}")
     dataset = composed["dataset"]
     size, classes = dataset["image"]["size"], CLASSES[dataset["name"]]
-    made = 0
+    models = 0
     for name, values in composed["networks"].items():
         shape = (size, size, CHANNELS[dataset["image"]["colour"]])
         parameters = validate_network(values, name)
-        made += 1
+        models += 1
         if new(done, values, shape, classes):
             two_batches(
                 network_module(values["family"]).build(parameters, shape, classes), parameters
             )
     for name, values in composed["subnets"].items():
         parameters = validate_subnet(values, name)
-        made += 1
+        models += 1
         if values["kind"] == "dense":
-            by, channels = FEATURES[composed["backbones"][values["features"]]["application"]]
-            shape = (size // by, size // by, channels)
+            factor, channels = FEATURES[composed["backbones"][values["features"]]["application"]]
+            shape = (size // factor, size // factor, channels)
             if new(done, values, shape, classes):
-                two_batches(subnets.build_subnet(parameters, shape, classes), parameters)
-    assert made
-    assert bool(composed["finetunes"]) == (preset in TUNED)
+                two_batches(build_subnet(parameters, shape, classes), parameters)
+    assert models
+    assert bool(composed["finetunes"]) == (preset in FINETUNED)
 
 
-@pytest.mark.parametrize("preset", TUNED)
+@pytest.mark.parametrize("preset", FINETUNED)
 def test_every_fine_tuning_of_a_preset_trains(compose, workplace, afresh, preset):
-    """By the stages themselves, on VGG16 with random weights: two steps of two images."""
+    """Run the stages on VGG16 with random weights, two steps of two images."""
     composed = compose(f"experiment={preset}")
-    dataset, tuned = composed["dataset"], composed["finetunes"]
-    tops = {values["subnet"] for values in tuned.values()}
-    chosen = {name: composed["subnets"][name] for name in tops}
-    for values in [*tuned.values(), *chosen.values()]:
-        values |= {"epochs": 1, "batch_size": 2, "loss_file": str(ROOT / values["loss_file"])}
+    dataset, finetunes = composed["dataset"], composed["finetunes"]
+    names = {values["subnet"] for values in finetunes.values()}
+    subnets = {name: composed["subnets"][name] for name in names}
+    for values in [*finetunes.values(), *subnets.values()]:
+        values |= {"epochs": 1, "batch_size": 2}
     for values in composed["backbones"].values():
         values |= {"weights": "random", "digest": None, "batch_size": 2}
-    given = {"backbones": composed["backbones"], "subnets": chosen, "finetunes": tuned}
-    workplace(dataset["image"]["size"], 3, 2, count=6, dataset=dataset, **given)
+    sections = {"backbones": composed["backbones"], "subnets": subnets, "finetunes": finetunes}
+    workplace(dataset["image"]["size"], 3, 2, count=6, dataset=dataset, **sections)
+    shutil.copytree(ROOT / "stages", "stages")
     for stage, names in (
         (weights, composed["backbones"]),
         (features, composed["backbones"]),
-        (train_subnet, chosen),
-        (finetune, tuned),
+        (train_subnet, subnets),
+        (finetune, finetunes),
     ):
         for name in names:
             afresh()
             stage.main(name)
-    for name, values in tuned.items():
+    for name, values in finetunes.items():
         with open(f"models/{name}/record.json") as file:
             record = json.load(file)
         assert record["epochs"] == 1 and np.isfinite(record["history"][0]["loss"])
-        top = keras.saving.load_model(f"models/{values['subnet']}/model.keras")
+        subnet = keras.saving.load_model(f"models/{values['subnet']}/model.keras")
         model = keras.saving.load_model(f"models/{name}/model.keras")
         pixels = (None, *[dataset["image"]["size"]] * 2, 3)
-        assert model.input_shape == pixels and model.output_shape == top.output_shape
-        assert record["trained"] > top.count_params() or values["thaw_from"] is None
+        assert model.input_shape == pixels and model.output_shape == subnet.output_shape
+        assert record["trained"] > subnet.count_params() or values["thaw_from"] is None
 
 
 EXAMPLES = [
@@ -103,14 +102,14 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_trains(compose, example):
-    given = [part for part in shlex.split(example) if part != "-S"]
-    parameters = validate_subnet(compose(*given)["subnets"]["fc256"], "fc256")
+    overrides = [word for word in shlex.split(example) if word != "-S"]
+    parameters = validate_subnet(compose(*overrides)["subnets"]["fc256"], "fc256")
     assert parameters != validate_subnet(compose()["subnets"]["fc256"], "fc256")
-    two_batches(subnets.build_subnet(parameters, (2, 2, 8), 2), parameters)
+    two_batches(build_subnet(parameters, (2, 2, 8), 2), parameters)
 
 
 def new(done: list, values: dict, *rest) -> bool:
-    """Whether this model is none of those in `done`, where it is now."""
+    """Return whether `done` lacks this model, and add it."""
     shaping = {key: value for key, value in values.items() if key not in ("features", "epochs")}
     key = yaml.safe_dump([shaping, *map(repr, rest)])
     done.append(key)
@@ -118,11 +117,11 @@ def new(done: list, values: dict, *rest) -> bool:
 
 
 def two_batches(model: keras.Model, parameters) -> None:
-    """Train two batches, after which the loss is finite and every layer has changed."""
+    """Train two batches and check that the loss is finite and every layer has changed."""
     terms = LossTerms(parameters)
     trainer = terms.trainer(model.inputs, terms.outputs(model))
     compile_model(trainer, parameters, steps=2)
-    trainer.run_eagerly = True  # half the time, for so few
+    trainer.run_eagerly = True  # half the time for so few batches
     shape = model.input_shape[1:]
     count = min(parameters.batch_size, 4) if shape[0] * shape[1] > HEAVY else parameters.batch_size
     random, units = np.random.default_rng(0), model.outputs[0].shape[-1]

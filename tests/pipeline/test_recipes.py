@@ -1,16 +1,27 @@
-"""Published recipes as conf/experiment/ has them, with the few departures it gives reasons for.
+"""Compare the presets in conf/experiment/ with the published recipes that they reproduce.
 
-Source: the publications' figures as gathered in FACTS.md, section 1, which is no part of this
-repository; its letter stands at each preset. Where one names an optimizer and no rate, Keras's own.
+Departures are explained in the presets. Where a publication gives no learning rate, the optimizer
+has Keras's default.
 """
 
 import pytest
 
-from tests.fixtures.training import term
+from thaw.config.finetuning import Finetune
+from thaw.config.subnet import validate_subnet
+from thaw.models.registry import validate_network
 
-CONSTANT = {"schedule": "constant", "losses": {"main": term()}}
-ADAM = {**CONSTANT, "optimizer": "adam", "learning_rate": 1e-3, "epsilon": 1e-7}
-RMSPROP = {**CONSTANT, "optimizer": "rmsprop", "learning_rate": 1e-3, "epsilon": 1e-7}
+
+def cross_entropy(weight: float = 1.0, output: str | None = None) -> dict:
+    return {"function": "cross_entropy", "weight": weight, "output": output, "layer": None}
+
+
+def optimizer(name: str, learning_rate: float = 1e-3, epsilon: float = 1e-7) -> dict:
+    return {"name": name, "learning_rate": learning_rate, "epsilon": epsilon}
+
+
+CONSTANT = {"schedule": "constant", "losses": {"main": cross_entropy()}}
+ADAM = {**CONSTANT, "optimizer": optimizer("adam")}
+RMSPROP = {**CONSTANT, "optimizer": optimizer("rmsprop")}
 TO_THE_END = {"patience": None, "keep": "last"}
 STILL = {"horizontal_flip": False, "vertical_flip": False, "shear": 0.0, "zoom": 0.0}
 SHEARED = {"horizontal_flip": True, "vertical_flip": False, "shear": 0.2, "zoom": 0.2}
@@ -20,11 +31,10 @@ DENSE = {
     "units": [78, 78],
     "activation": "relu",
     "dropout": 0.5,
-    "slope": 0.3,
+    "negative_slope": 0.3,
     "augmentation": STILL,
     **ADAM,
-    "learning_rate": 1e-4,
-    "epsilon": 1e-4,
+    "optimizer": optimizer("adam", 1e-4, 1e-4),
     "batch_size": 128,
     "epochs": 3000,
     "patience": 50,
@@ -38,7 +48,7 @@ LEAKY_CNN = {
     "padding": "same",
     "batch_norm": False,
     "activation": "leaky_relu",
-    "slope": 0.1,
+    "negative_slope": 0.1,
     "block_dropout": [0.0, 0.0, 0.0],
     "pooling": "flatten",
     "units": [128],
@@ -81,21 +91,19 @@ BOTTLENECK = {
 }
 FINETUNED = {
     "subnet": "fc256",
-    "fresh": False,
+    "reinitialize_head": False,
     "thaw_from": "block5_conv1",
     "augmentation": SHEARED,
-    "average_flips": False,
+    "test_time_augmentation": False,
     **CONSTANT,
     **TO_THE_END,
-    "optimizer": "sgd",
-    "learning_rate": 1e-4,
-    "momentum": 0.9,
+    "optimizer": {"name": "sgd", "learning_rate": 1e-4, "momentum": 0.9},
     "batch_size": 16,
     "epochs": 50,
 }
 RESNET = {
     "family": "resnet",
-    "base": 16,
+    "stem_filters": 16,
     "blocks": [16, 32, 32, 64],
     "units": [512],
     "augmentation": STILL,
@@ -109,10 +117,10 @@ RESNET = {
 INCEPTION = {
     "family": "inception",
     "modules": 1,
-    "towers": ["3x3", "5x5", "pool"],
+    "branches": ["3x3", "5x5", "pool"],
     "filters": 64,
-    "reduced": True,
-    "halved": False,
+    "bottleneck": True,
+    "downsample": False,
     "auxiliary": [],
     "augmentation": STILL,
     **ADAM,
@@ -148,16 +156,16 @@ DEEPER = {
     "output": "auto",
     **ADAM,
     **OF_30,
-    "learning_rate": 1e-4,
+    "optimizer": optimizer("adam", 1e-4),
     "epochs": 150,  # 100 of 3,000 images
 }
 END_TO_END = {
     "subnet": "gap1024",
-    "fresh": True,
+    "reinitialize_head": True,
     "thaw_from": None,
-    "through": "network",
+    "cached": False,
     "augmentation": STILL,
-    "average_flips": False,
+    "test_time_augmentation": False,
     **ADAM,
     **OF_30,
     **LONGER,
@@ -165,12 +173,12 @@ END_TO_END = {
 RESCALED = {"application": "VGG16", "weights": "imagenet", "preprocessing": "rescale"}
 
 RECIPES = {
-    "fashion_dense": {  # A
+    "fashion_dense": {
         "dataset.split": {"test": 0, "validation": 0.1},
         "dataset.image": {"size": 28, "colour": "grey"},
         "networks.dense": DENSE,
     },
-    "fashion_cnn": {  # B
+    "fashion_cnn": {
         "dataset.split": {"test": 0, "validation": 0.2, "seed": 13},
         "dataset.image": {"size": 28, "colour": "grey"},
         "networks.leaky_cnn": LEAKY_CNN,
@@ -180,7 +188,7 @@ RECIPES = {
             "dropout": 0.3,
         },
     },
-    "little_data": {  # C
+    "little_data": {
         "dataset.split": {"test": 0, "validation": 0.0},
         "dataset.image": {"size": 150, "colour": "rgb"},
         "backbones.vgg16": RESCALED,
@@ -188,28 +196,28 @@ RECIPES = {
         "subnets.fc256": BOTTLENECK,
         "finetunes.finetuned": FINETUNED,
     },
-    "fashion_resnet": {  # D
+    "fashion_resnet": {
         "dataset.split": {"test": 0, "validation": 0.1},
         "dataset.image": {"size": 28, "colour": "grey"},
         "networks.resnet": RESNET,
     },
-    "cifar_inception": {  # E
+    "cifar_inception": {
         "dataset.split": {"test": 0, "validation": 0.1},
         "dataset.image": {"size": 32, "colour": "rgb"},
         "networks.inception": INCEPTION,
     },
-    "cifar_googlenet": {  # E
+    "cifar_googlenet": {
         "networks.googlenet": {
             "auxiliary": [1, 2],
             "losses": {
-                "main": term(),
-                "auxiliary1": term(weight=0.3, at="auxiliary1"),
-                "auxiliary2": term(weight=0.3, at="auxiliary2"),
+                "main": cross_entropy(),
+                "auxiliary1": cross_entropy(0.3, "auxiliary1"),
+                "auxiliary2": cross_entropy(0.3, "auxiliary2"),
             },
         },
-        "networks.plain": {"auxiliary": [], "losses": {"main": term()}},
+        "networks.plain": {"auxiliary": [], "losses": {"main": cross_entropy()}},
     },
-    "transfer": {  # E
+    "transfer": {
         "dataset.split": {"test": 0, "validation": 0.0},
         "dataset.image": {"size": 150, "colour": "rgb"},
         "backbones.vgg16": RESCALED,
@@ -218,7 +226,7 @@ RECIPES = {
         "subnets.fc512x2": DEEPER,
         "finetunes.end_to_end": END_TO_END,
     },
-    "preprocessings": {  # C: both are offered, and the right one is the default
+    "preprocessings": {  # both are offered, and the correct one is the default
         "backbones.vgg16": {**RESCALED, "preprocessing": "own"},
         "backbones.vgg16_rescaled": RESCALED,
         "subnets.fc256": {"features": "vgg16"},
@@ -228,9 +236,18 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("preset", RECIPES)
-def test_a_preset_is_the_recipe_that_was_published(compose, preset):
+def test_a_preset_is_the_published_recipe(compose, preset):
     composed = compose(f"experiment={preset}")
     for section, published in RECIPES[preset].items():
-        room, name = section.split(".")
-        given = composed[room][name]
-        assert {key: given[key] for key in published} == published, section
+        group, name = section.split(".")
+        values = with_defaults(group, name, composed[group][name])
+        assert {key: values[key] for key in published} == published, section
+
+
+def with_defaults(group: str, name: str, values: dict) -> dict:
+    """Return a composed section with the default of each optional parameter that it lacks."""
+    if group == "networks":
+        return validate_network(values, name).model_dump()
+    if group == "subnets":
+        return validate_subnet(values, name).model_dump()
+    return Finetune(**values).model_dump() if group == "finetunes" else values

@@ -14,44 +14,46 @@ from thaw.storage.arrays import ArrayFolder
 
 SIGMOID = np.array([[0.9], [0.2], [0.5]], "float32"), np.array([[1], [1], [0]], "float32")
 SOFTMAX = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]], "float32"), np.array([0, 2], "int32")
-OF_THE_TRUE = {"a sigmoid unit": (*SIGMOID, [0.9, 0.2, 0.5]), "softmax": (*SOFTMAX, [0.7, 0.4])}
-"""Predictions, labels and the probability of each true class."""
+# predictions, labels and the probability of each true class
+OUTPUTS = {"a sigmoid unit": (*SIGMOID, [0.9, 0.2, 0.5]), "softmax": (*SOFTMAX, [0.7, 0.4])}
 
 
-@pytest.mark.parametrize("case", OF_THE_TRUE)
-def test_cross_entropy_is_minus_the_log_of_the_true_class_probability(case):
-    predicted, true, own = OF_THE_TRUE[case]
-    given = np.asarray(cross_entropy(true, predicted))
-    assert given.shape == (len(own),)
-    np.testing.assert_allclose(given, -np.log(own), rtol=1e-5)
+@pytest.mark.parametrize("case", OUTPUTS)
+def test_cross_entropy_is_the_negative_log_of_the_true_class_probability(case):
+    predicted, true, p = OUTPUTS[case]
+    losses = np.asarray(cross_entropy(true, predicted))
+    assert losses.shape == (len(p),)
+    np.testing.assert_allclose(losses, -np.log(p), rtol=1e-5)
 
 
-@pytest.mark.parametrize("case", OF_THE_TRUE)
-def test_focal_counts_what_is_sure_less(case):
-    predicted, true, own = OF_THE_TRUE[case]
-    own = np.array(own)
-    np.testing.assert_allclose(focal(true, predicted), -((1 - own) ** 2) * np.log(own), rtol=1e-4)
+@pytest.mark.parametrize("case", OUTPUTS)
+def test_focal_down_weights_well_classified_images(case):
+    predicted, true, p = OUTPUTS[case]
+    p = np.array(p)
+    np.testing.assert_allclose(focal(true, predicted), -((1 - p) ** 2) * np.log(p), rtol=1e-4)
 
 
-def test_activity_is_the_mean_size_of_what_a_layer_gives():
-    read = np.array([[[1.0, -3.0], [0.0, 0.0]], [[2.0, 2.0], [2.0, -2.0]]], "float32")
-    np.testing.assert_allclose(activity(None, None, read), [1.0, 2.0])
+def test_activity_is_the_mean_absolute_output_of_a_layer():
+    layer_output = np.array([[[1.0, -3.0], [0.0, 0.0]], [[2.0, 2.0], [2.0, -2.0]]], "float32")
+    np.testing.assert_allclose(activity(None, None, layer_output), [1.0, 2.0])
 
 
-def test_the_documented_loss_of_ones_own_trains_by_the_documented_command(compose, workplace):
-    _, written = losses.__doc__.split("my_losses.py:\n")
-    code, command = written.split("and name both:\n")
-    given = shlex.split(command.replace("\\\n", ""))
-    assert given[:3] == ["dvc", "exp", "run"] and set(given[3::2]) == {"-S"}
-    choices = given[4::2]
-    network = compose(*choices)["networks"]["small_cnn"]
+def test_the_documented_loss_trains_with_the_documented_command(compose, workplace):
+    _, documented = losses.__doc__.split("for a sigmoid output:\n")
+    function, documented = documented.split("Then train with it:\n")
+    command, _ = documented.split("To keep")
+    words = shlex.split(command)
+    assert words[:3] == ["dvc", "exp", "run"] and set(words[3::2]) == {"-S"}
+    network = compose(*words[4::2])["networks"]["small_cnn"]
     network |= {"epochs": 1, "batch_size": 2}
     workplace(24, 1, 2, count=6, networks={"small_cnn": network})
-    Path("my_losses.py").write_text(textwrap.dedent(code))
+    Path("stages").mkdir()
+    source = Path(losses.__file__).read_text()
+    Path("stages/losses.py").write_text(source + textwrap.dedent(function))
     train_network.main("small_cnn")
     record = json.loads(Path("models/small_cnn/record.json").read_text())
-    held_out = SplitTable().of("validation")
+    rows = SplitTable().of("validation")
     model = keras.saving.load_model("models/small_cnn/model.keras")
-    predicted = model.predict_on_batch(ArrayFolder("data/images").select(held_out["pixel_sha256"]))[:, 0]
-    squares = (predicted - held_out["class"]) ** 2
+    pixels = ArrayFolder("data/images").select(rows["pixel_sha256"])
+    squares = (model.predict_on_batch(pixels)[:, 0] - rows["class"]) ** 2
     assert record["history"][0]["val_loss"] == pytest.approx(squares.mean(), rel=1e-4)

@@ -13,7 +13,7 @@ from thaw.storage.tables import SOURCE_COLUMNS
 
 @pytest.fixture
 def preprocessed(tmp_path, monkeypatch):
-    """A function that packs pictures (pixels, or bytes that are none) and preprocesses them."""
+    """Return a function that packs and preprocesses images, given as pixels or as bytes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("THAW_STORE", str(tmp_path / "store"))
     (tmp_path / "data" / "raw").mkdir(parents=True)
@@ -44,8 +44,8 @@ def pictures() -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("shard", [2**24, 1])
-def test_images_in_an_archive_come_out_as_they_were(preprocessed, pictures, monkeypatch, shard):
-    monkeypatch.setattr("thaw.data.preprocessing.BYTES_AT_ONCE", shard)  # all at once, or 256
+def test_images_in_an_archive_are_decoded_exactly(preprocessed, pictures, monkeypatch, shard):
+    monkeypatch.setattr("thaw.data.preprocessing.SHARD_BYTES", shard)  # one shard, or shards of 256
     rows = preprocessed(pictures, "train.zip")
     images = ArrayFolder("data/images")
     assert len(rows) == len(images) == 700
@@ -53,7 +53,7 @@ def test_images_in_an_archive_come_out_as_they_were(preprocessed, pictures, monk
         assert np.array_equal(images[row["pixel_sha256"]][..., 0], pixels)
 
 
-def test_bad_images_in_a_users_archive_are_named_as_there(preprocessed, pictures):
+def test_bad_images_are_listed_by_their_path_in_the_users_archive(preprocessed, pictures):
     with pytest.raises(UserError, match="2 of 4 images cannot be read.*\n  a/1.png: zero bytes\n"):
         preprocessed([pictures[0], b"", pictures[1], b"?"], "images.zip")
     rows = preprocessed([pictures[0], b"", pictures[1], b"?"], "images.zip", "skip")
@@ -61,10 +61,8 @@ def test_bad_images_in_a_users_archive_are_named_as_there(preprocessed, pictures
 
 
 @pytest.mark.parametrize("brightest", [63, 64])
-def test_pictures_that_are_all_dark_may_hold_fewer_bits_than_thought(
-    preprocessed, pictures, capsys, brightest
-):
+def test_dark_images_suggest_a_lower_bit_depth(preprocessed, pictures, capsys, brightest):
     preprocessed([np.minimum(picture, brightest) for picture in pictures[:3]], "train.zip")
-    said = capsys.readouterr().out
-    assert ("The brightest pixel of all images is 63 of 255" in said) == (brightest == 63)
-    assert ("-S dataset.image.bit_depth=12" in said) == (brightest == 63)
+    output = capsys.readouterr().out
+    assert ("The brightest pixel of all images is 63 of 255" in output) == (brightest == 63)
+    assert ("-S dataset.image.bit_depth=12" in output) == (brightest == 63)

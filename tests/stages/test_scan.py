@@ -11,7 +11,7 @@ INVENTORY = "data/inventory.csv"
 
 @pytest.fixture
 def scanned(tmp_path, monkeypatch):
-    """A function that scans the folder photos and gives the digest of each file."""
+    """Return a function that scans the folder photos and returns the digest of each file."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("THAW_STORE", str(tmp_path / "store"))
     source = {"kind": "folder", "path": "photos"}
@@ -28,7 +28,7 @@ def scanned(tmp_path, monkeypatch):
     return run
 
 
-def test_what_is_as_before_is_not_read_again(scanned, monkeypatch):
+def test_unchanged_files_are_not_read_again(scanned, monkeypatch):
     before = scanned()
     read = []
     monkeypatch.setattr("thaw.data.inventory.sha256", lambda path: read.append(path.name) or "read")
@@ -37,8 +37,8 @@ def test_what_is_as_before_is_not_read_again(scanned, monkeypatch):
     assert scanned() == {**before, "cat/1.jpg": "read"} and read == ["1.jpg"]
 
 
-def test_files_that_change_places_are_noticed_though_size_and_time_are_equal(scanned):
-    """As when labels are put right within what one archive held."""
+def test_swapped_files_of_equal_size_and_time_are_detected(scanned):
+    """This happens when labels are corrected among files from one archive."""
     for name in ("cat", "dog"):
         os.utime(f"photos/{name}/1.jpg", (1, 1))
     before = scanned()

@@ -12,20 +12,36 @@ from thaw.storage.tables import INDEX_COLUMNS
 
 @pytest.fixture
 def split(tmp_path, monkeypatch):
-    """A function from labels (with the problem of those that cannot be read) to data/split.csv."""
+    """Return a function that splits images with these labels and returns data/split.csv."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
 
     def run(*labels: str, problems=(), positive=None, limit=None, **changed) -> list[dict]:
-        carved = {"test": 0.25, "validation": 0.2, "stratify": ["label"], "seed": 0, **changed}
-        parameters = {"dataset": {"split": carved, "positive_class": positive, "max_train_images": limit}}
+        parameters_of_split = {
+            "test": 0.25,
+            "validation": 0.2,
+            "stratify": ["label"],
+            "seed": 0,
+            **changed,
+        }
+        parameters = {
+            "dataset": {
+                "split": parameters_of_split,
+                "positive_class": positive,
+                "max_train_images": limit,
+            }
+        }
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))
         with open("data/index.csv", "w", newline="") as file:
             table = csv.DictWriter(file, INDEX_COLUMNS, restval="")
             table.writeheader()
             for number, label in enumerate(labels):
                 row = {"path": f"{number}.jpg", "sha256": f"{number:064x}", "label": label}
-                row |= {"problem": "zero bytes"} if label in problems else {"pixel_sha256": f"{number:x}"}
+                row |= (
+                    {"problem": "zero bytes"}
+                    if label in problems
+                    else {"pixel_sha256": f"{number:x}"}
+                )
                 table.writerow(row)
         main()
         with open("data/split.csv", newline="") as file:
@@ -34,59 +50,59 @@ def split(tmp_path, monkeypatch):
     return run
 
 
-def test_every_image_is_in_a_split_under_its_label_and_number(split):
+def test_every_image_has_a_split_label_and_class_number(split):
     rows = split(*["cat", "dog"] * 20)
     assert len(rows) == 40 and {row["split"] for row in rows} == {"train", "validation", "test"}
     assert {(row["label"], row["class"]) for row in rows} == {("cat", "0"), ("dog", "1")}
     assert [row["pixel_sha256"] for row in rows] == sorted(row["pixel_sha256"] for row in rows)
 
 
-def test_labels_stay_what_the_folders_were_called(split):
+def test_labels_are_kept_as_text(split):
     rows = split(*["007", "7", "None", "1e3"] * 10)
     numbered = {row["label"]: row["class"] for row in rows}
     assert numbered == {"007": "0", "1e3": "1", "7": "2", "None": "3"}
 
 
-def test_images_that_cannot_be_read_are_skipped_whole_classes_too(split):
+def test_unreadable_images_are_skipped_even_if_they_are_a_whole_class(split):
     rows = split(*["cat", "dog", "bad"] * 10, problems=["bad"])
     assert {row["split"] for row in rows if row["label"] == "bad"} == {"skipped"}
     assert {row["class"] for row in rows} == {"0", "1", ""}
 
 
-def test_training_images_beyond_a_limit_are_unused_and_not_skipped(split):
-    whole = split(*["cat", "dog", "bad"] * 20, problems=["bad"])
+def test_training_images_beyond_the_limit_are_unused(split):
+    unlimited = split(*["cat", "dog", "bad"] * 20, problems=["bad"])
     rows = split(*["cat", "dog", "bad"] * 20, problems=["bad"], limit=10)
     counts = Counter(row["split"] for row in rows)
     assert counts == {"train": 10, "unused": 14, "validation": 6, "test": 10, "skipped": 20}
-    for row, before in zip(rows, whole, strict=True):
+    for row, before in zip(rows, unlimited, strict=True):
         expected = {"train", "unused"} if before["split"] == "train" else {before["split"]}
         assert row["split"] in expected
     assert SplitTable("data/split.csv").skipped == 20
     assert len(SplitTable("data/split.csv").table) == 26
 
 
-def test_the_positive_class_has_the_last_number(split):
+def test_positive_class_has_the_last_number(split):
     rows = split(*["1", "2"] * 20, positive="1")
     assert {row["label"]: row["class"] for row in rows} == {"2": "0", "1": "1"}
     assert classes({"b", "a", "c"}, "a") == ["b", "c", "a"]
 
 
-def test_a_class_without_training_images_is_refused(split):
+def test_classes_without_training_images_are_refused(split):
     with pytest.raises(
-        UserError, match="no training image is left of owl: expected one of each cl"
+        UserError, match="no training image is left of owl. Expected at least one of each cl"
     ):
         split(*["cat", "dog"] * 40, "owl", stratify=[], seed=2)
 
 
-def test_a_class_that_is_not_measured_is_named(split, capsys):
+def test_classes_without_test_images_are_reported(split, capsys):
     split(*["cat", "dog"] * 20, "owl", "owl", test=0.05)
-    assert "\nno test image is of owl: nothing is measured on them\n" in capsys.readouterr().out
+    assert "\nNo test image is of owl, so no result covers them.\n" in capsys.readouterr().out
 
 
-def test_a_positive_class_that_there_is_not_and_one_class_alone_are_refused():
+def test_unknown_positive_class_and_single_class_are_refused():
     with pytest.raises(
         UserError, match=r"dataset.positive_class = 'dgo': .* cat, dog. Did you mean dog\?"
     ):
         classes({"cat", "dog"}, "dgo")
-    with pytest.raises(UserError, match="there is one class"):
+    with pytest.raises(UserError, match="The dataset has one class"):
         classes({"cat"}, None)

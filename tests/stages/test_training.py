@@ -1,4 +1,4 @@
-"""The stages that train, on a few small pictures, called as dvc.yaml calls them."""
+"""The training stages on a few small images."""
 
 import json
 import shutil
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from stages import features, finetune, train_network, train_subnet, weights
 from tests.fixtures.training import TRAINING, term
@@ -58,12 +59,12 @@ def test_auxiliary_classifiers_train_and_are_not_in_the_saved_model(workplace, a
     assert helped.count_params() == plain.count_params() == record("helped")["parameters"]
     assert record("helped")["trained"] == helped.count_params()
     assert set(record("helped")["history"][0]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
-    # three heads that know nothing give 1 + 0.3 + 0.3 times the loss of one, validation's of one
+    # three untrained heads have 1 + 0.3 + 0.3 times the loss of one; validation counts one
     first, alone = record("helped")["history"][0], record("plain")["history"][0]
     assert first["loss"] == pytest.approx(1.6 * np.log(3), rel=0.15)
     assert alone["loss"] == pytest.approx(np.log(3), rel=0.15)
     assert first["val_loss"] == pytest.approx(np.log(3), rel=0.15)
-    # and what is saved is what was validated
+    # the saved model is the validated one
     images = ArrayFolder("data/images")
     rows = np.arange(0, 24, 3)
     predicted = helped.predict(images.select(images.keys)[rows], verbose=0)
@@ -73,14 +74,14 @@ def test_auxiliary_classifiers_train_and_are_not_in_the_saved_model(workplace, a
     assert record("helped")["image"]["size"] == 8
 
 
-def test_a_network_that_does_not_fit_the_images_is_refused_in_one_line(workplace):
+def test_a_network_that_does_not_fit_the_images_raises_one_line(workplace):
     halved = {**GOOGLENET, "modules": 6, "auxiliary": [], "losses": {"main": term()}}
     workplace(8, 3, 3, networks={"deep": halved})
     with pytest.raises(
         UserError, match="networks.deep cannot be built for images of 8 pix"
-    ) as said:
+    ) as error:
         train_network.main("deep")
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(error.value)
 
 
 ONE_EPOCH = {**TRAINING, "epochs": 1, "batch_size": 8}
@@ -95,7 +96,7 @@ PIXELS = {
 }
 
 
-def test_a_network_trains_on_images_changed_as_it_says_and_the_data_set_allows(workplace, afresh):
+def test_a_network_uses_its_augmentations_that_the_dataset_allows(workplace, afresh):
     changes = {"horizontal_flip": True, "shear": 0.3, "zoom": 0.3, "vertical_flip": True}
     networks = {
         name: {**PIXELS, "augmentation": {**STILL, name: value}} for name, value in changes.items()
@@ -106,7 +107,7 @@ def test_a_network_trains_on_images_changed_as_it_says_and_the_data_set_allows(w
         afresh()
         train_network.main(name)
         losses[name] = record(name)["history"][0]["loss"]
-    assert losses.pop("vertical_flip") == losses["still"]  # no symmetry of this data set
+    assert losses.pop("vertical_flip") == losses["still"]  # not an allowed flip
     assert len(set(losses.values())) == len(losses)
 
 
@@ -118,23 +119,20 @@ BACKBONE = {
     "precision": "float32",
     "batch_size": 8,
 }
-SHARED = {**TRAINING, "epochs": 3, "batch_size": 8, "learning_rate": 0.01}
+SHARED = {**TRAINING, "epochs": 3, "batch_size": 8}
 TOP = {
     **SHARED,
     "kind": "dense",
     "features": "base",
     "pooling": "average",
     "units": [16],
-    "activation": "relu",
     "dropout": 0.0,
-    "l1": 0.0,
     "l2": 0.0,
     "output": "softmax",
 }
 END_TO_END = {
     **SHARED,
     "subnet": "top",
-    "features": "base",
     "thaw_from": None,
     "cached": False,
     "augmented_views": 1,
@@ -147,11 +145,9 @@ LOGISTIC = {
     "kind": "logistic",
     "features": "base",
     "pooling": "average",
-    "loss_file": TRAINING["loss_file"],
     "C": 1.0,
     "max_iter": 100,
     "class_weight": "none",
-    "confidence_weight": True,
 }
 LEARNERS = {
     "network": ("networks", PIXELS, train_network),
@@ -160,12 +156,19 @@ LEARNERS = {
 }
 
 
+def weigh_by_confidence(value: bool) -> None:
+    """Set dataset.confidence_weight in params.yaml."""
+    parameters = yaml.safe_load(Path("params.yaml").read_text())
+    parameters["dataset"]["confidence_weight"] = value
+    Path("params.yaml").write_text(yaml.safe_dump(parameters))
+
+
 @pytest.mark.parametrize("kind", LEARNERS)
-def test_training_images_alone_teach_and_by_the_confidence_of_their_labels(workplace, afresh, kind):
+def test_only_training_images_are_learned_weighted_by_label_confidence(workplace, afresh, kind):
     group, values, stage = LEARNERS[kind]
-    models = {"weighted": values, "alike": {**values, "confidence_weight": False}}
+    models = {"weighted": values, "alike": values}
     workplace(8, 3, 2, **{group: models, "backbones": {"base": BACKBONE}})
-    pixels = ArrayFolder("data/images")  # in place of features too
+    pixels = ArrayFolder("data/images")  # used as features too
     write_array_folder("data/features/base", pixels.keys, pixels.__getitem__, {"weights": "random"})
 
     def learnt(name: str) -> bytes:
@@ -175,10 +178,12 @@ def test_training_images_alone_teach_and_by_the_confidence_of_their_labels(workp
         return model.read_bytes()
 
     weighted = learnt("weighted")
+    weigh_by_confidence(False)
     assert learnt("alike") != weighted
+    weigh_by_confidence(True)
     rows = pd.read_csv("data/split.csv", dtype=str)
     others = rows["split"] != "train"
-    for column in ("label", "class"):  # of the one class those of the other
+    for column in ("label", "class"):  # swap the two classes
         first, second = sorted(set(rows[column]))
         rows.loc[others, column] = rows.loc[others, column].map({first: second, second: first})
     rows.to_csv("data/split.csv", index=False)
@@ -186,8 +191,8 @@ def test_training_images_alone_teach_and_by_the_confidence_of_their_labels(workp
 
 
 def extract_features() -> None:
-    """By a random backbone, whose weights are larger than drawn: those halve what passes through
-    each layer, and leave nothing to learn from."""
+    """Extract features with a random backbone whose weights are enlarged: the original ones halve
+    the activations in each layer, so the features would hold nothing to learn."""
     weights.main("base")
     with np.load("data/weights/base.npz") as held:
         larger = {path: 1.25 * values for path, values in held.items()}
@@ -198,21 +203,20 @@ def extract_features() -> None:
 CHANGED_ON = {
     "reinitialize_head": False,
     "epochs": 1,
-    "batch_size": 16,  # all at once: the epoch's loss is that of the start
-    "confidence_weight": False,
+    "batch_size": 16,  # one batch, so the epoch's loss is that of the start
     "augmentation": {**STILL, "zoom": 0.3},
 }
 
 
 def loss_on_features(name: str, split: str) -> float:
-    """The mean cross-entropy of a trained subnet with two softmax units."""
+    """Return the mean cross-entropy of a trained subnet with two softmax units."""
     rows, model = SplitTable().of(split), keras.saving.load_model(f"models/{name}/model.keras")
     features = ArrayFolder("data/features/base").select(rows["pixel_sha256"])
     predicted = model.predict_on_batch(features[np.arange(len(rows))])
     return -np.log(predicted[np.arange(len(rows)), rows["class"]]).mean()
 
 
-def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_features(
+def test_a_reinitialized_head_trained_end_to_end_equals_the_head_trained_on_features(
     workplace, afresh
 ):
     workplace(
@@ -229,6 +233,7 @@ def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_feat
     extract_features()
     for name, stage in (("top", train_subnet), ("fresh", finetune), ("on", finetune)):
         afresh()
+        weigh_by_confidence(name != "on")
         stage.main(name)
     top, fresh, on = (record(name) for name in ("top", "fresh", "on"))
     assert fresh["start"] is None and on["start"] is not None
@@ -238,7 +243,7 @@ def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_feat
             assert row[f"{split}accuracy"] == expected[f"{split}accuracy"]
             assert row[f"{split}loss"] == pytest.approx(expected[f"{split}loss"], rel=1e-4)
     losses = [row["loss"] for row in top["history"]]
-    assert losses[-1] < 0.8 * losses[0]  # so that there is something to agree on
+    assert losses[-1] < 0.8 * losses[0]  # otherwise there is nothing to compare
     assert on["start"]["loss"] == pytest.approx(top["history"][-1]["val_loss"], rel=1e-4)
     assert on["start"]["loss"] == pytest.approx(loss_on_features("top", "validation"), rel=1e-4)
     assert on["history"][0]["loss"] != pytest.approx(loss_on_features("top", "train"), rel=1e-3)
@@ -251,11 +256,16 @@ def test_a_fresh_top_trained_through_the_network_becomes_the_top_trained_on_feat
 
 
 def reading(layer: str) -> dict:
-    """A second term of the loss, of a layer's output."""
+    """Return losses with a second term on a layer's output."""
     return {"losses": {"main": term(), "few": term("activity", weight=0.5, layer=layer)}}
 
 
-THAWED = {**END_TO_END, "reinitialize_head": False, "thaw_from": "block5_conv1", "learning_rate": 1e-5}
+THAWED = {
+    **END_TO_END,
+    "reinitialize_head": False,
+    "thaw_from": "block5_conv1",
+    "optimizer": {**TRAINING["optimizer"], "learning_rate": 1e-5},
+}
 TURNED = {
     "augmentation": {**STILL, "horizontal_flip": True, "vertical_flip": True},
     "test_time_augmentation": True,
@@ -264,8 +274,11 @@ TURNED = {
 
 @pytest.fixture
 def trained_top(workplace):
-    """A workplace with a trained subnet, and fine-tunings of it. `cached` and `through` train
-    alike: as the data set is, an image and its mirror image are all the views that there are."""
+    """Make a project with a trained subnet and its fine-tunings.
+
+    `cached` and `through` train alike: with the flips that the dataset allows, an image has two
+    views, itself and its mirror image.
+    """
     workplace(
         32,
         3,
@@ -291,7 +304,7 @@ def trained_top(workplace):
     train_subnet.main("top")
 
 
-def test_fine_tuning_from_cached_outputs_is_fine_tuning_through_the_network(trained_top, afresh):
+def test_fine_tuning_on_cached_outputs_equals_fine_tuning_end_to_end(trained_top, afresh):
     for name in ("cached", "through"):
         afresh()
         finetune.main(name)
@@ -301,22 +314,22 @@ def test_fine_tuning_from_cached_outputs_is_fine_tuning_through_the_network(trai
     for row, expected in zip(cached["history"], through["history"], strict=True):
         assert row == pytest.approx(expected, rel=1e-5)
     assert cached["history"][0]["val_loss"] != cached["history"][-1]["val_loss"]
-    # what is served averages over the views, or does not, whatever was trained
+    # the saved model averages over the flips only with test-time augmentation
     averaged, single = (
         keras.saving.load_model(f"models/{name}/model.keras") for name in ("cached", "through")
     )
     images = ArrayFolder("data/images")
     pixels = images.select(images.keys)
     mirrored, upside_down = pixels[:, :, ::-1], pixels[:, ::-1]
-    given = averaged.predict_on_batch(pixels)
-    np.testing.assert_allclose(averaged.predict_on_batch(mirrored), given, atol=1e-5)
-    assert np.abs(averaged.predict_on_batch(upside_down) - given).max() > 1e-3
+    expected = averaged.predict_on_batch(pixels)
+    np.testing.assert_allclose(averaged.predict_on_batch(mirrored), expected, atol=1e-5)
+    assert np.abs(averaged.predict_on_batch(upside_down) - expected).max() > 1e-3
     each = [single.predict_on_batch(turned) for turned in (pixels, mirrored)]
     assert np.abs(each[0] - each[1]).max() > 1e-3
-    np.testing.assert_allclose(given, np.mean(each, axis=0), atol=1e-4)
+    np.testing.assert_allclose(expected, np.mean(each, axis=0), atol=1e-4)
 
 
-def test_a_subnet_of_features_that_this_backbone_does_not_give_is_refused(trained_top):
+def test_a_subnet_of_another_backbones_features_raises(trained_top):
     with np.load("data/weights/base.npz") as held:
         np.savez("data/weights/base.npz", **{path: 1.1 * values for path, values in held.items()})
     with pytest.raises(
@@ -325,7 +338,7 @@ def test_a_subnet_of_features_that_this_backbone_does_not_give_is_refused(traine
         finetune.main("cached")
 
 
-def test_a_fine_tuning_s_loss_reads_a_layer_of_its_subnet(trained_top, afresh):
+def test_a_fine_tuning_loss_can_use_a_layer_of_its_subnet(trained_top, afresh):
     for name in ("plain", "reading", "reading through"):
         afresh()
         finetune.main(name)
@@ -335,8 +348,8 @@ def test_a_fine_tuning_s_loss_reads_a_layer_of_its_subnet(trained_top, afresh):
     top = keras.saving.load_model("models/top/model.keras")
     read = keras.Model(top.inputs, top.get_layer("hidden1").output)
     held_out = SplitTable().of("validation")["pixel_sha256"]
-    given = ArrayFolder("data/features/base").select(held_out)[np.arange(len(held_out))]
-    more = 0.5 * np.abs(read.predict_on_batch(given)).mean()
+    expected = ArrayFolder("data/features/base").select(held_out)[np.arange(len(held_out))]
+    more = 0.5 * np.abs(read.predict_on_batch(expected)).mean()
     assert more > 0
     assert cached["start"]["loss"] == pytest.approx(plain["start"]["loss"] + more, rel=1e-4)
     saved = keras.saving.load_model("models/reading/model.keras")
@@ -345,7 +358,7 @@ def test_a_fine_tuning_s_loss_reads_a_layer_of_its_subnet(trained_top, afresh):
         finetune.main("misreading")
 
 
-def test_a_thawed_batch_norm_stays_as_it_was_when_the_features_were_made(workplace, afresh):
+def test_a_thawed_batch_norm_is_not_trained(workplace, afresh):
     workplace(
         32,
         3,
@@ -364,13 +377,11 @@ def test_a_thawed_batch_norm_stays_as_it_was_when_the_features_were_made(workpla
     assert record("on")["trained"] == convolution + record("top")["trained"]
 
 
-def test_outputs_that_the_disk_cannot_hold_are_refused_before_any_is_computed(
-    trained_top, monkeypatch
-):
+def test_too_little_disk_space_raises_before_any_output_is_computed(trained_top, monkeypatch):
     usage = type("Usage", (), {"free": 1_000_000})
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(
-        UserError, match="needed in .* and 0.0 GB are free. Lower views, choose prec"
+        UserError, match="needed in .* and 0.0 GB are free. Lower augmented_views, choose prec"
     ):
         finetune.main("many")
-    assert not finetune.Path("models/many").exists()
+    assert not Path("models/many").exists()

@@ -1,19 +1,31 @@
-"""Each refusal that a user can meet: one message with the key, the value, what was expected and,
-where there is one, the nearest valid name."""
+"""Composing conf/, validating parameters against each other, and comparing parameter trees."""
 
 import copy
 import json
 import re
+import shlex
+import shutil
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from thaw.composition import SCHEME, layers_to_thaw, validate_composition
+from tests.conftest import ROOT
+from thaw.composition import (
+    ABSENT,
+    SCHEME,
+    conf_digest,
+    differences,
+    format_override,
+    layers_to_thaw,
+    remove_stale_results,
+    validate_composition,
+)
 from thaw.errors import UserError
 
 
 @pytest.fixture
-def refusal(composed):
-    """A function from changes, as {key: value}, to the message that check_whole refuses with."""
+def error_of(composed):
+    """Return a function from changes, as {key: value}, to the message of validate_composition."""
 
     def check(changes: dict) -> str:
         values = copy.deepcopy(composed)
@@ -23,44 +35,70 @@ def refusal(composed):
             for part in path:
                 section = section[part]
             section[last] = value
-        with pytest.raises(UserError) as refused:
+        with pytest.raises(UserError) as error:
             validate_composition(values)
-        return str(refused.value)
+        return str(error.value)
 
     return check
 
 
-def test_what_conf_composes_to_is_accepted(composed):
-    assert composed["scheme"].startswith(f"{SCHEME}-")
+def test_the_default_composition_is_valid(composed):
+    assert composed["derived"]["scheme"].startswith(f"{SCHEME}-")
     validate_composition(composed)
 
 
-WRONG = {
-    "an unknown section": (
+@pytest.mark.parametrize(
+    "preset", sorted(path.stem for path in (ROOT / "conf/experiment").glob("*.yaml"))
+)
+def test_every_preset_is_valid(composed, compose, preset):
+    derived = compose(f"experiment={preset}")["derived"]
+    assert derived["scheme"] == composed["derived"]["scheme"]
+
+
+def test_models_can_be_added_changed_and_removed(composed, compose):
+    values = compose(
+        "+subnet@subnets.mine=fc256",
+        "subnets.mine.units=[64]",
+        "+network@networks.pixels=small_cnn",
+        "~subnet@subnets.logistic",
+        "~finetune@finetunes.finetuned",
+    )
+    assert list(values["subnets"]) == ["fc256", "gap256", "mine"]
+    assert values["subnets"]["mine"] == {**composed["subnets"]["fc256"], "units": [64]}
+    assert list(values["networks"]) == ["pixels"] and values["finetunes"] == {}
+
+
+def test_a_preset_can_be_limited_to_few_training_images(compose):
+    values = compose("experiment=fashion_cnn", "dataset.max_train_images=1000")
+    assert values["dataset"]["max_train_images"] == 1000
+
+
+INVALID = {
+    "unknown section": (
         {"backbone": {}},
-        r"backbone is no parameter. Did you mean backbones\? params.yaml takes: scheme, ",
+        r"backbone is no parameter. Did you mean backbones\? params.yaml takes: seed, ",
     ),
-    "an unknown key": (
+    "unknown key": (
         {"subnets.fc256.dropuot": 0.3},
         r"subnets.fc256.dropuot is no parameter. Did you mean dropout\? subnets.fc256 takes: ",
     ),
-    "an unknown key of the data set": (
+    "unknown key of dataset.split": (
         {"dataset.split.tests": 0.3},
         r"dataset.split.tests is no parameter. Did you mean test\? dataset.split takes: test, ",
     ),
-    "an unknown key of its source": (
+    "unknown key of dataset.source": (
         {"dataset.source.packages": "x"},
         r"dataset.source.packages is no parameter. Did you mean package\? dataset.source takes: ",
     ),
-    "a wrong type": (
+    "text for a number": (
         {"subnets.fc256.dropout": "much"},
         r"subnets.fc256.dropout = 'much': input should be a valid number\.",
     ),
-    "infinite": (
+    "infinite number": (
         {"subnets.fc256.l2": float("inf")},
         r"subnets.fc256.l2 = inf: input should be a finite number\.",
     ),
-    "a seed that scikit-learn does not take": (
+    "seed too large for scikit-learn": (
         {"dataset.split.seed": 2**32},
         r"dataset.split.seed = 4294967296: input should be less than 2147483648\.",
     ),
@@ -68,96 +106,172 @@ WRONG = {
         {"dataset.image.size": 4},
         r"dataset.image.size = 4: input should be greater than or equal to 8\.",
     ),
-    "a wrong choice": (
+    "unknown choice": (
         {"backbones.vgg16.precision": "bfloat"},
         r"backbones.vgg16.precision = 'bfloat': input should be 'float32' or 'bfloat16'. "
         r"Did you mean bfloat16\?",
     ),
-    "a negative seed": ({"seed": -1}, r"seed = -1: input should be greater than or equal to 0\."),
-    "an unknown flip": (
+    "negative seed": ({"seed": -1}, r"seed = -1: input should be greater than or equal to 0\."),
+    "unknown flip": (
         {"dataset.allowed_flips": ["horizontl"]},
         r"dataset.allowed_flips.0 = 'horizontl': .*'horizontal' or 'vertical'. Did you mean hor",
     ),
-    "an unknown source": (
+    "unknown source": (
         {"dataset.source.kind": "foldr"},
         r"dataset.source.kind = 'foldr': expected one of cifar10, elpv, .* Did you mean folder\?",
     ),
-    "an unknown kind of subnet": (
+    "unknown kind of subnet": (
         {"subnets.fc256.kind": "densee"},
         r"subnets.fc256.kind = 'densee': expected one of dense, logistic. Did you mean dense\?",
     ),
-    "an unknown family": (
+    "unknown network family": (
         {"networks.mine": {"family": "resnt"}},
         r"networks.mine.family = 'resnt': expected one of cnn, dense, inception, resnet. "
         r"Did you mean resnet\?",
     ),
-    "no loss at all": (
+    "no loss": (
         {"subnets.fc256.losses": {}},
         r"subnets.fc256.losses = {}: .*should have at least 1 item",
     ),
-    "a loss that counts nothing": (
+    "loss of weight 0": (
         {"subnets.fc256.losses.main.weight": 0.0},
         r"subnets.fc256.losses.main.weight = 0.0: input should be greater than 0\.",
     ),
-    "a loss that is none": (
+    "text for a loss": (
         {"finetunes.finetuned.losses.main": "focal"},
         r"finetunes.finetuned.losses.main = 'focal': input should be a valid dictionary or .*Loss",
     ),
-    "something that is not watched": (
+    "unknown metric to monitor": (
         {"subnets.fc256.monitor": "accuracies"},
         r"subnets.fc256.monitor = 'accuracies': .*'loss' or 'accuracy'. Did you mean accuracy\?",
     ),
-    "features that are not composed": (
+    "unknown optimizer": (
+        {"subnets.fc256.optimizer.name": "adm"},
+        r"subnets.fc256.optimizer.name = 'adm': expected one of adam, adamw, rmsprop, sgd. "
+        r"Did you mean adam\?$",
+    ),
+    "parameter of another optimizer": (
+        {"subnets.fc256.optimizer.momentum": 0.5},
+        r"subnets.fc256.optimizer.momentum is no parameter. "
+        r"subnets.fc256.optimizer takes: name, learning_rate, epsilon\.$",
+    ),
+    "features of an unknown backbone": (
         {"subnets.fc256.features": "vgg19"},
         r"subnets.fc256.features = 'vgg19': expected one of the composed backbones \(vgg16\). "
         r"Did you mean vgg16\?",
     ),
-    "no backbone at all": (
+    "no backbone": (
         {"backbones": {}},
         r"subnets.fc256.features = 'vgg16': .*composed backbones \(there is none\)\.",
     ),
-    "a subnet that is not composed": (
+    "fine-tuning of an unknown subnet": (
         {"finetunes.finetuned.subnet": "gap265"},
         r"finetunes.finetuned.subnet = 'gap265': expected one of the composed subnets "
         r"\(fc256, gap256, logistic\). Did you mean gap256\?",
     ),
-    "a subnet that cannot be fine-tuned": (
+    "fine-tuning of a logistic regression": (
         {"finetunes.finetuned.subnet": "logistic"},
         r"finetunes.finetuned.subnet = 'logistic': expected a subnet of kind dense",
     ),
-    "features that are not the subnet's": (
+    "features of a fine-tuning": (
         {"finetunes.finetuned.features": "vgg19"},
-        r"finetunes.finetuned.features = 'vgg19': expected 'vgg16', which gap256 was trained on",
+        r"finetunes.finetuned.features was renamed to derived.finetunes.finetuned.features\.$",
     ),
-    "a layer that there is not": (
+    "unknown layer to thaw from": (
         {"finetunes.finetuned.thaw_from": "block5_conv9"},
         r"finetunes.finetuned.thaw_from = 'block5_conv9': expected a layer of VGG16 that has a "
         r"single tensor before it. Did you mean block5_conv\d\? Its layers: block1_conv1, ",
     ),
+    "parameter of November 2026": (
+        {"dataset.limit": 3},
+        r"dataset.limit was renamed to dataset.max_train_images\.$",
+    ),
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
-def test_refused_in_one_line(refusal, case):
-    changes, message = WRONG[case]
-    said = refusal(changes)
-    assert re.match(message, said) and "\n" not in said
+@pytest.mark.parametrize("case", INVALID)
+def test_an_invalid_value_gives_one_line_with_key_value_and_expectation(error_of, case):
+    changes, pattern = INVALID[case]
+    message = error_of(changes)
+    assert re.match(pattern, message) and "\n" not in message
 
 
-def test_two_models_of_one_name_are_refused(refusal, composed, compose):
+def test_two_models_of_one_name_are_refused(error_of, composed, compose):
     finetune = composed["finetunes"]["finetuned"]
     network = compose("+network@networks.mine=small_cnn")["networks"]["mine"]
     for group, model in (("finetunes", finetune), ("networks", network)):
-        said = refusal({f"{group}.gap256": model})
-        assert said.startswith(f"{group}.gap256 and subnets.gap256 have one name, and would write")
+        message = error_of({f"{group}.gap256": model})
+        assert message.startswith(f"{group}.gap256 and subnets.gap256 have the same name")
 
 
-def test_a_size_that_the_backbone_cannot_take_is_refused(refusal):
-    said = refusal({"dataset.image.size": 16})
-    assert said.startswith("backbones.vgg16.application: dataset.image.size = 16: VGG16 cannot")
-    assert "at least 32x32" in said and "\n" not in said
+def test_an_image_size_too_small_for_the_backbone_is_refused(error_of):
+    message = error_of({"dataset.image.size": 16})
+    assert message.startswith("backbones.vgg16.application: dataset.image.size = 16: VGG16 ")
+    assert "must be at least 32x32" in message and "\n" not in message
 
 
-def test_layers_are_remembered_in_the_store(composed, store):
-    remembered = [json.loads(file.read_text()) for file in (store / "layers").iterdir()]
-    assert layers_to_thaw("VGG16", 224, "key") in remembered
+def test_layers_are_cached_in_the_store(composed, store):
+    cached = [json.loads(file.read_text()) for file in (store / "layers").iterdir()]
+    assert layers_to_thaw("VGG16", 224, "key") in cached
+
+
+def test_the_digest_of_conf_depends_on_values_and_not_on_comments(tmp_path):
+    conf = tmp_path / "conf"
+    shutil.copytree(ROOT / "conf", conf)
+    before = conf_digest(conf)
+    file = conf / "subnet/fc256.yaml"
+    text = file.read_text()
+    file.write_text(f"# A new first line.\n\n{text}\n# A last one.\n")
+    assert conf_digest(conf) == before == conf_digest(ROOT / "conf")
+    file.write_text(text.replace("dropout: 0.5", "dropout: 0.25"))
+    assert conf_digest(conf) != before
+    file.write_text(text)
+    file.rename(file.with_stem("fc257"))
+    assert conf_digest(conf) != before
+    file.with_stem("fc257").rename(file)
+    file.write_text(f"# @package _global_\n{text}")  # Hydra reads this comment
+    assert conf_digest(conf) != before
+
+
+def test_differences_lists_changed_added_and_removed_leaves():
+    old = {"seed": 0, "a": {"x": 1, "y": [1, 2]}, "old": {"z": 1}}
+    new = {"seed": 0, "a": {"x": 2, "y": [1, 2], "w": None}, "new": 3}
+    assert differences(old, new) == [
+        ("a.x", 1, 2),
+        ("a.w", ABSENT, None),
+        ("old", {"z": 1}, ABSENT),
+        ("new", ABSENT, 3),
+    ]
+    assert differences(new, new) == []
+
+
+def test_values_are_formatted_for_the_command_line():
+    values = (None, [64, 32], 0.5, "relu", "a/b-c.zip", ["cat", "dog"])
+    assert [format_override(value) for value in values] == [
+        "null",
+        "'[64,32]'",
+        "0.5",
+        "relu",
+        "a/b-c.zip",
+        "'[cat,dog]'",
+    ]
+    assert [format_override(value) for value in ({"a": 1}, ABSENT)] == ["a section", "absent"]
+
+
+@pytest.mark.parametrize("text", ["my cats", "a, b", "2024", "true", "~/rené (1)", 'a "b"', "a=b"])
+def test_hydra_parses_formatted_text_as_that_text(text):
+    (argument,) = shlex.split(format_override(text))
+    override = OverridesParser.create().parse_override(f"key={argument}")
+    assert override.value() == text
+
+
+def test_only_results_of_removed_models_and_audits_are_deleted(composed, tmp_path):
+    kept = ["metrics/fc256.json", "audits/vgg16", "labels/vgg16.csv", "notes/mine", "README.md"]
+    kept += ["metrics/.gitignore", "learning_curves/vgg16.csv"]
+    stale = ["metrics/old.json", "plots/old", "audits/fc256", "learning_curves/old.csv"]
+    for name in kept + stale:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    remove_stale_results(composed, tmp_path)
+    left = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(left) == sorted(kept)

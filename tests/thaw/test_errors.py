@@ -1,57 +1,44 @@
+"""Error messages."""
+
+import errno
+import sys
+
 import pytest
 
-from thaw.errors import UserError, bullet_list
-from thaw.storage.files import atomic_write
+from thaw.errors import UserError, bullet_list, exception_hook, printable
 
 
-def test_a_file_has_its_name_only_once_it_is_whole(tmp_path):
-    with atomic_write(tmp_path / "deep" / "a.txt") as part:
-        part.write_text("new")
-        assert not (tmp_path / "deep" / "a.txt").exists()
-    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["a.txt"]
-    assert (tmp_path / "deep" / "a.txt").read_text() == "new"
-
-
-def test_what_was_there_before_is_replaced_altogether(tmp_path, content):
-    for names in (["old"], ["new", "newer"]):
-        with atomic_write(tmp_path / "a") as part:
-            part.mkdir()
-            for name in names:
-                (part / name).write_text(name)
-    assert content(tmp_path) == {"a/new": b"new", "a/newer": b"newer"}
-
-
-def test_a_file_never_takes_the_place_of_a_folder(tmp_path, content):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "mine").write_text("mine")
-    with pytest.raises(IsADirectoryError), atomic_write(tmp_path / "a") as part:
-        part.write_text("file")
-    assert content(tmp_path) == {"a/mine": b"mine"}
-
-
-@pytest.mark.parametrize("error", [UserError, KeyboardInterrupt, SystemExit])
-def test_after_a_failure_nothing_is_left_and_what_was_there_stays(tmp_path, content, error):
-    with atomic_write(tmp_path / "b") as part:
-        part.write_text("before")
-    for name in ("a", "b"):
-        with pytest.raises(error), atomic_write(tmp_path / name) as part:
-            part.mkdir()
-            (part / "half").write_text("half")
-            raise error
-    assert content(tmp_path) == {"b": b"before"}
-
-
-def test_what_a_killed_run_left_is_cleared(tmp_path, content):
-    (tmp_path / "a.part").mkdir()
-    (tmp_path / "a.part" / "half").write_text("half")
-    with atomic_write(tmp_path / "a") as part:
-        part.mkdir()
-        (part / "whole").write_text("whole")
-    assert content(tmp_path) == {"a/whole": b"whole"}
-
-
-def test_the_first_twenty_offenders_are_named_and_the_rest_counted():
+def test_twenty_items_are_listed_and_the_others_counted():
     assert bullet_list(["a", "b"]) == "  a\n  b"
     lines = bullet_list([str(n) for n in range(33)]).splitlines()
     assert lines == [*(f"  {n}" for n in range(20)), "  ... and 13 more"]
     assert bullet_list([str(n) for n in range(20)]).splitlines()[-1] == "  19"
+
+
+def test_control_characters_are_replaced():
+    assert printable("rené\u00a0a\x1b[2J\x07.jpg") == "rené\u00a0a?[2J?.jpg"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (UserError("seed is missing."), "thaw: seed is missing.\n"),
+        (
+            OSError(errno.ENOSPC, "No space left", "a.npy"),
+            "thaw: the disk has no space left for a.npy. Free some, or set THAW_STORE to another "
+            "disk.\n",
+        ),
+        (MemoryError(), "thaw: memory ran out. Run fewer at once.\n"),
+    ],
+)
+def test_errors_of_the_user_and_the_machine_are_one_message(capsys, error, message):
+    exception_hook()(type(error), error, None)
+    assert capsys.readouterr().err == message
+
+
+def test_other_errors_have_a_traceback(capsys):
+    try:
+        raise ValueError("a bug")
+    except ValueError:
+        exception_hook()(*sys.exc_info())
+    assert "Traceback" in capsys.readouterr().err

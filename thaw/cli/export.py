@@ -1,20 +1,63 @@
-"""`thaw export`: a trained model for another runtime, checked and described."""
+"""`thaw export`: convert a trained model for another runtime, check and describe it."""
 
+import argparse
 import sys
 from pathlib import Path
 
+from thaw.cli.arguments import add_allow, fraction, integer
 from thaw.cli.output import column_formatter
 from thaw.errors import UserError
 from thaw.export.agreement import Disagreement
 from thaw.export.export import export
 from thaw.models.bundle import find_model
 
-DISAGREES = 5
-"""The exit code where the exported model does not say what the trained one says."""
+DISAGREES = 5  # the exit code if the exported model's predictions differ too much
+FORMATS = ("onnx", "openvino", "savedmodel", "tflite")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `thaw export`."""
+    parser.description = (
+        "Write a folder with the model in another format, a model card, and a comparison of its "
+        "predictions and speed with Keras on validation images. A model whose predictions differ "
+        "too much is not written."
+    )
+    parser.add_argument("model", metavar="MODEL", help="a name in models/")
+    parser.add_argument("--to", required=True, choices=FORMATS, help="the format")
+    parser.add_argument("--int8", action="store_true", help="quantize to int8: smaller and faster")
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="default: exports/MODEL-FORMAT, or exports/MODEL-FORMAT-int8",
+    )
+    for option, purpose in (
+        ("--check", "images to compare predictions on"),
+        ("--calibration", "training images to calibrate int8 with"),
+    ):
+        parser.add_argument(
+            option,
+            type=integer(1, 1_000_000),
+            default=200,
+            metavar="N",
+            help=f"{purpose}; default: 200",
+        )
+    parser.add_argument(
+        "--tolerance",
+        type=fraction,
+        metavar="T",
+        help="the largest difference of a probability (default: 0.001); with --int8 the largest "
+        "fraction of images whose class changes (default: 0.02)",
+    )
+    add_allow(parser)
+    parser.set_defaults(
+        run=lambda a: run(
+            a.model, a.to, a.out, a.int8, a.check, a.calibration, a.tolerance, tuple(a.allow)
+        )
+    )
 
 
 def run(
-    given: str,
+    model_name: str,
     form: str,
     out: str | None,
     int8: bool,
@@ -23,70 +66,75 @@ def run(
     tolerance: float | None,
     allowed: tuple[str, ...] = (),
 ) -> int:
-    """Write a model of models/ as a folder with the model, its card and how it agrees; give the
-    exit code.
+    """Write a folder with a model in another format, its card and its agreement with Keras.
 
     Args:
-        given: a name in models/, or a model's folder.
+        model_name: a name in models/, or a model's folder.
         form: onnx, openvino, savedmodel or tflite.
-        out: the folder; none: exports/NAME-FORMAT, with -int8 where that is so.
-        check: at most so many images are compared.
-        calibration: so many training images give int8 its scales.
-        tolerance: what is tolerated, see thaw.export.agreement; none: its default.
+        out: the folder; None writes exports/NAME-FORMAT, or exports/NAME-FORMAT-int8.
+        int8: whether to quantize.
+        check: the largest number of images to compare predictions on.
+        calibration: the number of training images to calibrate int8 with.
+        tolerance: see thaw.export.agreement; None takes its default.
+        allowed: classes that the model may contain besides Keras's own, see thaw.models.loading.
+
+    Returns:
+        The exit code: 0, or 5 if the predictions differ too much.
 
     Raises:
-        UserError: there is no such model, something it needs is not there, or `out` is taken.
+        UserError: there is no such model, a package or data that it needs is missing, or `out`
+            has other files.
     """
-    trained = find_model(given)
+    trained = find_model(model_name)
     if trained.packaged:
         raise UserError(
-            f"{given} is packaged, and what it was trained on is not with it: expected a name in "
+            f"{model_name} is packaged, without the data it was trained on: expected a name in "
             f"models/ or a model's folder."
         )
     name = trained.path.resolve().name
     place = Path(f"exports/{name}-{form}{'-int8' if int8 else ''}" if out is None else out)
     try:
-        found = export(trained, form, place, int8, check, calibration, tolerance, allowed)
+        agreement = export(trained, form, place, int8, check, calibration, tolerance, allowed)
     except Disagreement as disagreement:
-        if disagreement.found:
-            print(_table(disagreement.found), end="")
+        if disagreement.comparison:
+            print(_table(disagreement.comparison), end="")
         print(f"thaw: {disagreement} Nothing was written.", file=sys.stderr)
         return DISAGREES
-    what = (
-        "uint8 RGB pictures of any size"
-        if found["takes"] == "pictures"
+    inputs = (
+        "uint8 RGB images of any size"
+        if agreement["takes"] == "pictures"
         else f"uint8 pixels already resized to {trained.image.size} x {trained.image.size}"
     )
-    print(_table(found), end="")
-    print(f"{place}: from {what} to the probabilities of {', '.join(trained.classes)}")
+    print(_table(agreement), end="")
+    print(f"{place}: from {inputs} to the probabilities of {', '.join(trained.classes)}")
     return 0
 
 
-def _table(found: dict) -> str:
-    """Each model in a line: right answers, how the exported one differs from it, speed, size."""
+def _table(agreement: dict) -> str:
+    """Return the accuracy, difference from the exported model, speed and size of each model."""
     headings = ["", "accuracy", "largest difference", "mean", "same class", "images/s", "MB"]
     rows = []
-    for name, accuracy in found["accuracy"].items():
-        apart = found["against"].get(name)
-        differs = ["", "", ""]
-        if apart:
-            differs = [
-                f"{apart['largest_difference']:.2g}",
-                f"{apart['mean_difference']:.2g}",
-                f"{apart['same_class']:.1%}",
+    for name, accuracy in agreement["accuracy"].items():
+        difference = agreement["against"].get(name)
+        cells = ["", "", ""]
+        if difference:
+            cells = [
+                f"{difference['largest_difference']:.2g}",
+                f"{difference['mean_difference']:.2g}",
+                f"{difference['same_class']:.1%}",
             ]
-        size = found["megabytes"]["trained" if apart else "exported"]
-        speed = f"{found['images_per_second'][name]:.1f}"
-        rows.append([name, f"{accuracy:.4f}", *differs, speed, f"{size:.1f}"])
+        size = agreement["megabytes"]["trained" if difference else "exported"]
+        speed = f"{agreement['images_per_second'][name]:.1f}"
+        rows.append([name, f"{accuracy:.4f}", *cells, speed, f"{size:.1f}"])
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     line = column_formatter(headings, widths)
-    data = "validation" if found["split"] == "validation" else "training"
+    data = "validation" if agreement["split"] == "validation" else "training"
     why = "" if data == "validation" else ", since there is no validation split"
-    first = next(iter(found["speed_up"]))
-    said = [
+    reference = next(iter(agreement["speed_up"]))
+    lines = [
         line(*headings),
         *(line(*row) for row in rows),
-        f"on {found['images']} {data} images{why}; {found['speed_up'][first]:.2f} times as fast as "
-        f"{first}\n",
+        f"on {agreement['images']} {data} images{why}; {agreement['speed_up'][reference]:.2f} "
+        f"times as fast as {reference}\n",
     ]
-    return "".join(said)
+    return "".join(lines)

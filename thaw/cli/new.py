@@ -1,8 +1,9 @@
-"""`thaw new`: a repository of one's own for a folder of images, ready for `dvc repro`."""
+"""`thaw new`: create a project for a folder of images, ready for `dvc repro`."""
 
+import argparse
 import contextlib
+import re
 import shlex
-import shutil
 import subprocess
 import tempfile
 from collections import Counter
@@ -11,123 +12,116 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from thaw.cli.wheel import Wheel, make_wheel
 from thaw.composition import compose
 from thaw.data.class_folders import read_layout
 from thaw.data.registry import validate_source
 from thaw.errors import UserError
-from thaw.sources import folder as own
+from thaw.sources.folder import collect
 from thaw.storage.files import atomic_write
 
 HERE = Path(__file__).parent
-SOURCE = HERE.parents[1]
-LEFT = (
-    ".ci/", "benchmarks/", "conf/experiment/", "docs/", "results/", "tests/", "README.md",
-    "dvc.lock", "params.yaml",
-)  # fmt: skip
-"""What is about Thaw itself: its tests, its figures and its results."""
-CHOICE, CHOSEN = "  - dataset: solar_cells\n", "  - dataset: folder\n"
 SPLITS = "train", "validation", "test"
-NAME, PATH = "name: folder\n", "  path: ??? # -S dataset.source.path=PATH\n"
 
 
-def new(given: str, images: str) -> int:
-    """Make the folder `given` a git and DVC repository whose data are `images`.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `thaw new`."""
+    parser.description = (
+        "Create DIR, a git and DVC repository with the pipeline, its parameters and the library "
+        "as a pinned wheel, for the images at PATH. Run `dvc repro` or `make repro` in it next."
+    )
+    parser.add_argument("dir", metavar="DIR", help="a new folder")
+    parser.add_argument(
+        "--images",
+        required=True,
+        metavar="PATH",
+        help="a folder or archive with one sub-folder per class, directly or in train/ and test/",
+    )
+    parser.set_defaults(run=lambda arguments: new(arguments.dir, arguments.images))
 
-    It holds the pipeline and its parameters, no tests, presets or results of Thaw's; a README.md
-    names the classes; everything is committed. Nothing is left where this fails.
+
+def new(directory: str, images: str) -> int:
+    """Create a project whose dataset is `images`, and commit it. After a failure nothing is left.
 
     Args:
-        images: a folder or an archive with a sub-folder for each class, as `dataset.source.path`.
+        directory: the folder to create.
+        images: a folder or an archive with one sub-folder per class.
+
+    Returns:
+        0, the exit code.
 
     Raises:
-        UserError: `given` is there and not empty, `images` cannot be used, or this Thaw is no clone.
+        UserError: `directory` exists and is not empty, or `images` cannot be used.
     """
-    if Path(given).name in ("", ".."):
-        raise UserError(f"{given!r}: expected the name of a folder to make.")
-    if not images:  # which would be the current folder
+    if Path(directory).name in ("", ".."):
+        raise UserError(f"{directory!r}: expected the name of a folder to create.")
+    if not images:  # an empty path is the current folder
         raise UserError("--images '': expected a folder or an archive.")
-    target, path = Path(given), Path(images).expanduser().resolve()
+    target, path = Path(directory), Path(images).expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{given} is there already: expected a new name, or an empty folder.")
+        raise UserError(f"{directory} already exists: expected a new name, or an empty folder.")
     if target.resolve().is_relative_to(path):
-        raise UserError(f"{given} lies in {images}: expected a place outside the images.")
-    rows = _looked_at(path, images)
-    files = _files()
+        raise UserError(f"{directory} is inside {images}: expected a place outside the images.")
+    rows = _read_images(path, images)
+    name = target.resolve().name
     try:
-        with atomic_write(target, shared=True) as part:  # NAME.part may be the user's
-            for name in files:
-                (part / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(SOURCE / name, part / name)
-            _choose(part, target.resolve().name, path)
-            (part / "README.md").write_text(_readme(target.resolve().name, path, rows))
+        with atomic_write(target, shared=True) as part:  # NAME.part may be a file of the user
+            wheel = make_wheel(part / "vendor")
+            for file, content in wheel.project_files(name, wheel).items():
+                (part / file).parent.mkdir(parents=True, exist_ok=True)
+                (part / file).write_bytes(content)
+            _select_images(part, name, path)
+            (part / "README.md").write_text(_readme(name, path, rows, wheel), encoding="utf-8")
             _commit(part)
     except subprocess.CalledProcessError as error:
         raise UserError(f"{shlex.join(error.cmd)} failed: {error.stderr.strip()}") from None
     counts = Counter(row["label"] for row in rows)
-    print(
-        f"{given}: {len(rows):,} images of {', '.join(f'{k} ({n:,})' for k, n in counts.items())}"
-    )
-    print(f"cd {shlex.quote(given)} && dvc repro    # or make repro, which sets up a .venv first")
+    classes = ", ".join(f"{label} ({count:,})" for label, count in counts.items())
+    print(f"{directory}: {len(rows):,} images of {classes}")
+    print(f"cd {shlex.quote(directory)} && make repro    # sets up .venv, then runs the pipeline")
     return 0
 
 
-def _looked_at(path: Path, images: str) -> list[dict]:
-    """Each image's label and split, as the pipeline will see them."""
+def _read_images(path: Path, images: str) -> list[dict]:
+    """Return the label and split of each image, as the pipeline will read them."""
     if not path.exists():
         raise UserError(f"--images {images}: no such folder or archive.")
-    parameters = validate_source(
-        {
-            "kind": "folder",
-            "inventory": "data/inventory.csv",
-            "scan": ["folder"],
-            "path": str(path),
-        }
-    )
-    if not path.is_dir():
-        with tempfile.TemporaryDirectory() as folder:
-            return own.collect(parameters, Path(folder))
-    return read_layout(path, False, images)
+    if path.is_dir():
+        return read_layout(path, False, images)
+    source = validate_source({"kind": "folder", "path": str(path)})
+    with tempfile.TemporaryDirectory() as folder:
+        return collect(source, Path(folder))
 
 
-def _files() -> list[str]:
-    """What a project needs of this one, as git lists it."""
-    asked = ["git", "ls-files", "-z", "--cached"]
-    listed = subprocess.run(asked, cwd=SOURCE, capture_output=True, text=True)
-    if listed.returncode or "dvc.yaml" not in listed.stdout.split("\0"):
-        raise UserError(f"{SOURCE} is no clone of Thaw. Run `thaw new` from one: make setup.")
-    return [
-        name
-        for name in filter(None, listed.stdout.split("\0"))
-        if not name.startswith(LEFT) and (SOURCE / name).is_file()
-    ]
+def _select_images(project: Path, name: str, images: Path) -> None:
+    """Make `images` the default dataset of a project, and compose its params.yaml."""
+    from dvc.utils.serialize import dump_yaml  # `dvc exp run` writes params.yaml with it
 
-
-def _choose(folder: Path, name: str, images: Path) -> None:
-    """Make `images` the default data set, under `name`."""
-    for file, old, put in (
-        ("conf/config.yaml", CHOICE, CHOSEN),
-        ("conf/dataset/folder.yaml", NAME, _line(name=name)),
-        ("conf/dataset/folder.yaml", PATH, f"  {_line(path=str(images))}"),
+    for file, pattern, line in (
+        ("conf/config.yaml", "  - dataset: .*", "  - dataset: folder"),
+        ("conf/dataset/folder.yaml", "name: .*", f"name: {_quote(name)}"),
+        ("conf/dataset/folder.yaml", "  path: .*", f"  path: {_quote(str(images))}"),
     ):
-        text = (folder / file).read_text(encoding="utf-8")
-        if old not in text:
-            raise UserError(f"{SOURCE / file} has no line {old.strip()!r}, which `thaw new` edits.")
-        (folder / file).write_text(text.replace(old, put, 1), encoding="utf-8")
-    with contextlib.chdir(folder):
-        Path("params.yaml").write_text(yaml.safe_dump(compose(), sort_keys=False))
+        path = project / file
+        before = path.read_text(encoding="utf-8")
+        text, count = re.subn(f"(?m)^{pattern}$", lambda _, line=line: line, before, count=1)
+        if not count:
+            raise UserError(f"{file} has no line {pattern!r} for `thaw new` to edit.")
+        path.write_text(text, encoding="utf-8")
+    with contextlib.chdir(project):
+        dump_yaml("params.yaml", compose())
 
 
-def _line(**value: str) -> str:
-    return yaml.safe_dump(value, width=float("inf"), allow_unicode=True)
+def _quote(text: str) -> str:
+    """Return text as a YAML string in which OmegaConf finds no `${...}` to resolve."""
+    text = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
+    quoted = yaml.safe_dump(text, default_style='"', width=float("inf"), allow_unicode=True)
+    return quoted.strip()
 
 
-def _readme(name: str, images: Path, rows: list[dict]) -> str:
-    splits = [split for split in SPLITS if any(row["split"] == split for row in rows)]
-    counts = Counter((row["label"], row["split"]) for row in rows)
-    labels = sorted({row["label"] for row in rows})
-    loader = FileSystemLoader(HERE)
+def _readme(name: str, images: Path, rows: list[dict], wheel: Wheel) -> str:
     environment = Environment(
-        loader=loader,
+        loader=FileSystemLoader(HERE),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -136,11 +130,11 @@ def _readme(name: str, images: Path, rows: list[dict]) -> str:
     return environment.get_template("new.md").render(
         name=name,
         images=images,
-        labels=labels,
-        splits=splits or [""],
-        counts=counts,
+        labels=sorted({row["label"] for row in rows}),
+        splits=[split for split in SPLITS if any(row["split"] == split for row in rows)] or [""],
+        counts=Counter((row["label"], row["split"]) for row in rows),
         total=len(rows),
-        commit=_git(SOURCE, "rev-parse", "--short", "HEAD"),
+        version=wheel.version,
     )
 
 
@@ -150,11 +144,8 @@ def _commit(folder: Path) -> None:
         if subprocess.run(["git", "config", key], cwd=folder, capture_output=True).returncode:
             _git(folder, "config", "--local", key, value)  # as `make setup` does
     _git(folder, "add", "--all")
-    _git(folder, "commit", "--quiet", "--message", "Start from Thaw")
+    _git(folder, "commit", "--quiet", "--message", "Create the project with Thaw")
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+def _git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True)

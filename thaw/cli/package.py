@@ -1,36 +1,56 @@
-"""`thaw package`: a trained model as one file that needs nothing of ours."""
+"""`thaw package`: write a trained model as one file that Keras reads without Thaw."""
 
+import argparse
 import json
 import os
 import zipfile
 from pathlib import Path
 
+from thaw.cli.arguments import add_allow
 from thaw.errors import UserError
 from thaw.models.bundle import CARD, find_model
 from thaw.storage.files import atomic_write
 
 
-def package(given: str, out: str, allowed: tuple[str, ...] = ()) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `thaw package`."""
+    parser.description = (
+        "Write one file that keras.saving.load_model reads without Thaw. It maps uint8 RGB images "
+        "of any size (batch, height, width, 3) to class probabilities. Reduce images of 16 bits to "
+        "their upper 8 bits first, as `thaw predict` does."
+    )
+    parser.add_argument("model", metavar="MODEL", help="a name in models/")
+    parser.add_argument("out", metavar="OUT.keras")
+    add_allow(parser)
+    parser.set_defaults(run=lambda a: package(a.model, a.out, tuple(a.allow)))
+
+
+def package(model_name: str, out: str, allowed: tuple[str, ...] = ()) -> int:
     """Write a model of models/ as the file `out`.
 
-    `keras.saving.load_model(out)` reads it where this code is not: from uint8 RGB pictures (batch,
-    height, width, 3) of any size to class probabilities (batch, classes), float32; of pictures of
-    16 bits the upper 8 are to be taken first, as `thaw predict` does. Its member thaw.json has the
-    names of the classes.
+    `keras.saving.load_model(out)` reads it without Thaw. It maps uint8 RGB images (batch, height,
+    width, 3) of any size to class probabilities (batch, classes), float32. Of images with 16 bits
+    the upper 8 are to be taken first, as `thaw predict` does. The member thaw.json of the file has
+    the names of the classes.
 
     Args:
-        allowed: classes that the model may have besides Keras's own, see thaw.models.loading.
+        model_name: a name in models/, or a model's folder.
+        out: a path that ends in .keras.
+        allowed: classes that the model may contain besides Keras's own, see thaw.models.loading.
+
+    Returns:
+        0, the exit code.
 
     Raises:
-        UserError: there is no such model, or `out` is no name for it.
+        UserError: there is no such model, or `out` cannot be used.
     """
-    trained = find_model(given)
+    trained = find_model(model_name)
     if trained.packaged:
-        raise UserError(f"{given} is packaged already.")
+        raise UserError(f"{model_name} is packaged already.")
     if not out.endswith(".keras") or os.path.isdir(out):
         raise UserError(f"{out}: expected the name of a file that ends in .keras.")
     if Path(out).with_name("record.json").exists():
-        raise UserError(f"{out} lies in the folder of a trained model: expected another place.")
+        raise UserError(f"{out} is in the folder of a trained model: expected another place.")
 
     from thaw.models.assembly import assemble
     from thaw.models.resizing import resize_pictures
@@ -52,13 +72,13 @@ def package(given: str, out: str, allowed: tuple[str, ...] = ()) -> int:
         "backbone": trained.backbone and trained.backbone.model_dump(),
         "settings": trained.settings,
     }
-    with atomic_write(out, shared=True) as part:  # NAME.part may be the user's
+    with atomic_write(out, shared=True) as part:  # NAME.part may be the user's file
         save_model(whole_model, part)
         with zipfile.ZipFile(part, "a") as archive:
             text = json.dumps(card, indent=1, sort_keys=True) + "\n"
             archive.writestr(zipfile.ZipInfo(CARD, EPOCH), text)
     print(
-        f"{out}: {Path(out).stat().st_size / 1e6:.1f} MB, from uint8 RGB pictures of any size to "
+        f"{out}: {Path(out).stat().st_size / 1e6:.1f} MB, from uint8 RGB images of any size to "
         f"the probabilities of {', '.join(trained.classes)}"
     )
     return 0

@@ -1,5 +1,6 @@
-"""`thaw predict`: the classes of new pictures, by a model that the pipeline trained."""
+"""`thaw predict`: classify images with a trained model."""
 
+import argparse
 import csv
 import io
 import json
@@ -9,49 +10,85 @@ from pathlib import Path
 
 import numpy as np
 
+from thaw.cli.arguments import add_allow, open_fraction
 from thaw.cli.output import column_formatter, output_writer, report_unreadable, stream_predictions
 from thaw.data import pictures
 from thaw.data.pictures import Picture
 from thaw.errors import UserError
 from thaw.models.bundle import find_model
 
-FORMS = {".csv": "csv", ".json": "json", ".jsonl": "json"}
-"""What a file is by its name, if nothing else is said."""
+FORMS = {".csv": "csv", ".json": "json", ".jsonl": "json"}  # the default by the name of --out
 
-Answer = tuple[Picture, np.ndarray | None]
+Formatter = Callable[[Picture, np.ndarray | None], str]  # a line, from probabilities (classes,)
+Chooser = Callable[[np.ndarray], int]  # the index of the class, from probabilities (classes,)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `thaw predict`."""
+    parser.description = "Classify images with a model that the pipeline trained."
+    parser.add_argument("model", metavar="MODEL", help="a name in models/, or a packaged .keras")
+    parser.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--csv", dest="form", action="store_const", const="csv", help="write a CSV table"
+    )
+    form.add_argument(
+        "--json",
+        dest="form",
+        action="store_const",
+        const="json",
+        help="write one JSON object per line",
+    )
+    parser.add_argument("--out", metavar="FILE", help="default: the terminal")
+    parser.add_argument(
+        "--threshold",
+        type=open_fraction,
+        metavar="T",
+        help="for two classes: predict the second (positive) class if its probability is T or "
+        "more; default: the class with the higher probability. Choose T on validation data; the "
+        "report's slider shows its effect",
+    )
+    add_allow(parser)
+    parser.set_defaults(
+        run=lambda a: predict(a.model, a.images, a.form, a.out, tuple(a.allow), a.threshold)
+    )
 
 
 def predict(
     model: str,
-    given: list[str],
+    images: list[str],
     form: str | None,
     out: str | None,
     allowed: tuple[str, ...] = (),
     threshold: float | None = None,
 ) -> int:
-    """Write file, class and probability of every picture; give how many could not be read.
+    """Write the file, class and probability of every image.
 
     Args:
         model: a name in models/, a model's folder, or a packaged .keras file.
-        given: pictures, and folders of them.
-        form: csv, json (one object a line), or none: by the name of `out`, else a table.
-        out: a file; none: the standard output.
-        allowed: classes that the model may have besides Keras's own, see thaw.models.loading.
-        threshold: of two classes, the second is answered where its probability is as much or more;
-            none: the likelier one.
+        images: images, and folders of images.
+        form: csv or json (one object per line); None takes it from the name of `out`, else writes
+            a table.
+        out: a file; None writes to the standard output.
+        allowed: classes that the model may contain besides Keras's own, see thaw.models.loading.
+        threshold: for two classes, the second is predicted if its probability is at least this;
+            None predicts the class with the higher probability.
+
+    Returns:
+        The exit code: 0, or 3 if files could not be read.
 
     Raises:
-        UserError: there is no such model or path, a folder without pictures, or a threshold and not
-            two classes.
+        UserError: there is no such model or path, a folder has no images, or `threshold` is set
+            for a model that has not two classes.
     """
     trained = find_model(model)
-    files = pictures.find_pictures(given)
+    files = pictures.find_pictures(images)
     if threshold is not None and len(trained.classes) != 2:
         raise UserError(
             f"--threshold {threshold:g}: expected a model of two classes, and {model} has "
             f"{len(trained.classes)}."
         )
-    if out == "":  # which would be the current folder
+    if out == "":  # an empty path is the current folder
         raise UserError("--out '': expected the name of a file.")
     if out and os.path.isdir(out):
         raise UserError(f"--out {out}: expected a file, and it is a folder.")
@@ -59,22 +96,21 @@ def predict(
         raise UserError(f"--out {out}: expected another file than the pictures.")
     form = form or FORMS.get(Path(out or "").suffix.lower(), "table")
 
-    def answered(p: np.ndarray) -> int:
-        """The number of the class, by the probabilities (classes,)."""
+    def choose(p: np.ndarray) -> int:
         return int(p.argmax() if threshold is None else p[1] >= threshold)
 
     writer = {"csv": _csv, "json": _json, "table": _table}[form]
-    head, lines = writer(trained.classes, files, answered)
-    network, bad = trained.load(allowed), 0
+    header, format_line = writer(trained.classes, files, choose)
+    network, unreadable = trained.load(allowed), 0
     with output_writer(out) as write:
-        write(head)
-        for some in stream_predictions(network, files, trained.image, trained.batch_size):
-            bad += sum(picture.problem is not None for picture, _ in some)
-            write("".join(lines(picture, p) for picture, p in some))
-    return report_unreadable(bad, len(files))
+        write(header)
+        for batch in stream_predictions(network, files, trained.image, trained.batch_size):
+            unreadable += sum(picture.problem is not None for picture, _ in batch)
+            write("".join(format_line(picture, p) for picture, p in batch))
+    return report_unreadable(unreadable, len(files))
 
 
-def _table(classes: list[str], files: list[str], answered: Callable) -> tuple[str, Callable]:
+def _table(classes: list[str], files: list[str], choose: Chooser) -> tuple[str, Formatter]:
     widths = [min(60, max(map(len, files))), max(map(len, classes)), 0]
     headings = ["file", "class", "probability"]
     line = column_formatter(headings, widths)
@@ -82,34 +118,34 @@ def _table(classes: list[str], files: list[str], answered: Callable) -> tuple[st
     def row(picture: Picture, p: np.ndarray | None) -> str:
         if p is None:
             return ""
-        return line(picture.file, classes[answered(p)], f"{p[answered(p)]:.4f}")
+        return line(picture.file, classes[choose(p)], f"{p[choose(p)]:.4f}")
 
     return line(*headings), row
 
 
-def _csv(classes: list[str], _, answered: Callable) -> tuple[str, Callable]:
-    def line(cells: list) -> str:
+def _csv(classes: list[str], _: list[str], choose: Chooser) -> tuple[str, Formatter]:
+    def line(cells: list[str | None]) -> str:
         text = io.StringIO()
-        csv.writer(text).writerow(cells)  # another end of lines would leave \r in names unquoted
+        csv.writer(text).writerow(cells)  # its default line end makes it quote names with \r
         return text.getvalue().removesuffix("\r\n") + "\n"
 
     def row(picture: Picture, p: np.ndarray | None) -> str:
         if p is None:
             return line([picture.file, "", "", *[""] * len(classes), picture.problem])
-        each = [f"{value:.6f}" for value in p]
-        return line([picture.file, classes[answered(p)], each[answered(p)], *each, ""])
+        values = [f"{value:.6f}" for value in p]
+        return line([picture.file, classes[choose(p)], values[choose(p)], *values, ""])
 
-    each = [f"probability of {name}" for name in classes]
-    return line(["file", "class", "probability", *each, "error"]), row
+    columns = [f"probability of {name}" for name in classes]
+    return line(["file", "class", "probability", *columns, "error"]), row
 
 
-def _json(classes: list[str], _, answered: Callable) -> tuple[str, Callable]:
+def _json(classes: list[str], _: list[str], choose: Chooser) -> tuple[str, Formatter]:
     def row(picture: Picture, p: np.ndarray | None) -> str:
         if p is None:
             return json.dumps({"file": picture.file, "error": picture.problem}) + "\n"
-        each = {name: round(float(value), 6) for name, value in zip(classes, p, strict=True)}
-        name = classes[answered(p)]
-        said = {"class": name, "probability": each[name], "probabilities": each}
-        return json.dumps({"file": picture.file, **said}) + "\n"
+        values = {name: round(float(value), 6) for name, value in zip(classes, p, strict=True)}
+        name = classes[choose(p)]
+        prediction = {"class": name, "probability": values[name], "probabilities": values}
+        return json.dumps({"file": picture.file, **prediction}) + "\n"
 
     return "", row

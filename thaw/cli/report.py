@@ -1,5 +1,6 @@
-"""`thaw report`: one page that shows what a run gave, for people without DVC."""
+"""`thaw report`: write the results of a run as one page, for readers without DVC."""
 
+import argparse
 from datetime import datetime
 from pathlib import Path
 
@@ -11,12 +12,29 @@ from thaw.storage.files import atomic_write
 FILE = Path("report/index.html")
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `thaw report`."""
+    parser.description = (
+        "Write one HTML file that opens without network: the results, example images, the data "
+        "and how the results were produced."
+    )
+    parser.add_argument(
+        "--since",
+        metavar="TIME",
+        help="show stages that ran since this time as run, and others as cached",
+    )
+    parser.set_defaults(run=lambda arguments: report(arguments.since))
+
+
 def report(since: str | None) -> int:
-    """Write report/index.html and say so.
+    """Write report/index.html and print its size.
 
     Args:
-        since: ISO 8601; stages that the run log has from then on count as run, all others as
-            unchanged or taken from the cache.
+        since: ISO 8601; the page shows stages that were logged since then as run, all others as
+            unchanged or cached.
+
+    Returns:
+        0, the exit code.
 
     Raises:
         UserError: there are no results, or `since` is no time.
@@ -28,11 +46,10 @@ def report(since: str | None) -> int:
             raise UserError(
                 f"--since {since}: expected a time such as 2026-05-01T12:00:00Z."
             ) from None
-    found = find_results()
-    for model in found.models:
-        if model.problem:
-            print(f"thaw: {model.name}: {model.problem}.")
-    text = page(found, since)
+    results = find_results()
+    text = page(results, since)
+    for name, problem in results.problems.items():
+        print(f"thaw: {name}: {problem}.")
     with atomic_write(FILE) as part:
         part.write_text(text, encoding="utf-8")
     print(f"{FILE}: {len(text.encode()) / 1e6:.1f} MB")

@@ -1,25 +1,37 @@
-"""`thaw serve`: a page and an HTTP interface to try a trained model on images."""
+"""`thaw serve`: serve a page and an HTTP interface to try a trained model on images."""
 
+import argparse
 import importlib.util
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from thaw.cli.arguments import add_allow, integer
 from thaw.errors import UserError, exception_hook
 from thaw.models.bundle import MODELS, ModelBundle, find_model
 
-NEEDED = ("fastapi", "uvicorn", "python_multipart")
+NEEDED = ("fastapi", "uvicorn", "python_multipart")  # modules of the extra `serve`
+LIMITS = (  # option, largest value, default, meaning
+    ("--max-bytes", 10**10, 25_000_000, "bytes of a request"),
+    ("--max-pixels", 250_000_000, 50_000_000, "pixels of an image"),
+    ("--queue", 100_000, 256, "images that may wait"),
+    ("--timeout", 86_400, 120, "seconds of a request"),
+    ("--batch", 1024, 8, "images in a batch"),
+)
 
 
 @dataclass
-class Chosen:
-    """What the command line says.
+class Options:
+    """The options of `thaw serve`.
 
     Attributes:
-        model: a name in models/, a model's folder, a packaged .keras file, or none.
-        bytes, pixels, queue, seconds: as thaw.serve.app.Limits.
-        batch: images of a pass.
-        allowed: classes that the model may have, see thaw.models.loading.
+        model: a name in models/, a model's folder, a packaged .keras file, or None for the model
+            that the report ranks first.
+        host: the address or name to listen on.
+        port: 0 chooses a free one.
+        bytes, pixels, queue, seconds: see thaw.serve.app.Limits.
+        batch: the largest number of images in a batch.
+        allowed: classes that the model may contain, see thaw.models.loading.
     """
 
     model: str | None
@@ -33,62 +45,99 @@ class Chosen:
     allowed: tuple[str, ...]
 
 
-def serve(chosen: Chosen) -> int:
-    """Load the model, then listen until Ctrl-C.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `thaw serve`."""
+    parser.description = (
+        "Serve one model: a page to drop images on, and POST /predict (documented at /docs)."
+    )
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a name in models/, or a packaged .keras; default: the model that the report ranks "
+        "first",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    parser.add_argument("--port", type=integer(0, 65_535), default=8000, help="default: 8000")
+    for option, most, default, meaning in LIMITS:
+        parser.add_argument(
+            option,
+            type=integer(1, most),
+            default=default,
+            metavar="N",
+            help=f"{meaning}; default: {default:,}",
+        )
+    add_allow(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    limits = (parsed.max_bytes, parsed.max_pixels, parsed.queue, parsed.timeout, parsed.batch)
+    return serve(Options(parsed.model, parsed.host, parsed.port, *limits, tuple(parsed.allow)))
+
+
+def serve(options: Options) -> int:
+    """Load the model, then serve it until Ctrl-C.
+
+    Returns:
+        0, the exit code.
 
     Raises:
-        UserError: the extra is not installed, the model cannot be loaded, or the address is taken.
+        UserError: the extra is not installed, the model cannot be loaded, or the address is in use.
     """
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
         raise UserError(
             f"serving needs {', '.join(NEEDED)}, and not all are installed: make setup EXTRA=serve."
         )
-    from thaw.serve.server import bound, is_loopback, run, url
+    from thaw.serve.server import bind, is_loopback, run, server_url
 
-    trained, why = _model(chosen.model)
-    listening = bound(chosen.host, chosen.port)
+    trained, why = _model(options.model)
+    listening = bind(options.host, options.port)
     sys.excepthook = exception_hook("stopped.")
     local = is_loopback(listening.getsockname()[0])
     if not local:
         print(
-            f"thaw: warning: {url(listening)} can be reached from other machines, and asks nobody "
-            f"for a password.",
+            f"thaw: warning: {server_url(listening)} can be reached from other machines, without a "
+            f"password.",
             file=sys.stderr,
             flush=True,
         )
-    from thaw.serve.app import Limits, application
-    from thaw.serve.network import Predictor
+    from thaw.serve.app import Limits, create_app
+    from thaw.serve.predictor import Predictor
 
     name = trained.path.resolve().name.removesuffix(".keras")
     print(f"thaw: loading {name}{why}", flush=True)
-    served = Predictor(trained, chosen.allowed, min(chosen.batch, chosen.queue))
-    if served.neighbours.problem:
-        print(f"thaw: without similar training images: {served.neighbours.problem}.", flush=True)
-    limits = Limits(chosen.bytes, chosen.pixels, chosen.queue, chosen.seconds)
+    predictor = Predictor(trained, options.allowed, min(options.batch, options.queue))
+    if predictor.nearest_images.problem:
+        print(
+            f"thaw: similar training images are not available: {predictor.nearest_images.problem}.",
+            flush=True,
+        )
+    limits = Limits(options.bytes, options.pixels, options.queue, options.seconds)
     run(
-        application(name, served, limits, local),
+        create_app(name, predictor, limits, local),
         listening,
-        f"thaw: serving {name} at {url(listening)} (Ctrl-C ends it)",
+        f"thaw: serving {name} at {server_url(listening)} (Ctrl-C ends it)",
     )
     return 0
 
 
-def _model(given: str | None) -> tuple[ModelBundle, str]:
-    """The model that is meant, and why it, where nobody named one."""
-    if given is not None:
-        return find_model(given), ""
+def _model(name: str | None) -> tuple[ModelBundle, str]:
+    """Return the model, and the reason for the choice if `name` is None."""
+    if name is not None:
+        return find_model(name), ""
     known = sorted(record.parent.name for record in MODELS.glob("*/record.json"))
     if len(known) == 1:
         return find_model(known[0]), ", the only model here"
     if not known:
         find_model("MODEL")
     from thaw.report import results
-    from thaw.report.page import leading
+    from thaw.report.page import leading_model
 
     try:
         if not Path("params.yaml").exists():
             raise UserError("there is no params.yaml.")
-        best, why = leading(results.find_results())
+        best, why = leading_model(results.find_results())
     except UserError:
         raise UserError(
             f"which model? models/ has {', '.join(known)}, and no results are here to choose by: "

@@ -1,4 +1,4 @@
-"""`backbones.NAME`: a pretrained network without its top, and how it is run."""
+"""`backbones.NAME`: a pretrained network without its classifier, and how it is run."""
 
 from typing import Annotated, Literal
 
@@ -8,16 +8,19 @@ from thaw.config.base import Section
 
 
 class Backbone(Section):
+    """The parameters of a backbone."""
+
     application: str
-    """A network of keras.applications, by its class name: VGG16, ResNet50, ..."""
+    """Class name of a network of keras.applications: VGG16, ResNet50, ..."""
     weights: Literal["imagenet", "random"]
-    """`random` draws them anew from a fixed seed: a control, and what tests use."""
+    """`random`: drawn from a fixed seed, as a control and for tests."""
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
-    """SHA-256 that the ImageNet weights must have; none: only Keras's own check of its file."""
+    """Expected SHA-256 of the ImageNet weights; null: only Keras checks its file."""
     preprocessing: Literal["own", "rescale"]
-    """`own`: what the network was trained on. `rescale`: pixels by 1/255, as in the tutorials."""
+    """`own`: that of the network's original training. `rescale`: pixels times 1/255."""
     precision: Literal["float32", "bfloat16"]
-    """Of the arithmetic. bfloat16 halves the time on processors that have it, and the features'
-    size on disk (stored as float16)."""
+    """Precision of the arithmetic. bfloat16 halves the time on processors that support it, and the
+    size of the features on disk (stored as float16)."""
     batch_size: Annotated[int, Field(ge=1, le=1024)]
-    """Images a pass; every pass is filled up to it, so that it never changes a result's shape."""
+    """Images per batch. The last batch is padded to this size, so that all results are computed
+    with one shape."""

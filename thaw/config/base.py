@@ -1,9 +1,12 @@
-"""What every section of params.yaml is: typed, with units and ranges, and refused in one line."""
+"""Base class of the sections of params.yaml, and how the file is read and validated."""
 
 import difflib
+import functools
+import os
 import re
 import types
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,7 +18,7 @@ from thaw.errors import UserError
 
 
 class Section(BaseModel):
-    """A section of params.yaml. Unknown keys and wrong types are refused; values are final."""
+    """A section of params.yaml: immutable, without unknown keys or implicit type conversions."""
 
     model_config = ConfigDict(
         allow_inf_nan=False,
@@ -27,42 +30,53 @@ class Section(BaseModel):
 
 
 class Common(Section):
-    """The top level of params.yaml, but for its sections."""
+    """The parameters at the top level of params.yaml."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)]
+    """Seed of every training."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None
-    """Of a training's arithmetic; none: as many as there are cores. The number has a part in the
-    last bits of what is trained, so another one trains anew."""
+    """Threads of a training; null: all cores. Their number changes the last bits of a model, so
+    another number trains all models again."""
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads `2e-05` and `1e-1` as numbers: DVC writes YAML 1.2, and PyYAML reads 1.1."""
+    """YAML loader that reads `2e-05` as a number: DVC writes YAML 1.2, PyYAML reads YAML 1.1."""
 
 
 Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"),
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
     list("-+0123456789"),
 )
-MOST_DEPTH = 50
-MOST_TEXT = 1_000_000
-"""Letters of params.yaml; the largest that conf/ composes to has 10,000."""
+MAX_DEPTH = 50  # levels of params.yaml; conf/ composes to 6
+MAX_CHARACTERS = 1_000_000  # of params.yaml; the largest that conf/ composes to has 10,000
 
 S = TypeVar("S", bound=Section)
 
 
 def load_section(section: type[S], *keys: str, file: str | Path = "params.yaml") -> S:
-    """The section of `file` under `keys`, checked.
+    """Return the section of `file` under `keys`, validated.
 
     Raises:
-        UserError: the section is absent or a value in it is not what `section` declares.
+        UserError: the section is missing, or a value in it is invalid.
     """
     return validate(section, read_params(*keys, file=file), *keys)
 
 
-def read_params(*keys: str, file: str | Path = "params.yaml"):
-    """The value of `file` under `keys`, as it stands there."""
-    values = _parsed(file)
+def read_params(*keys: str, file: str | Path = "params.yaml") -> Any:
+    """Return the value of `file` under `keys`, not validated. Do not change it: it is cached.
+
+    Raises:
+        UserError: the file cannot be read, or a key is missing.
+    """
+    try:
+        stat = os.stat(file)
+        values = _parse(os.path.abspath(file), stat.st_mtime_ns, stat.st_size)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{file} cannot be read: {reason}. Run `dvc exp run` to compose it again."
+        ) from None
     for depth, key in enumerate(keys):
         if not isinstance(values, dict) or key not in values:
             known = list(values) if isinstance(values, dict) else []
@@ -74,44 +88,45 @@ def read_params(*keys: str, file: str | Path = "params.yaml"):
     return values
 
 
-def read_value(section: type[S], *keys: str, file: str | Path = "params.yaml"):
-    """One value of `file`, checked as the field of `section` that its last key names.
+def read_value(section: type[S], *keys: str, file: str | Path = "params.yaml") -> Any:
+    """Return one value of `file`, validated as the field of `section` that the last key names.
 
     Raises:
-        UserError: it is absent, or not what `section` declares.
+        UserError: the value is missing or invalid.
     """
     value = read_params(*keys, file=file)
     try:
         section.model_validate({keys[-1]: value})
-    except ValidationError as error:  # the other fields are missing, and not asked for
+    except ValidationError as error:  # the other fields are missing here
         wrong = [item for item in error.errors() if item["loc"][0] == keys[-1]]
         if wrong:
             raise UserError(_line(section, wrong[0], keys[:-1])) from None
     return value
 
 
-def _parsed(file: str | Path):
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-        depth = 0
-        for event in yaml.parse(text, Loader):
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > MOST_DEPTH or isinstance(event, yaml.AliasEvent) or len(text) > MOST_TEXT:
-                raise ValueError("it is large, deep, or repeats parts by *, as no composed one is")
-        return yaml.load(text, Loader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"{file} cannot be read: {reason}. `dvc exp run` composes it anew."
-        ) from None
+@functools.lru_cache(maxsize=4)
+def _parse(file: str, *_: int) -> Any:
+    """Return the content of a YAML file; the other arguments tell its versions apart."""
+    text = Path(file).read_text(encoding="utf-8")
+    depth = 0
+    for event in yaml.parse(text, Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH or isinstance(event, yaml.AliasEvent) or len(text) > MAX_CHARACTERS:
+            raise ValueError("it is too long, nested too deeply, or has aliases (*)")
+    return yaml.load(text, Loader)
 
 
-def validate(section: type[S], values, *keys: str) -> S:
-    """`values` as a `section`; `keys` say where they stand, for the message.
+def validate(section: type[S], values: Any, *keys: str) -> S:
+    """Return `values` as an object of the class `section`.
+
+    Args:
+        section: the class.
+        values: a dictionary, as read from YAML.
+        keys: the keys of `values` in params.yaml, for messages.
 
     Raises:
-        UserError: names every key that is wrong, its value and what was expected.
+        UserError: lists each invalid key with its value and what was expected.
     """
     try:
         return section.model_validate(values)
@@ -120,15 +135,20 @@ def validate(section: type[S], values, *keys: str) -> S:
         raise UserError("\n      ".join(lines)) from None
 
 
-def did_you_mean(name: str, known) -> str:
-    """' Did you mean X?' for the known name most like `name`, or nothing."""
+def did_you_mean(name: Any, known: Iterable[Any]) -> str:
+    """Return " Did you mean X?" for the known name most like `name`, or an empty string.
+
+    Example:
+        >>> did_you_mean("dropuot", ["dropout", "units"])
+        ' Did you mean dropout?'
+    """
     close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
     return f" Did you mean {close[0]}?" if close else ""
 
 
-def _line(section: type[Section], item: dict, keys: tuple[str, ...]) -> str:
+def _line(section: type[Section], item: Any, keys: tuple[str, ...]) -> str:
     """Return the message for one of pydantic's errors."""
-    location, fields = _located(section, item["loc"])
+    location, fields = _locate(section, item["loc"])
     where = [*keys, *(str(part) for part in location)]
     key = ".".join(where)
     if item["type"] == "extra_forbidden":
@@ -147,10 +167,13 @@ def _line(section: type[Section], item: dict, keys: tuple[str, ...]) -> str:
     return f"{key} = {item['input']!r:.200}: {expected}.{_suggest(item)}"
 
 
-def _located(annotation: Any, location: tuple) -> tuple[list, dict]:
-    """Return where pydantic found an error, without the names that it adds for the member of a
-    union, and the fields of the section that holds the last part."""
-    parts, fields = [], {}
+def _locate(annotation: Any, location: tuple[Any, ...]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the location of one of pydantic's errors and the fields of the section around it.
+
+    Pydantic adds the names of the members of a union to a location; they are left out.
+    """
+    parts: list[Any] = []
+    fields: dict[str, Any] = {}
     for part in location:
         while typing.get_origin(annotation) in (typing.Union, types.UnionType, Annotated):
             members = typing.get_args(annotation)
@@ -173,13 +196,10 @@ def _located(annotation: Any, location: tuple) -> tuple[list, dict]:
 def _tag(member: Any) -> Any:
     """Return the literal `name` of a section that is a member of a union."""
     name = getattr(member, "model_fields", {}).get("name")
-    return (
-        typing.get_args(name.annotation)[0] if name and typing.get_args(name.annotation) else None
-    )
+    return next(iter(typing.get_args(name.annotation)), None) if name else None
 
 
-def _suggest(item: dict) -> str:
-    expected = item.get("ctx", {}).get("expected", "")
-    return did_you_mean(
-        item["input"], [name.strip("'") for name in expected.replace(" or ", ", ").split(", ")]
-    )
+def _suggest(item: Any) -> str:
+    """Return a suggestion for an unknown choice, or an empty string."""
+    choices = item.get("ctx", {}).get("expected", "").replace(" or ", ", ").split(", ")
+    return did_you_mean(item["input"], [name.strip("'") for name in choices])

@@ -11,38 +11,41 @@ FULL_DEPTH = 16  # bits of a 16-bit pixel that are in use, unless the user says 
 
 
 class Source(Section):
-    """`dataset.source`: what every kind of source has. The fields of one kind are declared beside
-    its reader, as a subclass named `Parameters` in thaw/sources/KIND.py."""
+    """`dataset.source`: the parameters that all kinds of source share.
+
+    Each kind declares its other parameters beside its reader, as a subclass named `Parameters` in
+    thaw/sources/KIND.py.
+    """
 
     kind: str
-    """The reader: a module of thaw/sources/."""
+    """The kind of source: a module of thaw/sources/."""
 
 
 class Image(Section):
-    """`dataset.image`: how a file becomes an array."""
+    """`dataset.image`: how an image file is decoded to an array."""
 
     size: Annotated[int, Field(ge=8, le=2048)]
-    """Height and width in pixels; the whole picture is stretched to it."""
+    """Height and width in pixels. The whole image is resized to it, whatever its aspect ratio."""
     resampling: Literal["nearest", "bilinear", "bicubic", "lanczos"]
-    """Pillow's filter; all but `nearest` smooth when they shrink."""
+    """Pillow's resampling filter. All except `nearest` antialias when they shrink an image."""
     colour: Literal["rgb", "grey"]
-    """Three channels or one; backbones repeat a single channel."""
+    """Three channels or one. Backbones get a single channel repeated three times."""
     bit_depth: Annotated[int, Field(ge=9, le=16)] = FULL_DEPTH
-    """How many of the 16 bits a grey 16-bit picture uses: 12 for most cameras. Pictures of 8 bits
-    are not affected."""
+    """Bits in use of a 16-bit grey image: 12 for most cameras. 8-bit images are not affected."""
 
     def record(self) -> dict[str, Any]:
         """Return the section in the frozen vocabulary of record.json, thaw.json and the store."""
         values = self.model_dump()
-        return {**values, "bits": values.pop("bit_depth")}
+        values["bits"] = values.pop("bit_depth")
+        return values
 
     @classmethod
     def from_record(cls, values: Any, place: str) -> Self:
         """Return the section from the vocabulary of `record`.
 
         Args:
-            values: as read from a file.
-            place: where they stand, for messages.
+            values: the section as read from a file.
+            place: file or key of the section, for messages.
 
         Raises:
             UserError: a value is invalid.
@@ -55,34 +58,38 @@ class Image(Section):
 
 
 class Split(Section):
-    """`dataset.split`: how the splits that the source does not have are drawn."""
+    """`dataset.split`: how the splits that the source lacks are drawn."""
 
     test: Fraction
-    """Share of all images."""
+    """Share of all images that become test data."""
     validation: Fraction
-    """Share of the images that are not test data; 0 trains without validation."""
+    """Share of the remaining images that become validation data; 0 trains without validation."""
     stratify: list[str]
-    """Columns of the index whose proportions every split keeps."""
+    """Columns of the index whose proportions are the same in every split."""
     seed: Annotated[int, Field(ge=0, lt=2**31)]
+    """Seed of the random split."""
 
 
 class Dataset(Section):
-    """`dataset`, all but the fields of its source."""
+    """`dataset`, without the parameters of its kind of source."""
 
     name: str
-    """Appears in figures and reports."""
-    source: dict
+    """Name of the dataset in figures and reports."""
+    source: dict[str, Any]
+    """Where the images come from."""
     image: Image
+    """How image files are decoded."""
     split: Split
+    """How missing splits are drawn."""
     max_train_images: Annotated[int, Field(ge=1)] | None
-    """Train on at most this many images, drawn after the split; validation and test data stay
-    complete. null: on all."""
+    """Train on at most this many images, drawn after the split; null: on all. Validation and test
+    data stay complete."""
     allowed_flips: list[Literal["horizontal", "vertical"]]
-    """Flips that do not change a picture's class; augmentation uses no others."""
+    """Flips that do not change an image's class. Augmentation uses no others."""
     confidence_weight: bool
-    """Training images weigh by the confidence of their label, where the data set has one."""
+    """Weight training images by the confidence of their label, if the dataset has one."""
     on_bad_image: Literal["stop", "skip"]
-    """An image that cannot be read stops the run, or is left out and counted."""
+    """Stop at an image that cannot be read, or skip and count it."""
     positive_class: str | None
-    """The class that precision, recall and ROC are about when there are two; null: the last
-    in alphabetical order."""
+    """The positive class for precision, recall and ROC if there are two classes; null: the last in
+    alphabetical order."""

@@ -1,4 +1,4 @@
-"""`evaluate`: how trained models are measured."""
+"""`evaluate`: how trained models are evaluated."""
 
 from typing import Annotated
 
@@ -8,9 +8,11 @@ from thaw.config.base import Section
 
 
 class Evaluate(Section):
+    """The parameters of an evaluation."""
+
     bootstrap: Annotated[int, Field(ge=100)]
-    """Resamplings of the test data behind each 95 % interval."""
+    """Bootstrap samples of the test data for each 95 % confidence interval."""
     ece_bins: Annotated[int, Field(ge=2, le=100)]
     """Bins of equal width for the expected calibration error and the reliability diagram."""
     gallery: Annotated[int, Field(ge=1, le=50)]
-    """Test images shown of each: right, and most confidently wrong."""
+    """Test images to show of each group: correct, and most confidently wrong."""

@@ -1,4 +1,4 @@
-"""`finetunes.NAME`: a trained subnet on its backbone, the end of the backbone thawed."""
+"""`finetunes.NAME`: a trained subnet on its backbone, whose last layers are thawed."""
 
 from typing import Annotated
 
@@ -13,18 +13,19 @@ class Finetune(Training):
     subnet: str
     """The trained subnet to start from."""
     reinitialize_head: bool
-    """Start from the subnet's initial weights instead of its trained ones: drawn as for its own
-    training, with the same seed."""
+    """Start from the subnet's initial weights instead of its trained ones. They are drawn with the
+    same seed as for the subnet's training."""
     thaw_from: str | None
-    """The first layer of the backbone that is trained, with all after it; null trains the subnet
-    alone."""
+    """First layer of the backbone to train, with all layers after it; null: train only the
+    subnet."""
     cached: bool
-    """true: run the frozen part once over `augmented_views` of each image and cache its outputs.
-    false: run the whole network in every epoch, over new random augmentations."""
+    """true: run the frozen part once on `augmented_views` of each image and cache its outputs.
+    false: run the whole network in every epoch, on new random augmentations."""
     augmented_views: Annotated[int, Field(ge=1, le=64)]
-    """Views of each training image if `cached`; the first is the image itself. Flips alternate
-    over the views, so that 4 of them contain every combination of two flips."""
+    """Views of each training image if `cached`. The first is the image itself. Flips alternate
+    over the views, so that 4 views contain every combination of two flips."""
     augmentation: Augmentation
+    """Random changes of the training images."""
     test_time_augmentation: bool
-    """The finished model averages its probabilities over the flips that `augmentation` allows,
-    at as many times the cost of a prediction."""
+    """Average the finished model's probabilities over the flips that `augmentation` allows. A
+    prediction then costs as many times more."""

@@ -4,13 +4,18 @@ from typing import Literal
 
 from thaw.config.training import Augmentation, Training
 
+# Activation functions; thaw/models/activation.py builds them.
 Activation = Literal["none", "relu", "leaky_relu", "prelu", "elu"]
-"""What follows a layer's sums; thaw/models/activation.py."""
 
 
 class Network(Training):
-    """What every family shares. A family's own fields are declared beside its `build`, as a
-    subclass named `Parameters` in stages/networks/FAMILY.py."""
+    """The parameters that all network families share.
+
+    Each family declares its other parameters beside its `build`, as a subclass named `Parameters`
+    in thaw/networks/FAMILY.py.
+    """
 
     family: str
+    """The network family: a module of thaw/networks/."""
     augmentation: Augmentation
+    """Random changes of the training images."""

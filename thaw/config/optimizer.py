@@ -1,4 +1,4 @@
-"""`optimizer` of a training: one section for each optimizer, with the parameters that it has."""
+"""`optimizer` of a training: one section per optimizer, with the parameters that it has."""
 
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ class Adam(Section):
     name: Literal["adam"]
     learning_rate: LearningRate
     epsilon: Epsilon
-    """Keeps the division by the gradients' size finite."""
+    """Added to the denominator for numerical stability."""
 
 
 class AdamW(Section):
@@ -25,8 +25,9 @@ class AdamW(Section):
     name: Literal["adamw"]
     learning_rate: LearningRate
     epsilon: Epsilon
-    """Keeps the division by the gradients' size finite."""
+    """Added to the denominator for numerical stability."""
     weight_decay: Annotated[float, Field(ge=0)]
+    """Share of each weight, times the learning rate, that a step subtracts."""
 
 
 class RMSprop(Section):
@@ -35,7 +36,7 @@ class RMSprop(Section):
     name: Literal["rmsprop"]
     learning_rate: LearningRate
     epsilon: Epsilon
-    """Keeps the division by the gradients' size finite."""
+    """Added to the denominator for numerical stability."""
 
 
 class SGD(Section):
@@ -44,6 +45,7 @@ class SGD(Section):
     name: Literal["sgd"]
     learning_rate: LearningRate
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the previous update that is added to the next."""
 
 
 Optimizer = Annotated[Adam | AdamW | RMSprop | SGD, Field(discriminator="name")]

@@ -47,11 +47,8 @@ def renamed(key: str) -> str | None:
     """
     for old, new in RENAMED.items():
         if old.count(".") == key.count(".") and fnmatch.fnmatchcase(key, old):
-            parts = [
-                p
-                for p, pattern in zip(key.split("."), old.split("."), strict=True)
-                if pattern == "*"
-            ]
+            pairs = zip(key.split("."), old.split("."), strict=True)
+            parts = [part for part, pattern in pairs if pattern == "*"]
             while parts and "*" in new:
                 new = new.replace("*", parts.pop(0), 1)
             return f"{key} was renamed to {new.replace('*', 'TERM')}."

@@ -1,7 +1,7 @@
-"""`runtime`: where a frozen network is run over the images. No artifact depends on it."""
+"""`runtime`: the machines that run a frozen network. No artifact depends on it."""
 
 import importlib.util
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -12,37 +12,40 @@ Count = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class Local(Section):
-    """In the stage's own process."""
+    """Run in the stage's own process."""
 
     kind: Literal["local"]
+    """The kind of runtime."""
 
 
 class Ray(Section):
-    """In worker processes of a Ray cluster."""
+    """Run in worker processes of a Ray cluster."""
 
     kind: Literal["ray"]
+    """The kind of runtime."""
     address: Annotated[str, Field(pattern=r"^[^:/\s]+:[0-9]{1,5}$")] | None
-    """HOST:PORT of a cluster that this machine is a node of; none: one is started on this machine,
-    and ended with the stage."""
+    """HOST:PORT of a cluster that this machine is a node of; null: start one on this machine and
+    stop it with the stage."""
     workers: Count | None
-    """Processes, each of which loads the network once; none: as many as the cores allow."""
+    """Worker processes, each of which loads the network once; null: as many as the cores allow."""
     threads: Count
-    """Of each worker's arithmetic, and so the cores that Ray sets aside for it."""
+    """Threads of each worker, and so the cores that Ray reserves for it."""
 
 
-KINDS = {"local": Local, "ray": Ray}
+KINDS: dict[str, type[Local] | type[Ray]] = {"local": Local, "ray": Ray}
 
 
-def validate_runtime(values) -> Local | Ray:
-    """`runtime`, checked as the kind that it names.
+def validate_runtime(values: Any) -> Local | Ray:
+    """Return `runtime`, validated as the kind that it names.
 
     Raises:
-        UserError: there is no such kind, it is not installed, or a value is not what it declares.
+        UserError: the kind is unknown or not installed, or a value is invalid.
     """
     kind = values.get("kind") if isinstance(values, dict) else None
     if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(
-            f"runtime.kind = {kind!r}: expected one of {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}"
+            f"runtime.kind = {kind!r}: expected one of {', '.join(KINDS)}."
+            f"{did_you_mean(kind, KINDS)}"
         )
     if kind == "ray" and importlib.util.find_spec("ray") is None:
         raise UserError(
@@ -53,6 +56,8 @@ def validate_runtime(values) -> Local | Ray:
 
 
 def selected_runtime() -> Local | Ray:
-    """What params.yaml says. No stage of dvc.yaml names it among its parameters, so that another
-    choice reruns nothing."""
+    """Return the runtime of params.yaml.
+
+    No stage of dvc.yaml lists it as a parameter, so another runtime reruns nothing.
+    """
     return validate_runtime(read_params("runtime"))

@@ -1,4 +1,4 @@
-"""`subnets.NAME`: a small network, or a logistic regression, trained on features."""
+"""`subnets.NAME`: a head, dense layers or a logistic regression, trained on features."""
 
 from typing import Annotated, Any, Literal
 
@@ -17,12 +17,13 @@ class DenseHead(Section):
 
     kind: Literal["dense"]
     features: str
-    """The backbone whose features it reads."""
+    """The backbone whose features are read."""
     pooling: Literal["flatten", "average"]
     """How a feature map becomes a vector."""
     units: list[Positive]
-    """Of each hidden layer."""
+    """Units of each hidden layer."""
     dropout: Share
+    """Dropout rate after each hidden layer."""
     l2: Penalty
     """L2 penalty on the hidden layers' kernels."""
     output: Literal["auto", "softmax"]
@@ -41,14 +42,16 @@ class Logistic(Section):
 
     kind: Literal["logistic"]
     features: str
-    """The backbone whose features it reads."""
+    """The backbone whose features are read."""
     pooling: Pooling
-    """How a feature map becomes a vector: the average of each channel, or that and its maximum,
-    which a small defect moves as much as a large one."""
+    """How a feature map becomes a vector: the average of each channel, or the average and the
+    maximum. A small defect changes the maximum as much as a large one."""
     C: Annotated[float, Field(gt=0)]
     """Inverse strength of the L2 penalty."""
     max_iter: Positive
+    """Largest number of iterations of the solver."""
     class_weight: Literal["none", "balanced"]
+    """`balanced`: every class has the same total weight, however many images it has."""
 
 
 KINDS: dict[str, type[Dense] | type[Logistic]] = {"dense": Dense, "logistic": Logistic}
@@ -73,11 +76,12 @@ def trained_head(settings: dict[str, Any], place: str) -> DenseHead | Logistic:
     """Return the head that a record.json describes, of this version or of November 2026.
 
     Args:
-        settings: of the record; only what describes the head is read.
-        place: where they stand, for messages.
+        settings: the record's settings. Only those that describe the head are read.
+        place: file or key of the settings, for messages.
 
     Raises:
         UserError: they describe no head.
     """
+    head: type[DenseHead] | type[Logistic]
     head = Logistic if settings.get("kind") == "logistic" else DenseHead
     return validate(head, {k: settings[k] for k in head.model_fields if k in settings}, place)

@@ -1,4 +1,4 @@
-"""What every training shares: losses, optimizer, length, and which epoch is kept."""
+"""Parameters that all trainings share: losses, optimizer, number of epochs, epoch to keep."""
 
 from typing import Annotated, Literal
 
@@ -19,33 +19,36 @@ class Loss(Section):
     """A function of stages/losses.py, or FILE.py:NAME for one in another file. It takes (true,
     predicted), or (true, predicted, layer_output) if `layer` is set."""
     weight: Annotated[float, Field(gt=0)] = 1.0
+    """Factor of the term in the sum."""
     output: str | None = None
-    """The layer whose output is `predicted`, such as an auxiliary classifier; null: the model's
-    output. Only the weights before that layer are trained by this term."""
+    """Layer whose output is `predicted`, such as an auxiliary classifier; null: the model's output.
+    The term trains only the weights before that layer."""
     layer: str | None = None
-    """The layer whose output the function gets as well; null: none."""
+    """Layer whose output is passed to the function as `layer_output`; null: no layer."""
 
 
 class Training(Section):
     """The parameters that heads, networks and fine-tunings have in common."""
 
     losses: Annotated[dict[str, Loss], Field(min_length=1)]
-    """Training minimizes their weighted sum. Validation measures those on the model's output."""
+    """Training minimizes the weighted sum. Validation measures the terms on the model's output."""
     optimizer: Optimizer
+    """The optimizer and its parameters."""
     schedule: Literal["constant", "cosine", "exponential"]
-    """Of the learning rate. `cosine`: warm up for a tenth of all steps, then fall to zero at the
+    """Learning-rate schedule. `cosine`: rise for a tenth of all steps, then fall to zero at the
     last epoch. `exponential`: fall by a constant ratio to a hundredth at the last epoch."""
     batch_size: Positive
+    """Images per training step."""
     epochs: Positive
-    """At most."""
+    """Largest number of epochs."""
     monitor: Literal["loss", "accuracy"]
-    """The validation metric that makes an epoch better than another."""
+    """Validation metric that decides which epoch is better."""
     patience: Positive | None
-    """Epochs without a better `monitor` before training ends; null: never."""
+    """Epochs without a better `monitor` after which training stops; null: train all epochs."""
     keep: Literal["best", "last"]
-    """The `best` epoch by `monitor`, or the last one, as some published recipes do."""
+    """The epoch whose weights are kept: the `best` by `monitor`, or the last."""
     class_weight: Literal["none", "balanced"]
-    """`balanced`: every class weighs the same in the loss, however many images it has."""
+    """`balanced`: every class has the same total weight in the loss, however many images it has."""
     tensorboard: bool = False
     """Write losses, metrics and histograms of the weights to logs/NAME for TensorBoard."""
 
@@ -63,14 +66,16 @@ class Augmentation(Section):
     """Random changes of a training image. Only flips in `dataset.allowed_flips` are used."""
 
     horizontal_flip: bool
+    """Flip images left to right at random."""
     vertical_flip: bool
+    """Flip images upside down at random."""
     shear: Share
-    """Largest share of the width by which a row is moved."""
+    """Largest shift of a row of pixels, as a share of the width."""
     zoom: Share
-    """Largest share by which the picture is enlarged or shrunk."""
+    """Largest enlargement or reduction, as a share of the image's size."""
 
 
 def loss_file(function: str) -> str:
-    """Return the file of a loss function: that before the colon, or stages/losses.py."""
+    """Return the file of a loss function, FILE.py:NAME or NAME (in stages/losses.py)."""
     file, colon, _ = function.rpartition(":")
     return file if colon else LOSSES

@@ -1,4 +1,4 @@
-"""From an image file's bytes to a uint8 array."""
+"""Decode image files into uint8 arrays."""
 
 import contextlib
 import hashlib
@@ -13,80 +13,84 @@ from PIL import ImageOps
 
 from thaw.config.dataset import Image
 
-MOST_PIXELS = 250_000_000
-"""Of one picture; more is taken for a decompression bomb."""
-
-LARGE_PIXELS = 50_000_000
-"""Of one picture; of those with more, one is decoded at a time, or threads would fill memory."""
-MOST_SCANS = 100
-"""Of a JPEG; a small file can ask for any number of passes over a large picture."""
-MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")
-"""Of a segment of a JPEG."""
+MAX_PIXELS = 250_000_000  # per image; larger ones are treated as decompression bombs
+LARGE_PIXELS = 50_000_000  # per image; larger ones are decoded one at a time to limit memory
+MAX_SCANS = 100  # per JPEG; each scan is a pass over the image that costs the file few bytes
+MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # start of a JPEG segment
+# Pillow's readers that are tried on every file; some of the others start programs
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "AVIF")
-"""Of Pillow's readers, whatever a file is called; some others start programs."""
-
+# Version of the decoder, a part of the store's recipe. Raise it when an image decodes differently;
+# tests/thaw/data/test_decoding.py fails until then.
 DECODING = 2
-"""Raised when a picture gives other pixels, or none, than before: a part of the recipe of what is
-stored. tests/images/test_decode.py notices when it has to be."""
 
-_large = threading.Lock()
-Pillow.MAX_IMAGE_PIXELS = None  # judged by `decode`, which names the size it refuses
+_large_images = threading.Lock()
+Pillow.MAX_IMAGE_PIXELS = None  # `decode` enforces MAX_PIXELS with a message that gives the size
 
 
 class BadImage(Exception):
-    """These bytes are no picture that can be read whole; its text says why."""
+    """Raised for content that is not a complete, readable image. Its text is the reason."""
 
 
 def decode(content: bytes, image: Image) -> np.ndarray:
-    """A picture as an array (size, size, 3 for rgb or 1 for grey), uint8, as `image` says.
+    """Decode an image file.
 
-    The first frame of an animation; turned as its EXIF orientation says; whatever is transparent
-    lies on white; of 16 bits a channel the upper 8 are taken, or those of the `image.bit_depth` that a
-    grey picture uses. The whole picture is stretched to the square.
+    Animations give their first frame. The EXIF orientation is applied, transparency is composited
+    on white, and the image is stretched to a square. 16-bit channels keep their upper 8 bits; grey
+    images that use only `image.bit_depth` of the 16 keep the upper 8 of those.
+
+    Args:
+        content: The bytes of the file.
+        image: Size, resampling filter, colour mode and bit depth of the result.
+
+    Returns:
+        Pixels (size, size, channels), uint8, with 3 channels for rgb and 1 for grey.
 
     Raises:
-        BadImage: it is empty, truncated, no image, too large, or its numbers have no known range or
-            another than `image.bit_depth` says.
+        BadImage: The content is empty, truncated, not an image or too large, or the range of its
+            values is unknown or exceeds `image.bit_depth`.
     """
     if not content:
         raise BadImage("zero bytes")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata does no harm to the pixels
+            warnings.simplefilter("ignore")  # invalid metadata does not affect the pixels
             with Pillow.open(io.BytesIO(content), formats=FORMATS) as picture:
                 count = picture.width * picture.height
-                if count > MOST_PIXELS:
+                if count > MAX_PIXELS:
                     raise BadImage(f"{picture.width} x {picture.height} pixels, too large")
-                if content.startswith(b"\xff\xd8") and _scans(content) > MOST_SCANS:
-                    raise BadImage(f"over {MOST_SCANS} scans, too many for a JPEG")
-                with _large if count > LARGE_PIXELS else contextlib.nullcontext():
+                if content.startswith(b"\xff\xd8") and _scans(content) > MAX_SCANS:
+                    raise BadImage(f"over {MAX_SCANS} scans, too many for a JPEG")
+                with _large_images if count > LARGE_PIXELS else contextlib.nullcontext():
                     return _pixels(picture, image)
     except (BadImage, MemoryError):
         raise
-    except Exception as error:  # Pillow's readers raise nearly everything on damaged files
+    except Exception as error:  # damaged files make Pillow raise almost any type
         reason = "no image that Pillow can read" if "cannot identify" in str(error) else error
         raise BadImage(f"{reason}") from None
 
 
 def _scans(content: bytes) -> int:
-    """How many scans a JPEG has, or one more than MOST_SCANS: its markers are followed as libjpeg
-    does, to the picture's end, behind which a film may lie."""
-    count, at = 0, 2
-    while count <= MOST_SCANS and (marker := MARKER.search(content, at)):
+    """Return the number of scans of a JPEG, at most MAX_SCANS + 1.
+
+    Like libjpeg, this follows the markers to the end of the image. A video may come after it.
+    """
+    count, position = 0, 2
+    while count <= MAX_SCANS and (marker := MARKER.search(content, position)):
         if marker[1] == b"\xd9":
             break
         count += marker[1] == b"\xda"
-        at = marker.end() + max(2, int.from_bytes(content[marker.end() : marker.end() + 2], "big"))
+        length = int.from_bytes(content[marker.end() : marker.end() + 2], "big")
+        position = marker.end() + max(2, length)
     return count
 
 
 def _pixels(picture: Pillow.Image, image: Image) -> np.ndarray:
     if image.bit_depth < 16 and picture.mode[0] != "I" and ";16" in str(picture.tile):
         raise BadImage(
-            f"16 bits in colour: dataset.image.bit_depth = {image.bit_depth} is for grey pictures"
+            f"16-bit colour: dataset.image.bit_depth = {image.bit_depth} is for grey images only"
         )
     picture.load()
-    with contextlib.suppress(Exception):  # corrupt EXIF: take the pixels as they lie
+    with contextlib.suppress(Exception):  # ignore corrupt EXIF data
         ImageOps.exif_transpose(picture, in_place=True)
     mode = "RGB" if image.colour == "rgb" else "L"
     picture = _opaque(picture, image.bit_depth)
@@ -95,42 +99,55 @@ def _pixels(picture: Pillow.Image, image: Image) -> np.ndarray:
 
 
 def resize(picture: Pillow.Image, size: int, resampling: str) -> np.ndarray:
-    """An RGB or grey picture as an array (size, size, 3 or 1), uint8.
+    """Resize an RGB or grey image to a square.
 
-    It is calculated in floating point and rounded once, so that a network's graph can do the same
-    (thaw/cli/package.py). Pillow's own way with 8 bits rounds between rows and columns. One
-    channel is converted at a time: a float takes four bytes.
+    The computation is in float32 and rounds once, so that the graph of a packaged model can repeat
+    it (thaw/cli/package.py). Pillow's 8-bit resizing rounds twice, after rows and after columns.
+    Channels are converted one at a time because a float takes four bytes.
+
+    Args:
+        size: Height and width of the result, in pixels.
+        resampling: A filter of Pillow: nearest, bilinear, bicubic or lanczos.
+
+    Returns:
+        Pixels (size, size, 3 or 1), uint8.
     """
     if resampling == "nearest":
         rows, columns = (
             nearest_indices(length, size) for length in (picture.height, picture.width)
         )
         return np.asarray(picture)[rows][:, columns].reshape(size, size, -1)
-    chosen = Pillow.Resampling[resampling.upper()]
+    kernel = Pillow.Resampling[resampling.upper()]
     channels = [
-        np.asarray(picture.getchannel(band).convert("F").resize((size, size), chosen))
+        np.asarray(picture.getchannel(band).convert("F").resize((size, size), kernel))
         for band in picture.getbands()
     ]
     return np.rint(np.stack(channels, axis=-1)).clip(0, 255).astype("uint8")
 
 
 def nearest_indices(length: int, size: int) -> np.ndarray:
-    """Which of `length` pixels each of `size` shows: that under its centre, (size,) int64. Where
-    a centre lies between two, float32 decides, as in TensorFlow."""
+    """Return the source pixel of each pixel when `length` pixels are resized to `size`.
+
+    The source is the pixel under the centre. Ties are decided by float32 rounding, as in
+    TensorFlow.
+
+    Returns:
+        Indices below `length`, (size,), int64.
+    """
     centres = (np.arange(size, dtype="float32") + np.float32(0.5)) * np.float32(length / size)
     return np.minimum(centres.astype("int64"), length - 1)
 
 
-def _opaque(picture: Pillow.Image, bits: int) -> Pillow.Image:
+def _opaque(picture: Pillow.Image, bit_depth: int) -> Pillow.Image:
     if picture.mode in ("F", "I"):
         raise BadImage("pixels of 32 bits, whose black and white are unknown: save it with 8 or 16")
-    if picture.mode.startswith("I"):  # 16 bits, where convert() would clip at 255
+    if picture.mode.startswith("I"):  # 16 bits, which convert() would clip at 255
         values = np.asarray(picture).astype("int64")
-        if (most := values.max()) >= 1 << bits:
+        if (largest := values.max()) >= 1 << bit_depth:
             raise BadImage(
-                f"values up to {most:,}, more than dataset.image.bit_depth = {bits} allows"
+                f"values up to {largest:,}, more than dataset.image.bit_depth = {bit_depth} allows"
             )
-        return Pillow.fromarray((values >> (bits - 8)).clip(0, 255).astype("uint8"))
+        return Pillow.fromarray((values >> (bit_depth - 8)).clip(0, 255).astype("uint8"))
     if "A" in picture.getbands() or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         white = Pillow.new("RGBA", picture.size, "white")
@@ -139,7 +156,7 @@ def _opaque(picture: Pillow.Image, bits: int) -> Pillow.Image:
 
 
 def pixel_sha256(pixels: np.ndarray) -> str:
-    """SHA-256 over shape and values: equal for the same picture in whatever file."""
-    seen = hashlib.sha256(str(pixels.shape).encode())
-    seen.update(np.ascontiguousarray(pixels))
-    return seen.hexdigest()
+    """Return the SHA-256 of shape and values, which identifies an image in any file format."""
+    digest = hashlib.sha256(str(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels))
+    return digest.hexdigest()

@@ -1,8 +1,9 @@
-"""List the files of the user's images, so that DVC notices when one changes."""
+"""List the user's image files with their digests, so that DVC detects changes."""
 
 import csv
 import os
 from pathlib import Path
+from typing import Any
 
 from thaw.data.class_folders import list_files
 from thaw.data.download.mirror import sha256
@@ -14,18 +15,18 @@ INVENTORY = "data/inventory.csv"
 COLUMNS = ["path", "bytes", "sha256"]
 
 
-def write_inventory(path: Path, given: str, inventory: str | Path) -> None:
-    """Write path, bytes and SHA-256 of every file of a folder, or of an archive, as CSV.
+def write_inventory(path: Path, source: str, inventory: str | Path) -> None:
+    """Write a CSV table with path, size in bytes and SHA-256 of every file of a dataset.
 
-    A file whose size and times are unchanged is not read again.
+    Files whose size and times are unchanged since the last call are not read again.
 
     Args:
-        path: the folder or archive.
-        given: how the user wrote it, for messages.
-        inventory: the file to write.
+        path: The folder or archive.
+        source: How messages name it.
+        inventory: The file to write.
 
     Raises:
-        UserError: a file cannot be read, or its name is not UTF-8.
+        UserError: A file cannot be read, or its name is not UTF-8.
     """
     digests = _KnownDigests(path)
     rows, bad = [], []
@@ -40,7 +41,7 @@ def write_inventory(path: Path, given: str, inventory: str | Path) -> None:
             bad.append(f"{name}: {error.strerror}")
     if bad:
         raise UserError(
-            f"{len(bad)} files of {given} cannot be read. Fix or remove them:\n{bullet_list(bad)}"
+            f"{len(bad)} files of {source} cannot be read. Fix or remove them:\n{bullet_list(bad)}"
         )
     with atomic_write(inventory) as part, open(part, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -50,14 +51,16 @@ def write_inventory(path: Path, given: str, inventory: str | Path) -> None:
 
 
 class _KnownDigests:
-    """Digests of files by path, size and both times: the content's time travels with a copy, the
-    inode's does not."""
+    """Caches the digests of files between runs, by path, size and both times.
 
-    def __init__(self, path: Path):
+    A copied file keeps its modification time, but not the time of its inode.
+    """
+
+    def __init__(self, path: Path) -> None:
         self.cached = CachedValue("scanned", os.path.realpath(path))
         before = self.cached.read()
-        self.before: dict[str, list] = before if isinstance(before, dict) else {}
-        self.now: dict[str, list] = {}
+        self.before: dict[str, list[Any]] = before if isinstance(before, dict) else {}
+        self.now: dict[str, list[Any]] = {}
 
     def sha256(self, path: Path) -> str:
         stat, key = path.stat(), os.path.abspath(path)
@@ -66,7 +69,7 @@ class _KnownDigests:
         if not isinstance(known, list) or known[:-1] != now:
             known = [*now, sha256(path)]
         self.now[key] = known
-        return known[-1]
+        return str(known[-1])
 
     def save(self) -> None:
         if self.now != self.before:

@@ -1,4 +1,4 @@
-"""The pictures a command is given: found first, then decoded ahead of the network."""
+"""List and decode the images that a command classifies."""
 
 import os
 import sys
@@ -19,55 +19,70 @@ from thaw.errors import UserError, bullet_list
 
 @dataclass
 class Picture:
-    """A file, and its pixels (size, size, channels), uint8, or why there are none."""
+    """An image file and either its pixels or the reason why it cannot be read.
+
+    Attributes:
+        file: The path.
+        pixels: (size, size, channels), uint8, or None.
+        problem: The reason if `pixels` is None.
+    """
 
     file: str
     pixels: np.ndarray | None
     problem: str | None
 
 
-def find_pictures(given: list[str]) -> list[str]:
-    """The files that are meant: those given, and the images below folders that are.
+def find_pictures(paths: list[str]) -> list[str]:
+    """Return the given files, with folders replaced by the images in them.
 
     Raises:
-        UserError: a path does not exist, or a folder holds no image.
+        UserError: A path does not exist, or a folder contains no images.
     """
-    if missing := [path for path in given if not os.path.exists(path)]:
+    if missing := [path for path in paths if not os.path.exists(path)]:
         raise UserError(
             f"no such file or folder:\n{bullet_list(missing)}".replace(":\n  ", ": ", 1)
         )
-    found, others = [], 0
-    for path in given:
+    files, skipped = [], 0
+    for path in paths:
         if not os.path.isdir(path):
-            found.append(path)
+            files.append(path)
             continue
         below = list_files(Path(path))
         images = [os.path.join(path, file) for file in below if file.lower().endswith(IMAGES)]
         if not images:
-            raise UserError(f"{path} holds no image. Expected are {', '.join(IMAGES)}.")
-        found += images
-        others += len(below) - len(images)
-    if others:
-        print(f"thaw: left out, since no images by name: {others:,} files", file=sys.stderr)
-    return found
+            raise UserError(
+                f"{path} contains no images. Expected files that end in {', '.join(IMAGES)}."
+            )
+        files += images
+        skipped += len(below) - len(images)
+    if skipped:
+        print(f"thaw: skipped {skipped:,} files without an image suffix", file=sys.stderr)
+    return files
 
 
-def decode_ahead(paths: list[str], image: Image, at_once: int) -> Iterator[list[Picture]]:
-    """The pictures in order, `at_once` at a time. Threads read up to twice as many ahead, so that
-    memory does not grow with their number."""
+def decode_ahead(paths: list[str], image: Image, batch_size: int) -> Iterator[list[Picture]]:
+    """Yield the decoded images in order, in batches.
+
+    Threads decode up to two batches ahead, so memory does not grow with the number of images.
+
+    Args:
+        paths: Image files.
+        image: How to decode them.
+        batch_size: Images per batch; the last batch may be smaller.
+    """
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         rest = iter(paths)
-        waiting = deque(pool.submit(_read, path, image) for path in islice(rest, 2 * at_once))
-        some = []
+        waiting = deque(pool.submit(_read, path, image) for path in islice(rest, 2 * batch_size))
+        batch = []
         while waiting:
-            some.append(waiting.popleft().result())
+            batch.append(waiting.popleft().result())
             waiting.extend(pool.submit(_read, path, image) for path in islice(rest, 1))
-            if len(some) == at_once or not waiting:
-                yield some
-                some = []
+            if len(batch) == batch_size or not waiting:
+                yield batch
+                batch = []
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C waits for no slow disk
+        pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C must not wait for a slow disk
 
 
 def _read(path: str, image: Image) -> Picture:

@@ -1,4 +1,4 @@
-"""Decode every image once, into the store."""
+"""Decode every image once and store the result."""
 
 import csv
 import hashlib
@@ -18,14 +18,16 @@ from thaw.runtime.progress import Progress
 from thaw.storage.recovery import read_recorded, recover_rows
 from thaw.storage.store import Store
 
-LEAST_AT_ONCE = 256
-BYTES_AT_ONCE = 2**24
-"""Of pixels: many tiny images make one shard of the store, and it stays quick to read."""
+MIN_SHARD_IMAGES = 256  # images in a shard of the store, however large they are
+SHARD_BYTES = 2**24  # pixels in a shard of many small images, which stays fast to read
 
 
 def image_store(image: Image) -> Store:
-    """Return the store of images decoded as `image` says, with the rows that DVC's cache still has
-    of the recorded data/images."""
+    """Return the store of decoded images, after recovering images from DVC's cache.
+
+    Args:
+        image: How the images are decoded; the store keeps one set of images for each value.
+    """
     recipe = {
         **{k: v for k, v in image.record().items() if (k, v) != ("bits", FULL_DEPTH)},
         "pillow": PIL.__version__,
@@ -34,49 +36,50 @@ def image_store(image: Image) -> Store:
     store = Store("images", recipe)
     if (before := read_recorded("data/index.csv")) is not None:
         listed = csv.DictReader(io.StringIO(before.decode(), newline=""))
-        # the column was named `pixels` in November 2026
+        # until November 2026 the column was named `pixels`
         pixels_of = {r["sha256"]: r.get("pixel_sha256") or r.get("pixels", "") for r in listed}
         recover_rows(store, pixels_of, "data/images", lambda key: pixels_of[key] or None)
     return store
 
 
-def decode_into(store: Store, rows: list[dict], folder: Path, image: Image) -> int:
-    """Decode the images that `store` lacks, and fill in the rows' digests or their problem.
+def decode_into(store: Store, rows: list[dict[str, str]], folder: Path, image: Image) -> int:
+    """Decode the images that are missing in `store`, and complete the rows.
 
     Args:
-        store: of decoded images by the SHA-256 of their file.
-        rows: one for each file, with its path in `folder`. `sha256`, `pixel_sha256` and `problem` are
-            added: the digest of the file, of its pixels, and why it cannot be read.
+        store: Decoded images by the SHA-256 of their file.
+        rows: One for each file, with its `path` in `folder`. This function adds `sha256` (digest
+            of the file), `pixel_sha256` (digest of its pixels) and `problem` (why the file cannot
+            be read, or "").
         folder: data/raw.
-        image: how an image is decoded.
+        image: How to decode the images.
 
     Returns:
-        How many images were decoded.
+        The number of decoded images.
     """
     channels = 3 if image.colour == "rgb" else 1
-    at_once = max(LEAST_AT_ONCE, BYTES_AT_ONCE // (image.size**2 * channels))
+    shard = max(MIN_SHARD_IMAGES, SHARD_BYTES // (image.size**2 * channels))
     new = 0
     with (
         RawFiles(folder) as raw,
         ThreadPoolExecutor(os.cpu_count()) as pool,
         Progress("preprocess", len(rows)) as progress,
     ):
-        for start in range(0, len(rows), at_once):
-            some = rows[start : start + at_once]
-            decoded = list(pool.map(lambda row: _decode(row, raw, image, store), some))
-            fresh = {r["sha256"]: p for r, p in zip(some, decoded, strict=True) if p is not None}
-            if fresh:
-                store.add(list(fresh), np.stack(list(fresh.values())))
-            new += len(fresh)
-            note_progress(f"{start + len(some):,} of {len(rows):,} images")
-            progress.advance(len(some))
+        for start in range(0, len(rows), shard):
+            batch = rows[start : start + shard]
+            decoded = list(pool.map(lambda row: _decode(row, raw, image, store), batch))
+            missing = {r["sha256"]: p for r, p in zip(batch, decoded, strict=True) if p is not None}
+            if missing:
+                store.add(list(missing), np.stack(list(missing.values())))
+            new += len(missing)
+            note_progress(f"{start + len(batch):,} of {len(rows):,} images")
+            progress.advance(len(batch))
     return new
 
 
-def _decode(row: dict, raw: RawFiles, image: Image, store: Store) -> np.ndarray | None:
-    """Fill in the row's digests or its problem. Return the pixels if the store lacks them."""
+def _decode(row: dict[str, str], raw: RawFiles, image: Image, store: Store) -> np.ndarray | None:
+    """Complete the row. Return the pixels if they are missing in the store."""
     content = raw.read(row["path"])
-    row.update(sha256=hashlib.sha256(content).hexdigest(), pixels="", problem="")
+    row.update(sha256=hashlib.sha256(content).hexdigest(), pixel_sha256="", problem="")
     if row["sha256"] in store:
         row["pixel_sha256"] = pixel_sha256(store[row["sha256"]])
         return None

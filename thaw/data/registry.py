@@ -1,4 +1,4 @@
-"""The sources of images, by name: one module of thaw/sources/ for each format."""
+"""Look up the reader of a source by name: one module of thaw/sources/ for each kind."""
 
 import importlib
 import pkgutil
@@ -17,15 +17,15 @@ def source_kinds() -> list[str]:
 
 
 def source_module(kind: str) -> ModuleType:
-    """Return the module that reads sources of this kind: it has `Parameters` and `collect`."""
+    """Return the module of this kind of source, which has `Parameters` and `collect`."""
     return importlib.import_module(f"thaw.sources.{kind}")
 
 
 def validate_source(values: Any) -> Source:
-    """Return `dataset.source`, validated by the module that it names.
+    """Return `dataset.source`, validated by the module of its kind.
 
     Raises:
-        UserError: the kind is unknown, or a value is invalid.
+        UserError: The kind is unknown, or a value is invalid.
     """
     kinds = source_kinds()
     kind = values.get("kind") if isinstance(values, dict) else None

@@ -1,4 +1,4 @@
-"""The split as training stages read it."""
+"""Read data/split.csv for training and evaluation."""
 
 import hashlib
 from pathlib import Path
@@ -14,59 +14,72 @@ SPLITS = {"train", "validation", "test", "skipped", "unused"}
 
 
 class SplitTable:
-    """The rows of data/split.csv.
+    """The images of data/split.csv that belong to a split.
+
+    Args:
+        path: The table.
+        confidence_weight: `dataset.confidence_weight`. False replaces all confidences by NaN.
 
     Attributes:
-        table: one row an image, with columns pixels, label, class, group, confidence, split.
-        classes: the labels in the order of their numbers.
+        table: One row for each image, with columns pixel_sha256, label, class, group, confidence
+            and split.
+        classes: The labels in the order of their class numbers.
+        skipped: The number of images that could not be read.
+
+    Raises:
+        UserError: The table was modified, or contains an invalid value.
     """
 
-    def __init__(self, path: str | Path = "data/split.csv", confidence_weight: bool = True):
+    def __init__(self, path: str | Path = "data/split.csv", confidence_weight: bool = True) -> None:
         verify_outputs(path)
-        held = read_table(
+        images = read_table(
             path,
             SPLIT_COLUMNS,
-            dtype={"label": str, "group": str, "pixel_sha256": str},  # a class may be called None
+            dtype={"label": str, "group": str, "pixel_sha256": str},  # a class may be named None
             na_values={name: [""] for name in ("class", "group", "confidence")},
         )
         self._digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        if strange := set(held["split"].astype(str)) - SPLITS:
+        if unknown := set(images["split"].astype(str)) - SPLITS:
             raise UserError(
-                f"{path}: split = {min(strange)!r:.100}: expected one of "
+                f"{path}: split = {min(unknown)!r:.100}: expected one of "
                 f"{', '.join(sorted(SPLITS))}. {RESTORE_HINT}"
             )
-        used = ~held["split"].isin(["skipped", "unused"])
+        used = ~images["split"].isin(["skipped", "unused"])
         try:
-            self.table = held[used].astype({"class": "int64", "confidence": "float64"})
+            self.table = images[used].astype({"class": "int64", "confidence": "float64"})
         except (ValueError, TypeError, OverflowError) as error:
             raise UserError(
-                f"{path}: a class or confidence is no number: {error}. {RESTORE_HINT}"
+                f"{path}: a class or confidence is not a number: {error}. {RESTORE_HINT}"
             ) from None
         if not confidence_weight:
             self.table["confidence"] = np.nan
-        self.skipped = int((held["split"] == "skipped").sum())
+        self.skipped = int((images["split"] == "skipped").sum())
         numbered = self.table[["class", "label"]].drop_duplicates().sort_values("class")
         if numbered["class"].tolist() != list(range(len(numbered))):
             raise UserError(
-                f"{path}: expected the classes 0 to n - 1, each with one label of its own. {RESTORE_HINT}"
+                f"{path}: expected the classes 0 to n - 1, each with exactly one label. "
+                f"{RESTORE_HINT}"
             )
         self.classes = numbered["label"].tolist()
 
     def digest(self) -> str:
-        """Of the whole split, for the recipe of a training."""
+        """Return the SHA-256 of the file, for the recipe of a training."""
         return self._digest
 
     def of(self, split: str) -> pd.DataFrame:
-        """The rows of train, validation or test, numbered from 0."""
+        """Return the rows of train, validation or test, indexed from 0."""
         return self.table[self.table["split"] == split].reset_index(drop=True)
 
 
 def sample_weights(rows: pd.DataFrame, class_weight: str) -> np.ndarray:
-    """Return how much each training row counts in the loss: (N,), float32, mean 1.
+    """Return the weight of each training image in the loss.
 
     Args:
-        rows: columns class and confidence of the label (NaN where it is unknown).
+        rows: Columns class and confidence (of the label; NaN where it is unknown, which counts 1).
         class_weight: `balanced` gives every class the same total, as in scikit-learn.
+
+    Returns:
+        Weights (n,), float32, with mean 1.
     """
     weight = rows["confidence"].fillna(1.0).to_numpy("float32", copy=True)
     if class_weight == "balanced":
@@ -76,14 +89,16 @@ def sample_weights(rows: pd.DataFrame, class_weight: str) -> np.ndarray:
 
 
 def join_paths(split: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame | None:
-    """The rows of data/split.csv with the columns path and sha256 of data/index.csv; none where the
-    two are not of one run.
+    """Add the columns path and sha256 of data/index.csv to the rows of data/split.csv.
 
     Args:
-        split: as read, with its rows of images that are unused or skipped.
-        index: as read, all columns as text.
+        split: All rows of data/split.csv, also of unused and skipped images.
+        index: All rows of data/index.csv, with all columns as text.
+
+    Returns:
+        The joined table, or None if the two tables are not from the same run.
     """
-    # stage split wrote its rows in this order
+    # the order in which stage split writes its rows
     ordered = pd.concat([index[index["problem"] == ""], index[index["problem"] != ""]])
     ordered = ordered.sort_values(["pixel_sha256", "label", "sha256"])
     if ordered["pixel_sha256"].tolist() != split["pixel_sha256"].tolist():

@@ -1,4 +1,4 @@
-"""Which image is for training, for choosing and for the last word."""
+"""Assign images to the train, validation and test splits."""
 
 import pandas as pd
 from sklearn.model_selection import train_test_split
@@ -9,117 +9,126 @@ from thaw.errors import UserError, bullet_list
 
 
 def assign_splits(index: pd.DataFrame, split: Split) -> pd.Series:
-    """The split of each row of `index`: train, validation or test.
+    """Return the split of each row of `index`: train, validation or test.
 
-    Splits that the source made stay, but where it made only train and validation, its validation
-    images are the test data and a new validation split is carved from train, so that no choice is
-    ever made on test data. What is missing is carved by scikit-learn, keeping the mixture of
-    `split.stratify`'s columns; equal pictures (column `pixel_sha256`) stay together. What is drawn
-    depends on the files' content alone: names, order and the size of decoding play no part.
+    Splits of the source are kept. If the source has only train and validation, its validation
+    images become the test data, so that no choice is ever made on test data. Missing splits are
+    drawn at random from the training images, stratified by the columns `split.stratify`. Identical
+    images (column `pixel_sha256`) stay together. The result depends only on the content of the
+    files, not on their names, their order or the size to which they are decoded.
 
     Args:
-        index: columns sha256 (of the file), label, pixels, split (empty where the source made
+        index: Columns sha256 (of the file), path, label, pixel_sha256, split ("" if the source has
             none) and those to stratify by.
+        split: Shares of the splits, stratification and seed.
 
     Raises:
-        UserError: one picture is in two splits that the source made, or a class is too small.
+        UserError: An image is in two splits of the source, a class is too small, or a column to
+            stratify by does not exist.
     """
-    made = index["split"].copy()
-    _refuse_leaks(index)
-    if "test" not in set(made):
-        made = made.replace("validation", "test")
+    source_splits = index["split"].copy()
+    _reject_leaks(index)
+    if "test" not in set(source_splits):
+        source_splits = source_splits.replace("validation", "test")
     for column in split.stratify:
         if column not in index:
             raise UserError(
                 f"dataset.split.stratify = {split.stratify}: the index has no column {column!r}. "
                 f"Expected some of {', '.join(index.columns)}."
             )
-    # equal pictures stand where the first of their files does
-    pictures = index.assign(made=made).sort_values(["sha256", *split.stratify])
-    pictures = pictures.drop_duplicates("pixel_sha256")
-    names = pictures[split.stratify].astype(str).agg("|".join, axis=1) if split.stratify else None
-    pictures["stratum"] = names if split.stratify else ""
-    chosen = pictures.set_index("pixel_sha256")["made"].replace("", "train")
-    if not (made == "test").any():
-        _move(chosen, pictures, "test", split.test, split.seed)
-    if not (made == "validation").any() and split.validation:
-        _move(chosen, pictures, "validation", split.validation, split.seed)
-    return index["pixel_sha256"].map(chosen)
+    # identical images take the position of the first of their files
+    images = index.assign(source_split=source_splits).sort_values(["sha256", *split.stratify])
+    images = images.drop_duplicates("pixel_sha256")
+    names = images[split.stratify].astype(str).agg("|".join, axis=1) if split.stratify else None
+    images["stratum"] = names if split.stratify else ""
+    split_of = images.set_index("pixel_sha256")["source_split"].replace("", "train")
+    if not (source_splits == "test").any():
+        _draw(split_of, images, "test", split.test, split.seed)
+    if not (source_splits == "validation").any() and split.validation:
+        _draw(split_of, images, "validation", split.validation, split.seed)
+    return index["pixel_sha256"].map(split_of)
 
 
-def beyond_limit(index: pd.DataFrame, made: pd.Series, limit: int, split: Split) -> pd.Series:
-    """Which training images a limit leaves out: True for those.
+def beyond_limit(index: pd.DataFrame, splits: pd.Series, limit: int, split: Split) -> pd.Series:
+    """Return which training images `dataset.max_train_images` excludes.
 
-    Those that stay keep the mixture of `split.stratify`'s columns, and a larger limit keeps them
-    and adds others. Drawn by content alone, as in `carve`.
+    The remaining images keep the proportions of the columns `split.stratify`. A larger limit keeps
+    the images of a smaller one and adds others. Like `assign_splits`, this depends only on the
+    content of the files.
 
     Args:
-        index: as for `carve`.
-        made: the split of each row.
-        limit: of training images.
+        index: As for `assign_splits`.
+        splits: The split of each row.
+        limit: Number of training images to keep.
+        split: Stratification and seed.
+
+    Returns:
+        One bool for each row, True for excluded images.
 
     Raises:
-        UserError: there are fewer, or it leaves a class without any.
+        UserError: There are fewer training images, or a class would have none left.
     """
-    free = index[made == "train"]
-    if limit > len(free):
+    train = index[splits == "train"]
+    if limit > len(train):
         raise UserError(
-            f"dataset.max_train_images = {limit}: expected at most {len(free)}, the number of training images."
+            f"dataset.max_train_images = {limit}: expected at most {len(train)}, the number of "
+            f"training images."
         )
-    columns = ["sha256", *sorted(free.columns.difference(["sha256", "path"]))]
-    drawn = free.sort_values(columns).sample(frac=1, random_state=split.seed)
-    # an image stands in the queue where it stands in its stratum: the first halves of all first
+    columns = ["sha256", *sorted(train.columns.difference(["sha256", "path"]))]
+    shuffled = train.sort_values(columns).sample(frac=1, random_state=split.seed)
+    # order all images by their relative position in their stratum, to keep the proportions
     if split.stratify:
-        strata = drawn.groupby(split.stratify, dropna=False)["sha256"]
+        strata = shuffled.groupby(split.stratify, dropna=False)["sha256"]
     else:
-        strata = drawn.groupby(lambda _: 0)["sha256"]
-    place = (strata.cumcount() + 0.5) / strata.transform("size")
-    queue = place.sort_values(kind="stable").index
-    if lacking := set(free["label"]) - set(free.loc[queue[:limit], "label"]):
-        first = free.loc[queue, "label"].drop_duplicates(keep="first").index
-        least = max(queue.get_indexer(first)) + 1
+        strata = shuffled.groupby(lambda _: 0)["sha256"]
+    position = (strata.cumcount() + 0.5) / strata.transform("size")
+    queue = position.sort_values(kind="stable").index
+    if missing := set(train["label"]) - set(train.loc[queue[:limit], "label"]):
+        first = train.loc[queue, "label"].drop_duplicates(keep="first").index
+        smallest = max(queue.get_indexer(first)) + 1
         raise UserError(
-            f"dataset.max_train_images = {limit}: no training image of {', '.join(sorted(lacking))} would be "
-            f"left. Expected at least {least}."
+            f"dataset.max_train_images = {limit} leaves no training image of "
+            f"{', '.join(sorted(missing))}. Expected at least {smallest}."
         )
     return pd.Series(index.index.isin(queue[limit:]), index.index)
 
 
-def _move(chosen: pd.Series, pictures: pd.DataFrame, into: str, share: float, seed: int) -> None:
-    """Move a stratified share of the training pictures to another split, in place."""
+def _draw(split_of: pd.Series, images: pd.DataFrame, into: str, share: float, seed: int) -> None:
+    """Move a stratified random share of the training images to another split, in place."""
     if not share:
         raise UserError(
-            f"dataset.split.{into} = 0: expected more, there is no {into} data without."
+            f"dataset.split.{into} = 0, but the source has no {into} images. Expected a share "
+            f"above 0."
         )
-    free = pictures[chosen.reindex(pictures["pixel_sha256"]).to_numpy() == "train"]
+    train = images[split_of.reindex(images["pixel_sha256"]).to_numpy() == "train"]
     try:
-        _, moved = train_test_split(
-            free["pixel_sha256"].to_numpy(),
+        _, drawn = train_test_split(
+            train["pixel_sha256"].to_numpy(),
             test_size=share,
             random_state=seed,
-            stratify=free["stratum"],
+            stratify=train["stratum"],
         )
     except ValueError as error:
-        smallest = free["stratum"].value_counts().tail(3)
+        smallest = train["stratum"].value_counts().tail(3)
         counts = ", ".join(f"{name!r} {count}" for name, count in smallest.items())
         raise UserError(
-            f"no {into} split of {share:g} can be carved from {len(free)} pictures: {error} "
-            f"The smallest groups by dataset.split.stratify: {counts}. Add images to them, raise "
-            f"dataset.split.{into}, or stratify by less."
+            f"cannot draw a {into} split of {share:g} from {len(train)} images: {error} "
+            f"The smallest strata of dataset.split.stratify: {counts}. Add images to them, raise "
+            f"dataset.split.{into}, or stratify by fewer columns."
         ) from None
-    chosen.loc[moved] = into
+    split_of.loc[drawn] = into
 
 
-def _refuse_leaks(index: pd.DataFrame) -> None:
-    made = index[index["split"] != ""]
-    splits = made.groupby("pixel_sha256")["split"].nunique()
-    leaks = made[made["pixel_sha256"].isin(splits[splits > 1].index)].sort_values(
+def _reject_leaks(index: pd.DataFrame) -> None:
+    assigned = index[index["split"] != ""]
+    splits = assigned.groupby("pixel_sha256")["split"].nunique()
+    leaks = assigned[assigned["pixel_sha256"].isin(splits[splits > 1].index)].sort_values(
         ["pixel_sha256", "path"]
     )
     if len(leaks):
-        theirs = leaks["path"].map(original_path)
-        groups = [" = ".join(paths) for _, paths in theirs.groupby(leaks["pixel_sha256"])]
+        paths = leaks["path"].map(original_path)
+        groups = [" = ".join(files) for _, files in paths.groupby(leaks["pixel_sha256"])]
         raise UserError(
-            f"{len(groups)} pictures are in two splits, so test results would flatter. Remove one "
-            f"of each:\n{bullet_list(groups)}"
+            f"{len(groups)} images are in two splits, which makes test results too optimistic. "
+            f"Remove one file of each:\n{bullet_list(groups)}"
         )

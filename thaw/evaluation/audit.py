@@ -1,6 +1,7 @@
 """Audit the data by cached features: label errors, outliers, near-duplicates, confused classes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,30 +41,37 @@ IMAGE_COLUMNS = [
 
 @dataclass
 class AuditResult:
-    """What an audit found.
+    """The tables of an audit.
 
     Attributes:
-        images: a row for each image of train, validation and test, the most doubtful label first:
-            `suggested` is the class that the other labels speak for, `probability` that of the
-            given label, `distance` the mean distance to its nearest others; for validation and test
-            images `training_similarity` is the cosine similarity with the most similar training image.
-        pairs: images in different splits that are near-duplicates.
+        images: a row for each image of train, validation and test, the least probable label first.
+            `probability` is that of the image's label and `suggested` the most probable class,
+            predicted from other images. `distance` is the mean cosine distance to the nearest
+            images. `training_similarity` is the cosine similarity of a validation or test image
+            to the most similar training image.
+        pairs: near-duplicates in different splits.
         classes: pairs of classes that are confused with each other.
-        learning_curve: accuracy by the number of labelled training images.
-        summary: the counts.
+        learning_curve: accuracy by training-set size.
+        summary: counts and settings, the content of summary.json.
     """
 
     images: pd.DataFrame
     pairs: pd.DataFrame
     classes: pd.DataFrame
     learning_curve: pd.DataFrame
-    summary: dict
+    summary: dict[str, Any]
 
 
 def audit_data(
     parameters: Audit, rows: SplitTable, features: ArrayFolder, seed: int
 ) -> AuditResult:
-    """Judge every label, image and pair of classes by cached features.
+    """Audit every label, image and pair of classes by cached features.
+
+    Args:
+        parameters: of the audit.
+        rows: the split.
+        features: of the backbone that the audit reads.
+        seed: for folds and random training sets.
 
     Raises:
         UserError: data/split.csv and data/index.csv do not belong together.
@@ -108,7 +116,7 @@ def audit_data(
 
 
 def _with_paths(rows: SplitTable) -> pd.DataFrame:
-    """Return the rows of the split, each with its path as the user knows it."""
+    """Return the rows of the split with each image's original path."""
     verify_outputs("data/index.csv")
     index = read_table("data/index.csv", INDEX_COLUMNS, dtype=str)
     split = read_table("data/split.csv", SPLIT_COLUMNS, dtype=str)
@@ -123,8 +131,8 @@ def _with_paths(rows: SplitTable) -> pd.DataFrame:
 def _pairs_table(images: pd.DataFrame, near: list[tuple[int, int, float]]) -> pd.DataFrame:
     columns = ["path", "split", "label", "pixel_sha256"]
     one, other = ([pair[side] for pair in near] for side in (0, 1))
-    made = [
-        images[columns].iloc[side].reset_index(drop=True).add_prefix(prefix)
-        for side, prefix in ((one, "one_"), (other, "other_"))
+    sides = [
+        images[columns].iloc[numbers].reset_index(drop=True).add_prefix(prefix)
+        for numbers, prefix in ((one, "one_"), (other, "other_"))
     ]
-    return pd.concat(made, axis=1).assign(cosine=np.array([pair[2] for pair in near], float))
+    return pd.concat(sides, axis=1).assign(cosine=np.array([pair[2] for pair in near], float))

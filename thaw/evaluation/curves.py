@@ -1,15 +1,15 @@
-"""The tables behind DVC's plots: x, y and the series a point belongs to."""
+"""Write the tables that DVC plots: x, y and the series of each point."""
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from thaw.evaluation.metrics import calibration
 
-MOST_POINTS = 200
-"""Of a curve; more cannot be seen."""
+MOST_POINTS = 200  # of a curve; more are not visible
 
 
 def write_curves(
@@ -17,11 +17,22 @@ def write_curves(
     true: np.ndarray,
     probabilities: np.ndarray,
     classes: list[str],
-    record: dict,
+    record: dict[str, Any],
     bins: int,
 ) -> None:
-    """Write loss.csv, accuracy.csv (learning curves), confusion.csv, roc.csv,
-    precision_recall.csv and reliability.csv into `folder`."""
+    """Write learning curves, confusion, ROC, precision-recall and reliability tables.
+
+    The files are loss.csv, accuracy.csv, confusion.csv, roc.csv, precision_recall.csv and
+    reliability.csv.
+
+    Args:
+        folder: to write to.
+        true: (n,) class numbers.
+        probabilities: (n, classes).
+        classes: their labels.
+        record: the content of record.json.
+        bins: of the reliability diagram.
+    """
     _learning(folder, record)
     predicted = probabilities.argmax(axis=1)
     _write(
@@ -29,9 +40,9 @@ def write_curves(
         ["actual", "predicted"],
         [(classes[t], classes[p]) for t, p in zip(true, predicted, strict=True)],
     )
-    which = [1] if len(classes) == 2 else range(len(classes))
+    numbers = [1] if len(classes) == 2 else range(len(classes))
     roc, pr = [], []
-    for number in which:
+    for number in numbers:
         positive = true == number
         if not 0 < positive.sum() < len(true):
             continue
@@ -48,7 +59,7 @@ def write_curves(
     _write(folder / "reliability.csv", ["confidence", "accuracy", "series"], points)
 
 
-def _learning(folder: Path, record: dict) -> None:
+def _learning(folder: Path, record: dict[str, Any]) -> None:
     for metric in ("loss", "accuracy"):
         rows = []
         if record["start"]:
@@ -61,8 +72,8 @@ def _learning(folder: Path, record: dict) -> None:
 
 
 def _points(x: np.ndarray, y: np.ndarray, series: str) -> list[tuple]:
-    some = np.unique(np.linspace(0, len(x) - 1, MOST_POINTS).round().astype(int))
-    return [(round(float(x[i]), 5), round(float(y[i]), 5), series) for i in some]
+    kept = np.unique(np.linspace(0, len(x) - 1, MOST_POINTS).round().astype(int))
+    return [(round(float(x[i]), 5), round(float(y[i]), 5), series) for i in kept]
 
 
 def _write(path: Path, columns: list[str], rows: list[tuple]) -> None:

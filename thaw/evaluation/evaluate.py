@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,9 +21,9 @@ from thaw.storage.files import atomic_write
 
 
 class ModelOutputs(Protocol):
-    """What an evaluation asks of a model."""
+    """The outputs of a model that an evaluation needs."""
 
-    explained: int
+    explained: int  # images that get a Grad-CAM map
 
     def probabilities(self, keys: list[str]) -> np.ndarray:
         """Return the class probabilities (n, classes) of images by their pixel hashes."""
@@ -33,22 +33,24 @@ class ModelOutputs(Protocol):
 
 
 def evaluate(name: str, outputs: ModelOutputs) -> None:
-    """Write results/metrics/NAME.json, results/details/NAME.json, results/predictions/NAME/,
+    """Measure a model on the test images and write its results.
+
+    They are results/metrics/NAME.json, results/details/NAME.json, results/predictions/NAME/,
     results/reports/NAME/ and results/plots/NAME/.
 
     Args:
-        name: of the model, a folder of models/.
+        name: of the model, a folder in models/.
         outputs: of that model, see thaw.evaluation.model_outputs.
 
     Raises:
-        UserError: the split holds no test data.
+        UserError: the split has no test data.
     """
     parameters = load_section(Evaluate, "evaluate")
     dataset = read_value(Dataset, "dataset", "name")
     rows, images = SplitTable(), ArrayFolder("data/images")
     test = rows.of("test")
     if test.empty:
-        raise UserError("data/split.csv holds no test data: set dataset.split.test above 0.")
+        raise UserError("data/split.csv has no test data. Set dataset.split.test above 0.")
     true = test["class"].to_numpy()
     probabilities = outputs.probabilities(test["pixel_sha256"].to_list())
     record = json.loads(Path(f"models/{name}/record.json").read_text())
@@ -83,9 +85,10 @@ def evaluate(name: str, outputs: ModelOutputs) -> None:
     with atomic_write(f"results/predictions/{name}") as folder:
         folder.mkdir()
         write_predictions(folder, test, probabilities, rows.classes)
-        some = most_informative(true, probabilities, outputs.explained)
-        keys = test["pixel_sha256"].iloc[some].to_list()
-        write_maps(folder, some, outputs.maps(keys, probabilities[some].argmax(axis=1)))
+        explained = most_informative(true, probabilities, outputs.explained)
+        keys = test["pixel_sha256"].iloc[explained].to_list()
+        predicted = probabilities[explained].argmax(axis=1)
+        write_maps(folder, explained, outputs.maps(keys, predicted))
     with atomic_write(f"results/reports/{name}") as folder:
         folder.mkdir()
         write_report(folder, true, probabilities, rows.classes)
@@ -105,6 +108,6 @@ def evaluate(name: str, outputs: ModelOutputs) -> None:
     print(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in short.items()))
 
 
-def _write_json(path: Path, content: dict) -> None:
+def _write_json(path: Path, content: dict[str, Any]) -> None:
     with atomic_write(path) as part:
         part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")

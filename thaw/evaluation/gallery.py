@@ -1,5 +1,6 @@
-"""A picture of test images: some that are right, and the most confidently wrong."""
+"""Draw test images that are classified correctly, and the most confident errors."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -10,8 +11,7 @@ from matplotlib import pyplot as plt
 
 COLUMNS = 6
 RIGHT, WRONG = "#1b7837", "#b2182b"
-HEADING, CELL = 0.45, 2.0
-"""Heights in inches: of a group's heading, of an image with its labels."""
+HEADING, CELL = 0.45, 2.0  # heights in inches: of a group's heading, of an image with its labels
 
 
 def gallery(
@@ -19,17 +19,23 @@ def gallery(
     probabilities: np.ndarray,
     classes: list[str],
     most: int,
-    image,
+    image: Callable[[int], np.ndarray],
     path: Path,
     title: str,
 ) -> None:
-    """Draw up to `most` right and `most` wrong test images with true and predicted label.
+    """Draw correctly and wrongly classified test images with their true and predicted labels.
 
-    The right ones are spread evenly over the test data, the wrong ones are those with the highest
-    probability for the wrong class.
+    The correct ones are spread evenly over the test data. The wrong ones are those with the highest
+    probability of the wrong class.
 
     Args:
-        image: gives the uint8 pixels (height, width, 1 or 3) of a test row's number.
+        true: (n,) class numbers.
+        probabilities: (n, classes).
+        classes: their labels.
+        most: images of each kind.
+        image: returns the uint8 pixels (height, width, 1 or 3) of a row number.
+        path: of the PNG file to write.
+        title: of the figure.
     """
     confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
     right, wrong = np.flatnonzero(predicted == true), np.flatnonzero(predicted != true)
@@ -52,19 +58,19 @@ def gallery(
             0.5, (top - 0.2) / height, heading, ha="center", va="center", color=colour, fontsize=11
         )
         top -= HEADING
-        for place, number in enumerate(chosen):
-            row, column = divmod(place, COLUMNS)
-            # placed by hand: finding the places takes matplotlib longer than all the rest
+        for position, number in enumerate(chosen):
+            row, column = divmod(position, COLUMNS)
+            # fixed positions: matplotlib's automatic layout takes longer than everything else
             bottom = top - (row + 1) * CELL + 0.05
             axis = figure.add_axes(
                 ((column + 0.05) / COLUMNS, bottom / height, 0.9 / COLUMNS, 1.55 / height)
             )
             axis.axis("off")
             axis.imshow(image(number).squeeze(), cmap="gray", vmin=0, vmax=255)
-            says = f"{classes[predicted[number]]} {confidence[number]:.0%}"
+            label = f"{classes[predicted[number]]} {confidence[number]:.0%}"
             if predicted[number] != true[number]:
-                says += f"\nis {classes[true[number]]}"
-            axis.set_title(says, fontsize=8, color=colour, pad=3, parse_math=False)
+                label += f"\nis {classes[true[number]]}"
+            axis.set_title(label, fontsize=8, color=colour, pad=3, parse_math=False)
         top -= count * CELL
-    figure.savefig(path, dpi=110, metadata={"Software": None})  # no version in the bytes
+    figure.savefig(path, dpi=110, metadata={"Software": None})  # the same bytes in each version
     plt.close(figure)

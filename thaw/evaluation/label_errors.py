@@ -1,5 +1,6 @@
-"""Doubts about data by cached features: labels that others contradict, images unlike most others,
-images that stand in two splits, classes that are taken for each other."""
+"""Find label errors, outliers, near-duplicates and confused classes by cached features."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -13,25 +14,35 @@ from thaw.data.duplicates import nearest_neighbors, pairs_across_splits
 from thaw.data.split_table import sample_weights
 from thaw.models import logistic
 
-LEAST = 2
-"""Different images of a class in train and validation, without which its labels are not judged."""
-FENCE = 3
-"""An outlier is so many interquartile ranges beyond the third quartile (Tukey's far out)."""
-MOST_PAIRS, MOST_CLASSES = 1000, 200
+LEAST = 2  # different images of a class in train and validation, needed to judge its labels
+FENCE = 3  # interquartile ranges beyond the third quartile: Tukey's outer fence for outliers
+MOST_PAIRS, MOST_CLASSES = 1000, 200  # rows of pairs.csv and classes.csv; more are not read
 
 
-def fit_probabilities(inputs: np.ndarray, rows: pd.DataFrame, parameters: Audit, classes: int):
-    """A function from features (n, channels) to probabilities (n, classes), 0 of classes that
-    `rows` lack. Labels count by their confidence, where that is known."""
+def fit_probabilities(
+    inputs: np.ndarray, rows: pd.DataFrame, parameters: Audit, classes: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Fit a logistic regression, with labels weighted by their confidence if it is known.
+
+    Args:
+        inputs: features (m, channels) to fit on.
+        rows: their rows of the split.
+        parameters: of the audit.
+        classes: number of all classes.
+
+    Returns:
+        A function from features (n, channels) to probabilities (n, classes), which are 0 for
+        classes that `rows` lack.
+    """
     weight = sample_weights(rows, "none")
     labels = rows["class"].to_numpy()
     model = logistic.fit(inputs, labels, weight, parameters.C, parameters.max_iter)
     present = np.unique(labels)
 
-    def probabilities(given: np.ndarray) -> np.ndarray:
-        made = np.zeros((len(given), classes))
-        made[:, present] = logistic.predict(model, given)
-        return made
+    def probabilities(features: np.ndarray) -> np.ndarray:
+        predicted = np.zeros((len(features), classes))
+        predicted[:, present] = logistic.predict(model, features)
+        return predicted
 
     return probabilities
 
@@ -39,139 +50,175 @@ def fit_probabilities(inputs: np.ndarray, rows: pd.DataFrame, parameters: Audit,
 def out_of_fold(
     images: pd.DataFrame, inputs: np.ndarray, parameters: Audit, seed: int
 ) -> np.ndarray:
-    """The classes' probabilities (n, classes) of each image by regressions that have not seen it.
+    """Predict each image by logistic regressions that were fitted without it.
 
-    Images of train and validation are judged without their fold, in which equal pictures stand
-    together; test images by the mean of all, since they train nothing here either. NaN where the
-    class has under LEAST different images to learn from.
+    For a training or validation image that is the regression without its fold; identical images are
+    in one fold. For a test image it is the mean of all regressions, which never see test images.
+
+    Args:
+        images: n rows with columns class, split, pixel_sha256 and confidence.
+        inputs: their features (n, channels).
+        parameters: of the audit.
+        seed: for the folds.
+
+    Returns:
+        Probabilities (n, classes); NaN for images of a class with fewer than LEAST different images
+        in train and validation.
     """
     count = int(images["class"].max()) + 1
-    made = np.full((len(images), count), np.nan)
+    predicted = np.full((len(images), count), np.nan)
     free = images["split"].isin(["train", "validation"])
     different = images[free].groupby("class")["pixel_sha256"].nunique()
     judged = images["class"].isin(different[different >= LEAST].index).to_numpy()
     own = np.flatnonzero(free.to_numpy() & judged)
     others = np.flatnonzero(~free.to_numpy() & judged)
     if images["class"].iloc[own].nunique() < 2:
-        return made
+        return predicted
     rows = images.iloc[own].reset_index(drop=True)
     folds = StratifiedGroupKFold(
         min(parameters.folds, int(different[different >= LEAST].min())),
         shuffle=True,
         random_state=seed,
     )
-    told = []
+    of_others = []
     for train, rest in folds.split(own, rows["class"], rows["pixel_sha256"]):
         if rows["class"].iloc[train].nunique() < 2:
             continue
         probabilities = fit_probabilities(inputs[own[train]], rows.iloc[train], parameters, count)
-        made[own[rest]] = probabilities(inputs[own[rest]])
-        told.append(probabilities(inputs[others]))
-    if told:
-        made[others] = np.mean(told, axis=0)
-    return made
+        predicted[own[rest]] = probabilities(inputs[own[rest]])
+        of_others.append(probabilities(inputs[others]))
+    if of_others:
+        predicted[others] = np.mean(of_others, axis=0)
+    return predicted
 
 
 def label_quality(
     images: pd.DataFrame, probabilities: np.ndarray, classes: list[str]
 ) -> pd.DataFrame:
-    """Columns `suggested`, `probability` (of the label it has) and `likely_error`, by confident learning
-    (Northcutt et al. 2021, as cleanlab has it); empty where `probabilities` are NaN.
+    """Flag likely label errors by confident learning (Northcutt et al. 2021, with cleanlab).
 
     Args:
         images: n rows with a column class.
-        probabilities: (n, classes), out of fold.
+        probabilities: (n, classes), from `out_of_fold`.
+        classes: their labels.
+
+    Returns:
+        A table with the columns `suggested`, the most probable class, `probability`, that of the
+        image's label, and `likely_error`; empty, NaN and False where `probabilities` are NaN.
     """
-    told = pd.DataFrame(
+    quality = pd.DataFrame(
         {"suggested": "", "probability": np.nan, "likely_error": False}, images.index
     )
-    known, labels, sure = _known(images, probabilities)
+    known, labels, normalized = _known(images, probabilities)
     if not len(known):
-        return told
-    suspect = find_label_issues(labels, sure, n_jobs=1)
+        return quality
+    flagged = find_label_issues(labels, normalized, n_jobs=1)
     rows = images.index[known]
     best = probabilities[known].argmax(axis=1)
-    told.loc[rows, "suggested"] = [classes[number] for number in best]
-    told.loc[rows, "probability"] = get_label_quality_scores(labels, sure)
-    told.loc[rows, "likely_error"] = suspect & (best != images["class"].to_numpy()[known])
-    return told
+    quality.loc[rows, "suggested"] = [classes[number] for number in best]
+    quality.loc[rows, "probability"] = get_label_quality_scores(labels, normalized)
+    quality.loc[rows, "likely_error"] = flagged & (best != images["class"].to_numpy()[known])
+    return quality
 
 
 def overlapping_classes(
     images: pd.DataFrame, probabilities: np.ndarray, classes: list[str]
 ) -> pd.DataFrame:
-    """Pairs of classes that are taken for each other, most first: one, other, `images` that seem to
-    belong to both, `told_apart`, the share of both classes' images whose own class is the likelier
-    of the two (0.5 is chance, classes weighing the same)."""
+    """Find pairs of classes that are confused with each other.
+
+    Args:
+        images: n rows with a column class.
+        probabilities: (n, classes), from `out_of_fold`.
+        classes: their labels.
+
+    Returns:
+        A table, most overlapping first: `one` and `other`, the labels; `images`, how many seem to
+        belong to both; `told_apart`, the share of images of both classes that are more probable in
+        their own class than in the other. Both classes weigh the same, so 0.5 is chance.
+    """
     columns = ["one", "other", "images", "told_apart"]
-    known, labels, sure = _known(images, probabilities)
+    known, labels, normalized = _known(images, probabilities)
     if not len(known):
         return pd.DataFrame(columns=columns)
     present = np.unique(images["class"].to_numpy()[known])
-    table = find_overlapping_classes(labels, sure).head(MOST_CLASSES)
-    found = []
+    table = find_overlapping_classes(labels, normalized).head(MOST_CLASSES)
+    pairs = []
     for a, b, count in table[
         ["Class Index A", "Class Index B", "Num Overlapping Examples"]
     ].itertuples(index=False):
-        right = [
-            (sure[labels == own, own] > sure[labels == own, rival]).mean()
+        shares = [
+            (normalized[labels == own, own] > normalized[labels == own, rival]).mean()
             for own, rival in ((a, b), (b, a))
         ]
         if count:
             one, other = sorted((classes[present[a]], classes[present[b]]))
-            found.append((one, other, int(count), round(float(np.mean(right)), 4)))
-    return pd.DataFrame(found, columns=columns)
+            pairs.append((one, other, int(count), round(float(np.mean(shares)), 4)))
+    return pd.DataFrame(pairs, columns=columns)
 
 
-def _known(images: pd.DataFrame, probabilities: np.ndarray):
-    """Which rows were judged, their labels numbered anew without gaps, and the probabilities of
-    those classes."""
+def _known(
+    images: pd.DataFrame, probabilities: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows that have probabilities, their labels renumbered without gaps, and their
+    probabilities of those classes, which sum to 1. All are empty if there is only one class."""
     known = np.flatnonzero(~np.isnan(probabilities).any(axis=1))
     present, labels = np.unique(images["class"].to_numpy()[known], return_inverse=True)
     if len(present) < 2:
         return known[:0], labels[:0], probabilities[:0]
-    sure = probabilities[known][:, present]
-    return known, labels, sure / np.maximum(sure.sum(axis=1, keepdims=True), 1e-12)
+    part = probabilities[known][:, present]
+    return known, labels, part / np.maximum(part.sum(axis=1, keepdims=True), 1e-12)
 
 
 def outlier_distances(
     vectors: np.ndarray, keys: list[str], parameters: Audit
 ) -> tuple[np.ndarray, float]:
-    """How far each image is from its nearest others: the mean of 1 - cosine (n,), and from where on
-    that is called an outlier.
+    """Measure how far each image is from its nearest other images.
 
     Args:
         vectors: (n, channels), of length 1.
-        keys: the identity of each one's pixels; equal pictures are one.
+        keys: pixel hashes; identical images count as one.
+        parameters: of the audit.
+
+    Returns:
+        The mean cosine distance (n,) to the nearest images, and the distance beyond which an image
+        is an outlier.
     """
-    _, first, places = np.unique(keys, return_index=True, return_inverse=True)
-    some = evenly_spaced(len(first), parameters.max_images)
-    among = vectors[first[some]]
-    count = min(parameters.k, len(some) - 1)
+    _, first, positions = np.unique(keys, return_index=True, return_inverse=True)
+    sample = evenly_spaced(len(first), parameters.max_images)
+    count = min(parameters.k, len(sample) - 1)
     if count < 1:
         return np.zeros(len(vectors)), np.inf
-    _, cosines = nearest_neighbors(vectors[first], among, count + 1)
-    within = np.isin(np.arange(len(first)), some)  # the most like these is itself
+    _, cosines = nearest_neighbors(vectors[first], vectors[first[sample]], count + 1)
+    within = np.isin(np.arange(len(first)), sample)  # their nearest image is themselves
     far = 1 - np.where(within, cosines[:, 1:].mean(axis=1), cosines[:, :count].mean(axis=1))
     far = np.maximum(far, 0)
     low, high = np.quantile(far, [0.25, 0.75])
-    return far[places], float(high + FENCE * (high - low))
+    return far[positions], float(high + FENCE * (high - low))
 
 
 def near_duplicate_pairs(
     images: pd.DataFrame, vectors: np.ndarray, parameters: Audit
 ) -> tuple[int, int, list]:
-    """How many images were compared, how many pairs of different images in different splits are
-    nearly the same, and the most alike of these: (row, row, cosine), row numbers of `images`."""
+    """Find near-duplicates in different splits.
+
+    Args:
+        images: n rows with columns split and pixel_sha256.
+        vectors: (n, channels), of length 1.
+        parameters: of the audit.
+
+    Returns:
+        How many different images were compared, how many pairs were found, and the up to MOST_PAIRS
+        most similar ones as (row number, row number, cosine similarity).
+    """
     first = np.flatnonzero(~images["pixel_sha256"].duplicated())
     first = first[evenly_spaced(len(first), parameters.max_images)]
     splits = images["split"].to_numpy()[first]
-    count, found = pairs_across_splits(
+    count, pairs = pairs_across_splits(
         vectors[first], splits, parameters.near_duplicate_similarity, MOST_PAIRS
     )
     near = [
         (int(first[a]), int(first[b]), cosine)
-        for a, b, cosine in found
+        for a, b, cosine in pairs
         if cosine >= parameters.near_duplicate_similarity
     ]
     return len(first), count, near
@@ -180,19 +227,29 @@ def near_duplicate_pairs(
 def similarity_to_training(
     images: pd.DataFrame, vectors: np.ndarray, parameters: Audit
 ) -> np.ndarray:
-    """How much each image of validation and test is like one that was there to learn from: the
-    largest cosine (n,) with an image of train, or of validation for test images, of `compared` at
-    most. NaN of images of train, and where there is nothing to learn from."""
+    """Measure how similar validation and test images are to images that models learn from.
+
+    Validation images are compared with training images, test images with both, at most
+    `max_images` of them.
+
+    Args:
+        images: n rows with a column split.
+        vectors: (n, channels), of length 1.
+        parameters: of the audit.
+
+    Returns:
+        The largest cosine similarity (n,); NaN for training images, or without images to compare.
+    """
     splits = images["split"].to_numpy()
-    made = np.full(len(images), np.nan)
+    similarity = np.full(len(images), np.nan)
     for split, learnt in (("validation", ["train"]), ("test", ["train", "validation"])):
         own, others = np.flatnonzero(splits == split), np.flatnonzero(np.isin(splits, learnt))
         if len(own) and len(others):
-            some = others[evenly_spaced(len(others), parameters.max_images)]
-            made[own] = nearest_neighbors(vectors[own], vectors[some], 1)[1][:, 0]
-    return made
+            sample = others[evenly_spaced(len(others), parameters.max_images)]
+            similarity[own] = nearest_neighbors(vectors[own], vectors[sample], 1)[1][:, 0]
+    return similarity
 
 
 def evenly_spaced(count: int, most: int) -> np.ndarray:
-    """Numbers below `count`, `most` of them at most, spread evenly."""
+    """Return up to `most` numbers below `count`, evenly spaced."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))

@@ -1,4 +1,6 @@
-"""How good probabilities are, with intervals. scikit-learn measures; what it lacks is here."""
+"""Classification metrics with 95 % intervals, by scikit-learn where it has them."""
+
+from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
@@ -10,36 +12,34 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-AT_ONCE = 2_000_000
-"""Rows times resamplings that are computed together."""
-MOST_AREAS = 1_000_000_000
-"""Rows times resamplings times classes, a minute or two, beyond which roc_auc has no interval."""
+AT_ONCE = 2_000_000  # rows times resamplings computed together; bounds the memory
+MOST_AREAS = 1_000_000_000  # rows times resamplings times classes: one or two minutes of roc_auc
 
 
 def measure(true: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str, float | None]:
-    """Accuracy, precision, recall, f1, roc_auc, log_loss and ece.
+    """Return accuracy, precision, recall, f1, roc_auc, log_loss and ece.
 
-    For two classes precision, recall, f1 and roc_auc are those of the second, positive one; for
-    more they are macro averages over the classes that `true` has, roc_auc one-versus-rest.
+    For two classes, precision, recall, f1 and roc_auc are those of the second, positive class. For
+    more classes they are macro averages over the classes in `true`, with roc_auc one-versus-rest.
 
     Args:
         true: (n,) class numbers.
         probabilities: (n, classes).
-        bins: of the expected calibration error.
+        bins: of the expected calibration error (ece).
 
     Returns:
-        A value for each, or None where it is not defined (roc_auc of rows of one class).
+        A value for each; None where it is undefined (roc_auc if all rows have one class).
     """
     classes = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
     present = np.unique(true)
-    which = np.array([1]) if classes == 2 else present
+    averaged = np.array([1]) if classes == 2 else present
     precision, recall, f1, _ = precision_recall_fscore_support(
-        true, predicted, labels=which, zero_division=0.0, average="macro"
+        true, predicted, labels=averaged, zero_division=0.0, average="macro"
     )
     auc = None
     if len(present) > 1:
-        auc = np.mean([roc_auc_score(true == n, probabilities[:, n]) for n in which])
+        auc = np.mean([roc_auc_score(true == n, probabilities[:, n]) for n in averaged])
     return {
         "accuracy": float(accuracy_score(true, predicted)),
         "precision": float(precision),
@@ -51,25 +51,35 @@ def measure(true: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str,
     }
 
 
-def calibration(true: np.ndarray, probabilities: np.ndarray, bins: int) -> list[dict]:
-    """Predictions grouped by the probability of the class they name, in bins of equal width:
-    for each that is not empty its mean confidence, its accuracy and its count."""
+def calibration(true: np.ndarray, probabilities: np.ndarray, bins: int) -> list[dict[str, Any]]:
+    """Group predictions by confidence, the probability of the predicted class.
+
+    Args:
+        true: (n,) class numbers.
+        probabilities: (n, classes).
+        bins: of equal width, between 0 and 1.
+
+    Returns:
+        The mean `confidence`, `accuracy` and `count` of each bin that is not empty.
+    """
     confidence = probabilities.max(axis=1)
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    bin_number = np.minimum((confidence * bins).astype(int), bins - 1)
     right = probabilities.argmax(axis=1) == true
     return [
         {
-            "confidence": float(confidence[place == b].mean()),
-            "accuracy": float(right[place == b].mean()),
-            "count": int((place == b).sum()),
+            "confidence": float(confidence[bin_number == b].mean()),
+            "accuracy": float(right[bin_number == b].mean()),
+            "count": int((bin_number == b).sum()),
         }
-        for b in np.unique(place)
+        for b in np.unique(bin_number)
     ]
 
 
 def calibration_error(true: np.ndarray, probabilities: np.ndarray, bins: int) -> float:
-    """Expected calibration error: the mean distance of confidence and accuracy over the
-    predictions, in bins of equal width.
+    """Return the expected calibration error.
+
+    It is the mean difference between confidence and accuracy over all predictions, in bins of equal
+    width.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks".
     """
@@ -81,18 +91,27 @@ def calibration_error(true: np.ndarray, probabilities: np.ndarray, bins: int) ->
 def intervals(
     true: np.ndarray, probabilities: np.ndarray, resamplings: int, seed: int = 0
 ) -> dict[str, list[float]]:
-    """95 % intervals of the measures.
+    """Return 95 % intervals of the metrics.
 
-    Wilson's of shares of rows, which have a width where all are right too: accuracy and, of two
-    classes, precision and recall. Of the others percentiles of a bootstrap over test rows, without
-    the resamplings in which a measure is not defined. None of roc_auc where it would take long,
-    and none of ece, which resampling alone makes larger.
+    Accuracy and, for two classes, precision and recall are shares of rows. They get Wilson
+    intervals, which are not empty if all rows are correct. The other metrics get percentiles of a
+    bootstrap over test rows, without the resamplings in which a metric is undefined. ece gets none,
+    since resampling itself increases it. roc_auc gets none where it would take minutes.
+
+    Args:
+        true: (n,) class numbers.
+        probabilities: (n, classes).
+        resamplings: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        The lower and upper bound by metric.
     """
     random = np.random.default_rng(seed)
     rows, classes = probabilities.shape
     areas = rows * resamplings * (classes if classes > 2 else 1) <= MOST_AREAS
     at_once = max(1, AT_ONCE // rows)
-    drawn: dict[str, list[np.ndarray]] = {}
+    parts: dict[str, list[np.ndarray]] = {}
     for start in range(0, resamplings, at_once):
         counts = np.stack(
             [
@@ -101,12 +120,12 @@ def intervals(
             ]
         ).astype("float64")
         for name, values in _resampled(true, probabilities, counts, areas).items():
-            drawn.setdefault(name, []).append(values)
-    found = {name: np.concatenate(parts) for name, parts in drawn.items()}
+            parts.setdefault(name, []).append(values)
+    resampled = {name: np.concatenate(values) for name, values in parts.items()}
     shares = _shares(true, probabilities)
     bounds = {
         name: np.nanpercentile(values, [2.5, 97.5])
-        for name, values in found.items()
+        for name, values in resampled.items()
         if name not in shares and not np.isnan(values).all()
     }
     for name, right in shares.items():
@@ -116,7 +135,7 @@ def intervals(
 
 
 def _shares(true: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """The measures that are shares of rows: whether each of these rows is right."""
+    """Return, for each metric that is a share of rows, whether each of these rows is correct."""
     predicted = probabilities.argmax(axis=1)
     right = predicted == true
     if probabilities.shape[1] != 2:
@@ -127,18 +146,22 @@ def _shares(true: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray
 def _resampled(
     true: np.ndarray, probabilities: np.ndarray, counts: np.ndarray, areas: bool
 ) -> dict[str, np.ndarray]:
-    """What `measure` gives of what has a bootstrap interval, for each of many resamplings at once,
-    (resamplings,); NaN for None.
+    """Compute the metrics with bootstrap intervals for many resamplings at once.
 
     Args:
-        counts: (resamplings, n) how often each row was drawn.
-        areas: whether roc_auc is asked for.
+        true: (n,) class numbers.
+        probabilities: (n, classes).
+        counts: (resamplings, n), how often each row was drawn.
+        areas: whether to compute roc_auc.
+
+    Returns:
+        Values (resamplings,) by metric, equal to those of `measure`, with NaN for None.
     """
     rows, classes = probabilities.shape
     predicted = probabilities.argmax(axis=1)
     small = np.finfo(probabilities.dtype).eps
     loss = -np.log(probabilities[np.arange(rows), true].clip(small, 1 - small))
-    right, actual, named = (
+    right, actual, predictions = (
         np.stack([np.bincount(number, weights=row, minlength=classes) for row in weights])
         for number, weights in (
             (true, counts * (predicted == true)),
@@ -146,28 +169,30 @@ def _resampled(
             (predicted, counts),
         )
     )  # (resamplings, classes)
-    which = [1] if classes == 2 else np.arange(classes)
+    averaged = [1] if classes == 2 else np.arange(classes)
     counted = np.ones((1, 1), bool) if classes == 2 else actual > 0
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = {
-            name: np.mean(np.nan_to_num(a / b)[:, which], axis=1, where=counted)
+        metrics = {
+            name: np.mean(np.nan_to_num(a / b)[:, averaged], axis=1, where=counted)
             for name, a, b in (
-                ("precision", right, named),
+                ("precision", right, predictions),
                 ("recall", right, actual),
-                ("f1", 2 * right, named + actual),
+                ("f1", 2 * right, predictions + actual),
             )
         }
         if areas:
-            each = np.stack([_areas(true == n, probabilities[:, n], counts) for n in which], axis=1)
-            found["roc_auc"] = np.mean(each, axis=1, where=counted)
-    return {**found, "log_loss": counts @ loss / rows}
+            each = [_areas(true == n, probabilities[:, n], counts) for n in averaged]
+            metrics["roc_auc"] = np.mean(np.stack(each, axis=1), axis=1, where=counted)
+    return {**metrics, "log_loss": counts @ loss / rows}
 
 
 def _areas(positive: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Areas under the ROC curves of resamplings: how often a positive row's score is above a
-    negative one's, ties counting half. NaN where a resampling lacks either."""
+    """Return the areas under the ROC curves of resamplings, NaN if one has a single class.
+
+    The area is the share of pairs in which the positive row's score is higher; ties count half.
+    """
     order = np.argsort(scores, kind="stable")
-    _, starts = np.unique(scores[order], return_index=True)  # rows of one score
+    _, starts = np.unique(scores[order], return_index=True)  # where each distinct score starts
     drawn, positive = counts[:, order], positive[order]
     above = np.add.reduceat(drawn * positive, starts, axis=1)
     below = np.add.reduceat(drawn * ~positive, starts, axis=1)
@@ -175,8 +200,10 @@ def _areas(positive: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.n
     return (above * (below.cumsum(axis=1) - below / 2)).sum(axis=1) / pairs
 
 
-def per_class(true: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> dict[str, dict]:
-    """Precision, recall, f1 and count of each class."""
+def per_class(
+    true: np.ndarray, probabilities: np.ndarray, classes: list[str]
+) -> dict[str, dict[str, Any]]:
+    """Return precision, recall, f1 and count by class."""
     columns = precision_recall_fscore_support(
         true, probabilities.argmax(axis=1), labels=np.arange(len(classes)), zero_division=0.0
     )
@@ -187,16 +214,17 @@ def per_class(true: np.ndarray, probabilities: np.ndarray, classes: list[str]) -
 
 
 def at_half(true: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Precision and recall over all classes together, a class counting as predicted where its
-    probability is above a half: so an unsure image names no class. Keras's metrics of that name
-    are these for one-hot labels.
+    """Return precision and recall over all classes together at a threshold of 0.5.
+
+    An image in which no probability is above 0.5 has no predicted class. Keras's Precision and
+    Recall compute the same from one-hot labels.
     """
-    named = probabilities > 0.5
-    right = int(named[np.arange(len(true)), true].sum())
-    return {"precision": right / max(int(named.sum()), 1), "recall": right / len(true)}
+    predicted = probabilities > 0.5
+    right = int(predicted[np.arange(len(true)), true].sum())
+    return {"precision": right / max(int(predicted.sum()), 1), "recall": right / len(true)}
 
 
 def confusion(true: np.ndarray, probabilities: np.ndarray) -> list[list[int]]:
-    """Counts by true (rows) and predicted (columns) class."""
+    """Return counts by true (rows) and predicted (columns) class."""
     labels = np.arange(probabilities.shape[1])
     return confusion_matrix(true, probabilities.argmax(axis=1), labels=labels).tolist()

@@ -13,8 +13,8 @@ from thaw.models.bundle import read_json_object
 from thaw.models.subnet import predict_subnet
 from thaw.storage.arrays import ArrayFolder
 
-PIXEL_BATCH_SIZE = 32
-MAPS_FROM_FEATURES = 2000  # images with a Grad-CAM map: on features it costs next to nothing
+PIXEL_BATCH_SIZE = 32  # images per prediction
+MAPS_FROM_FEATURES = 2000  # images with a Grad-CAM map, which is cheap on features
 MAPS_FROM_PIXELS = 100  # images with a Grad-CAM map: each costs as much as a prediction
 
 

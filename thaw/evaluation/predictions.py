@@ -1,4 +1,4 @@
-"""What a model says of each test image, and where it looked: results/predictions/NAME."""
+"""Predictions and Grad-CAM maps of the test images: results/predictions/NAME/."""
 
 from pathlib import Path
 
@@ -13,12 +13,15 @@ PREFIX = "probability of "
 def write_predictions(
     folder: Path, test: pd.DataFrame, probabilities: np.ndarray, classes: list[str]
 ) -> None:
-    """Write predictions.csv: a row for each test image in the order of the split, with pixels,
-    label, predicted and the probability of each class.
+    """Write predictions.csv: a row for each test image, in the order of the split.
+
+    Its columns are pixel_sha256, label, predicted and the probability of each class.
 
     Args:
-        test: columns pixels and label.
+        folder: to write to.
+        test: rows with the columns pixel_sha256 and label.
         probabilities: (n, classes).
+        classes: their labels.
     """
     table = test[["pixel_sha256", "label"]].copy()
     table["predicted"] = [classes[n] for n in probabilities.argmax(axis=1)]
@@ -28,7 +31,7 @@ def write_predictions(
 
 
 def read_predictions(folder: Path) -> tuple[list[str], list[str], np.ndarray]:
-    """The test images' identities, the classes, and the probabilities (n, classes)."""
+    """Return the test images' pixel hashes, the classes, and the probabilities (n, classes)."""
     table = pd.read_csv(
         folder / "predictions.csv",
         dtype={"pixel_sha256": str, "label": str, "predicted": str},
@@ -40,12 +43,18 @@ def read_predictions(folder: Path) -> tuple[list[str], list[str], np.ndarray]:
 
 
 def most_informative(true: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:
-    """The numbers of up to `most` rows that are worth looking at, in ascending order: the most
-    confidently wrong, up to a half, then right ones, spread evenly, then what room is left for.
+    """Choose the rows that are most worth looking at.
+
+    Up to half of them are the most confident errors. The rest are correct predictions, spread
+    evenly, or more errors if there are too few.
 
     Args:
         true: (n,) class numbers.
         probabilities: (n, classes).
+        most: how many rows to choose.
+
+    Returns:
+        Up to `most` row numbers, ascending.
     """
     confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
     right, wrong = np.flatnonzero(predicted == true), np.flatnonzero(predicted != true)
@@ -57,25 +66,26 @@ def most_informative(true: np.ndarray, probabilities: np.ndarray, most: int) -> 
 
 
 def write_maps(folder: Path, numbers: np.ndarray, maps: np.ndarray | None) -> None:
-    """Write maps.npz: `numbers` (n,) of rows of predictions.csv, and for each where in the image
-    the predicted class was seen, `maps` (n, height, width), uint8, 255 where most.
+    """Write maps.npz: Grad-CAM maps, each scaled to uint8 with a maximum of 255.
 
     Args:
-        maps: of any scale, 0 or more; none: no file is written.
+        folder: to write to.
+        numbers: (n,) rows of predictions.csv.
+        maps: (n, height, width), not negative; None or empty: no file is written.
     """
     if maps is None or not len(maps):
         return
     highest = np.maximum(maps.max(axis=(1, 2), keepdims=True), np.finfo("float32").tiny)
-    kept = {
+    arrays = {
         "numbers": numbers.astype("int32"),
         "maps": np.rint(maps / highest * 255).astype("uint8"),
     }
-    save_npz(folder / "maps.npz", kept)
+    save_npz(folder / "maps.npz", arrays)
 
 
 def read_maps(folder: Path) -> dict[int, np.ndarray]:
-    """Maps (height, width) by the number of their row."""
+    """Return the maps (height, width) by row number of predictions.csv; empty without a file."""
     if not (folder / "maps.npz").exists():
         return {}
-    with np.load(folder / "maps.npz") as held:
-        return dict(zip(held["numbers"].tolist(), held["maps"], strict=True))
+    with np.load(folder / "maps.npz") as file:
+        return dict(zip(file["numbers"].tolist(), file["maps"], strict=True))

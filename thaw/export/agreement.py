@@ -1,9 +1,10 @@
-"""An exported model held against Keras, in answers and in speed."""
+"""Compare an exported model with Keras: its probabilities and its speed."""
 
 import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
@@ -12,140 +13,160 @@ from thaw.errors import UserError
 from thaw.export.data import Sample
 from thaw.runtime.progress import Progress
 
-Network = Callable[[np.ndarray], np.ndarray]
-"""From uint8 pixels or pictures to probabilities (n, classes)."""
+Network = Callable[[np.ndarray], np.ndarray]  # from uint8 images to probabilities (n, classes)
 
-FLOAT = 1e-3
-"""Largest difference of a probability from Keras in float32; sums are taken in another order."""
-INT8 = 0.02
-"""Largest share of images that get another class."""
-STRETCHED = 4
-"""Images that are also shown in another size, where the export resizes."""
+# Default tolerances. Runtimes add numbers in another order than Keras, which changes the last
+# digits.
+FLOAT_TOLERANCE = 1e-3  # largest difference of a probability, in float32
+INT8_TOLERANCE = 0.02  # largest share of images with another predicted class
+RESIZED_IMAGES = 4  # also compared in another size, if the export resizes
 
 
 class Disagreement(UserError):
-    """An exported model that does not say what the trained one says.
+    """The exported model's predictions differ too much from the trained model's.
 
     Attributes:
-        found: what `compare` found, where it came to that.
+        comparison: the result of `compare`, or None if it has none.
     """
 
-    found: dict | None = None
+    comparison: dict[str, Any] | None = None
 
 
-def threads() -> int:
-    """As many as Keras has: params.yaml's, or one a core."""
+def thread_count() -> int:
+    """Return the number of threads that Keras uses: set by params.yaml, or one for each core."""
     return int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or os.cpu_count() or 1
 
 
 def compare(
-    exported: Network, references: dict[str, Network], takes: str, drawn: Sample, at_once: int
-) -> dict:
-    """Run all on the same images, one after the other on each batch, so that what else the machine
-    does slows all alike.
+    exported: Network, references: dict[str, Network], takes: str, sample: Sample, batch_size: int
+) -> dict[str, Any]:
+    """Run the exported model and the references on the same images.
+
+    The models take turns on each batch, so that other load on the machine slows all alike.
 
     Args:
-        exported: takes pictures or pixels, as `takes` says.
-        references: take pixels; the first is what the export should equal.
-        at_once: images a pass, the last one filled up.
+        exported: reads pictures or pixels, see `takes`.
+        references: read pixels. The first is the model that the export should equal.
+        takes: the name of the exported model's input.
+        sample: the images.
+        batch_size: images in a batch. The last batch is padded.
 
     Returns:
-        What was found, for agreement.json.
+        The content of agreement.json.
 
     Raises:
-        Disagreement: what the export gives are no probabilities.
+        Disagreement: the exported model does not return one finite number for each class.
     """
     networks = {"exported": exported, **references}
-    given = {name: drawn.pixels for name in networks}
+    inputs = {name: sample.pixels for name in networks}
     if takes == "pictures":
-        given["exported"] = coloured(drawn.pixels)
-    at_once = min(at_once, len(drawn))
-    seconds, answers = dict.fromkeys(networks, 0.0), {name: [] for name in networks}
+        inputs["exported"] = to_rgb(sample.pixels)
+    batch_size = min(batch_size, len(sample))
+    seconds = dict.fromkeys(networks, 0.0)
+    outputs: dict[str, list[np.ndarray]] = {name: [] for name in networks}
     for name, network in networks.items():
-        network(given[name][:at_once])  # prepares
-    passes = range(0, len(drawn), at_once)
-    with Progress("compare", len(drawn), log=sys.stderr) as progress:
-        for start in passes:
-            places = np.arange(start, start + at_once) % len(drawn)
+        network(inputs[name][:batch_size])  # warm-up
+    starts = range(0, len(sample), batch_size)
+    with Progress("compare", len(sample), log=sys.stderr) as progress:
+        for start in starts:
+            numbers = np.arange(start, start + batch_size) % len(sample)
             for name, network in networks.items():
-                batch = given[name][places]
+                batch = inputs[name][numbers]
                 started = time.perf_counter()
-                answer = network(batch)
+                output = network(batch)
                 seconds[name] += time.perf_counter() - started
-                answers[name].append(np.asarray(answer, "float64"))
-            progress.advance(min(at_once, len(drawn) - start))
-    said = {name: np.concatenate(some)[: len(drawn)] for name, some in answers.items()}
-    first = next(iter(references))
-    speeds = {name: len(passes) * at_once / spent for name, spent in seconds.items()}
-    if not np.isfinite(said["exported"]).all() or said["exported"].shape != said[first].shape:
+                outputs[name].append(np.asarray(output, "float64"))
+            progress.advance(min(batch_size, len(sample) - start))
+    probabilities = {n: np.concatenate(rows)[: len(sample)] for n, rows in outputs.items()}
+    shape, expected = (probabilities[name].shape for name in ("exported", next(iter(references))))
+    speeds = {name: len(starts) * batch_size / spent for name, spent in seconds.items()}
+    if not np.isfinite(probabilities["exported"]).all() or shape != expected:
         raise Disagreement(
-            f"the exported model gives values of shape {said['exported'].shape}, not all of them "
-            f"numbers or not as many as Keras, {said[first].shape}."
+            f"the exported model returns values of shape {shape} or values that are not finite. "
+            f"Expected probabilities of shape {expected}."
         )
-    found = {
-        "images": len(drawn),
-        "split": drawn.split,
-        "accuracy": {n: float((p.argmax(1) == drawn.labels).mean()) for n, p in said.items()},
-        "against": {name: between(said["exported"], said[name]) for name in references},
+    return {
+        "images": len(sample),
+        "split": sample.split,
+        "accuracy": {
+            name: float((rows.argmax(1) == sample.labels).mean())
+            for name, rows in probabilities.items()
+        },
+        "against": {
+            name: difference(probabilities["exported"], probabilities[name]) for name in references
+        },
         "images_per_second": speeds,
         "speed_up": {name: speeds["exported"] / speeds[name] for name in references},
-        "batch": at_once,
-        "threads": threads(),
+        "batch": batch_size,
+        "threads": thread_count(),
     }
-    return found
 
 
-def stretched(exported: Network, resizing: Network, drawn: Sample) -> dict:
-    """The same for a few pictures in another size, where the export resizes.
+def compare_resized(exported: Network, resizing: Network, sample: Sample) -> dict[str, float]:
+    """Compare a few images in another size, for an export that resizes.
 
     Args:
-        resizing: Keras behind the pipeline's resizing, takes pictures.
+        exported: reads pictures.
+        resizing: the Keras model behind the pipeline's resizing, reads pictures.
+        sample: the first few images of it are used.
+
+    Returns:
+        See `difference`.
     """
-    size = drawn.pixels.shape[1]
+    size = sample.pixels.shape[1]
     pictures = np.stack(
         [
             np.asarray(Pillow.fromarray(pixels).resize((size * 5 // 4, size * 3 // 2)))
-            for pixels in coloured(drawn.pixels[:STRETCHED])
+            for pixels in to_rgb(sample.pixels[:RESIZED_IMAGES])
         ]
     )
-    return between(np.asarray(exported(pictures)), np.asarray(resizing(pictures)))
+    return difference(np.asarray(exported(pictures)), np.asarray(resizing(pictures)))
 
 
-def between(given: np.ndarray, expected: np.ndarray) -> dict:
-    """How two answers (n, classes) differ."""
-    apart = np.abs(given - expected)
+def difference(actual: np.ndarray, expected: np.ndarray) -> dict[str, float]:
+    """Return how two arrays of probabilities (n, classes) differ, as agreement.json has it."""
+    differences = np.abs(actual - expected)
     return {
-        "largest_difference": float(apart.max()),
-        "mean_difference": float(apart.mean()),
-        "same_class": float((given.argmax(1) == expected.argmax(1)).mean()),
+        "largest_difference": float(differences.max()),
+        "mean_difference": float(differences.mean()),
+        "same_class": float((actual.argmax(1) == expected.argmax(1)).mean()),
     }
 
 
-def judge(found: dict, int8: bool, tolerance: float) -> None:
-    """Hold what `compare` found against the tolerance.
+def check_tolerance(comparison: dict[str, Any], int8: bool, tolerance: float) -> None:
+    """Raise an error if the exported model differs too much from the reference.
+
+    Args:
+        comparison: the result of `compare`, with `stretched` from `compare_resized` if it resizes.
+        int8: whether the exported model computes in int8.
+        tolerance: the largest difference of a probability. With int8 the largest share of images
+            whose predicted class differs.
 
     Raises:
-        Disagreement: it is beyond; nothing should be kept.
+        Disagreement: the difference is larger. The export should be discarded.
     """
-    apart = next(iter(found["against"].values()))
+    reference = next(iter(comparison["against"].values()))
     if int8:
-        other = 1 - apart["same_class"]
-        if other > tolerance:
+        changed = 1 - reference["same_class"]
+        if changed > tolerance:
             raise Disagreement(
-                f"the int8 model gives {other:.1%} of {found['images']} images another class than "
-                f"Keras, and {tolerance:.1%} are tolerated. Calibrate on more images "
-                f"(--calibration), or export without --int8."
+                f"the int8 model predicts another class than Keras for {changed:.1%} of "
+                f"{comparison['images']} images. The tolerance is {tolerance:.1%}. Calibrate on "
+                f"more images (--calibration), or export without --int8."
             )
         return
-    places = {f"{found['images']} images": apart, "images of another size": found.get("stretched")}
-    for where, apart in places.items():
-        if apart and not apart["largest_difference"] <= tolerance:  # nor is what is no number
+    compared = {
+        f"{comparison['images']} images": reference,
+        "images of another size": comparison.get("stretched"),
+    }
+    for images, result in compared.items():
+        if result and not result["largest_difference"] <= tolerance:  # also if it is NaN
             raise Disagreement(
                 f"the exported model's probabilities differ from Keras's by up to "
-                f"{apart['largest_difference']:.2g} on {where}, and {tolerance:g} is tolerated."
+                f"{result['largest_difference']:.2g} on {images}. The tolerance is {tolerance:g}."
             )
 
 
-def coloured(pixels: np.ndarray) -> np.ndarray:
-    """Pixels (n, size, size, 1 or 3) as RGB pictures that become the same pixels again."""
+def to_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels (n, size, size, 1 or 3) as RGB pictures that convert to the same pixels."""
     return pixels if pixels.shape[-1] == 3 else np.repeat(pixels, 3, axis=-1)

@@ -1,116 +1,132 @@
-"""The model card of an export, in the form that Hugging Face reads: Markdown below YAML."""
+"""Write the model card of an export: Markdown with the YAML header that Hugging Face reads."""
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import yaml
 
 from thaw.config.base import read_params
 from thaw.errors import UserError
-from thaw.export import licences
-from thaw.export.data import Data
-from thaw.export.loading import NEEDS, code
+from thaw.export.data import ExportData
+from thaw.export.example_code import PACKAGES, example_code
+from thaw.export.licences import Licence, data_licence, weights_licence
 from thaw.models.bundle import ModelBundle, read_json_object
 
 TEMPLATE = Path(__file__).with_name("card.md")
 LIBRARIES = {"onnx": "onnx", "openvino": "openvino", "savedmodel": "keras", "tflite": "tflite"}
-FORMS = {
+FORMATS = {
     "onnx": "ONNX",
-    "openvino": "OpenVINO's IR, its weights in `model.bin`",
-    "savedmodel": "a SavedModel of TensorFlow",
+    "openvino": "OpenVINO IR, weights in `model.bin`",
+    "savedmodel": "a TensorFlow SavedModel",
     "tflite": "TensorFlow Lite (LiteRT)",
 }
-RATES = ("accuracy", "f1", "precision", "recall", "roc_auc")
-"""Metrics that Hugging Face knows by these names."""
+# metrics that Hugging Face knows by these names
+METRICS = ("accuracy", "f1", "precision", "recall", "roc_auc")
 
 
-def card(
-    trained: ModelBundle, form: str, file: str, takes: str, data: Data, agreement: dict
+def render_card(
+    bundle: ModelBundle,
+    form: str,
+    file: str,
+    takes: str,
+    data: ExportData,
+    agreement: dict[str, Any],
 ) -> str:
-    """The card's text.
+    """Return the text of the model card.
 
     Args:
+        bundle: the trained model.
         form: onnx, openvino, savedmodel or tflite.
-        file: the model's name beside the card.
-        takes: pictures or pixels.
-        agreement: what agreement.json says.
+        file: the name of the exported model, in the card's folder.
+        takes: the name of its input: pictures or pixels.
+        data: the images of the repository.
+        agreement: the content of agreement.json.
     """
-    root, name = trained.path.resolve().parent.parent, trained.path.resolve().name
-    dataset = _section(root, "dataset")
-    evaluated = _evaluated(root / "results" / "details" / f"{name}.json", trained.settings)
-    called = dataset.get("name") or (evaluated or {}).get("dataset") or "not stated"
-    data_licence = licences.of_data(dataset.get("source") or {})
+    root, name = bundle.path.resolve().parent.parent, bundle.path.resolve().name
+    params = _section(root, "dataset")
+    evaluation = _evaluation(root / "results" / "details" / f"{name}.json", bundle.settings)
+    dataset = params.get("name") or (evaluation or {}).get("dataset") or "not stated"
+    licence = data_licence(params.get("source") or {})
     precision = "int8" if agreement["int8"] else "float32"
     counts = data.counts()
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True
     )
-    size, channels = trained.image.size, 3 if trained.image.colour == "rgb" else 1
+    size, channels = bundle.image.size, 3 if bundle.image.colour == "rgb" else 1
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        head=_head(trained, name, form, called, data_licence, evaluated, precision),
-        title=f"{name}: {' or '.join(trained.classes)}"
-        if len(trained.classes) < 5
-        else f"{name}: {len(trained.classes)} classes",
-        summary=f"An image classifier of {called} by transfer learning, trained with Keras and "
-        f"exported to {FORMS[form].split(',')[0]} in {precision}.",
+        head=_head(bundle, name, form, dataset, licence, evaluation, precision),
+        title=f"{name}: {' or '.join(bundle.classes)}"
+        if len(bundle.classes) < 5
+        else f"{name}: {len(bundle.classes)} classes",
+        summary=f"An image classifier for {dataset}, trained with Keras by transfer learning and "
+        f"exported to {FORMATS[form].split(',')[0]} in {precision}.",
         name=name,
         file=file,
-        form=f"{FORMS[form]}, {precision}",
+        form=f"{FORMATS[form]}, {precision}",
         megabytes=f"{agreement['megabytes']['exported']:.1f}",
-        takes_said="`pictures`, uint8 RGB of any size, (batch, height, width, 3); resizing and "
-        "preprocessing are inside."
+        input="`pictures`, uint8 RGB of any size, (batch, height, width, 3). The model resizes and "
+        "preprocesses them."
         if takes == "pictures"
-        else f"`pixels`, uint8, (batch, {size}, {size}, {channels}); the picture has to be resized "
-        f"first, as below, and preprocessing is inside.",
-        classes=trained.classes,
-        needs=f"With `pip install {NEEDS[form]} pillow`, beside these files:",
-        code=code(form, takes, trained.image, trained.classes),
+        else f"`pixels`, uint8, (batch, {size}, {size}, {channels}). Resize pictures first, as "
+        f"below. The model preprocesses them.",
+        classes=bundle.classes,
+        needs=f"Run `pip install {PACKAGES[form]} pillow`, then run this script in this folder:",
+        code=example_code(form, takes, bundle.image, bundle.classes),
         data={
-            "name": called,
+            "name": dataset,
             "total": f"{sum(counts.values()):,}",
             "splits": ", ".join(
-                f"{counts[split]:,} {what}"
-                for split, what in (
-                    ("train", "to train on"),
-                    ("validation", "to choose by (validation)"),
-                    ("test", "to test"),
+                f"{counts[split]:,} for {purpose}"
+                for split, purpose in (
+                    ("train", "training"),
+                    ("validation", "validation"),
+                    ("test", "testing"),
                 )
                 if split in counts
             ),
             "digest": data.rows.digest(),
         },
-        image=trained.image,
-        evaluated=evaluated,
-        intervals=(evaluated or {}).get("intervals_95", {}),
+        image=bundle.image,
+        evaluation=evaluation,
+        intervals=(evaluation or {}).get("intervals_95", {}),
         agreement=agreement,
-        limits=_limits(trained, evaluated, agreement, takes),
-        data_licence=data_licence.said,
-        weights_licence=licences.of_weights(_backbone(trained, root)),
+        limitations=_limitations(bundle, evaluation, agreement, takes),
+        data_licence=licence.text,
+        weights_licence=weights_licence(_backbone(bundle, root)),
     )
 
 
-def _head(trained, name, form, called, licence, evaluated, precision) -> str:
-    """The YAML, whose keys Hugging Face documents."""
-    head = {"license": licence.identifier}
+def _head(
+    bundle: ModelBundle,
+    name: str,
+    form: str,
+    dataset: str,
+    licence: Licence,
+    evaluation: dict[str, Any] | None,
+    precision: str,
+) -> str:
+    """Return the YAML header, whose keys Hugging Face documents."""
+    head: dict[str, Any] = {"license": licence.identifier}
     if licence.identifier == "other":
         head["license_name"] = "see-below"
     head |= {
         "library_name": LIBRARIES[form],
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "transfer-learning", form, precision],
-        "datasets": [called],
+        "datasets": [dataset],
         "metrics": ["accuracy"],
     }
-    if evaluated:
-        held = evaluated["metrics"]
-        known = [metric for metric in RATES if held.get(metric) is not None]
+    if evaluation:
+        values = evaluation["metrics"]
+        known = [metric for metric in METRICS if values.get(metric) is not None]
         head["metrics"] = known
         result = {
             "task": {"type": "image-classification", "name": "Image Classification"},
-            "dataset": {"type": called, "name": called, "split": "test"},
+            "dataset": {"type": dataset, "name": dataset, "split": "test"},
             "metrics": [
-                {"type": metric, "name": metric, "value": round(float(held[metric]), 5)}
+                {"type": metric, "name": metric, "value": round(float(values[metric]), 5)}
                 for metric in known
             ],
         }
@@ -118,67 +134,71 @@ def _head(trained, name, form, called, licence, evaluated, precision) -> str:
     return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
 
 
-def _limits(trained: ModelBundle, evaluated: dict | None, agreement: dict, takes: str) -> list[str]:
-    """What is known to limit it, each a sentence."""
-    said = []
-    if evaluated:
-        low, high = evaluated["intervals_95"]["accuracy"]
-        said.append(
-            f"{evaluated['counts']['test']:,} test images tell its accuracy to within "
-            f"{100 * (high - low) / 2:.1f} points."
+def _limitations(
+    bundle: ModelBundle, evaluation: dict[str, Any] | None, agreement: dict[str, Any], takes: str
+) -> list[str]:
+    """Return the model's known limitations, one sentence or two each."""
+    limitations = []
+    if evaluation:
+        low, high = evaluation["intervals_95"]["accuracy"]
+        limitations.append(
+            f"The accuracy is measured on {evaluation['counts']['test']:,} test images, with an "
+            f"uncertainty of {100 * (high - low) / 2:.1f} percentage points."
         )
-        classes = {k: each for k, each in evaluated["per_class"].items() if each["count"]}
-        worst = min(classes, key=lambda each: classes[each]["recall"])
-        said.append(
-            f"Its weakest class is {worst}, of which it finds {classes[worst]['recall']:.1%}."
+        classes = {k: each for k, each in evaluation["per_class"].items() if each["count"]}
+        worst = min(classes, key=lambda name: classes[name]["recall"])
+        limitations.append(
+            f"The class with the lowest recall is {worst} ({classes[worst]['recall']:.1%})."
         )
-        if groups := evaluated.get("per_group"):
-            worst = min(groups, key=lambda each: groups[each]["accuracy"])
-            said.append(
-                f"Its weakest group is {worst}, with {groups[worst]['accuracy']:.1%} right."
+        if groups := evaluation.get("per_group"):
+            worst = min(groups, key=lambda name: groups[name]["accuracy"])
+            limitations.append(
+                f"The group with the lowest accuracy is {worst} ({groups[worst]['accuracy']:.1%})."
             )
-        if "ece" in evaluated["metrics"]:
-            said.append(
-                f"Its probabilities are off by {evaluated['metrics']['ece']:.3f} on average "
+        if "ece" in evaluation["metrics"]:
+            limitations.append(
+                f"Its probabilities are off by {evaluation['metrics']['ece']:.3f} on average "
                 f"(expected calibration error)."
             )
     else:
-        said.append("How often it is right was not measured.")
-    size, colour = trained.image.size, "colour" if trained.image.colour == "rgb" else "grey"
-    said.append(
-        f"It sees {size} x {size} pixels in {colour}, whatever the picture had; what is not square "
-        f"is stretched."
+        limitations.append("Its accuracy on test images was not measured.")
+    size, colour = bundle.image.size, "colour" if bundle.image.colour == "rgb" else "grey"
+    limitations.append(
+        f"It reads {size} x {size} pixels in {colour}, whatever the picture's resolution. Pictures "
+        f"that are not square are stretched."
     )
     if takes == "pixels":
-        said.append(
-            "Other ways of resizing than the one above give other pixels, and other probabilities."
+        limitations.append(
+            "Resizing in another way than in the script above changes the probabilities."
         )
     if agreement["int8"]:
-        said.append("The figures of the evaluation are of the model before it became int8.")
-    return said
+        limitations.append("The evaluation is of the trained model, before its export to int8.")
+    return limitations
 
 
-def _backbone(trained: ModelBundle, root: Path) -> dict | None:
-    """Whose pretrained weights it starts from."""
-    if trained.backbone:
-        return trained.backbone.model_dump()
-    name = trained.settings.get("features")
+def _backbone(bundle: ModelBundle, root: Path) -> dict[str, Any] | None:
+    """Return the section of the backbone whose pretrained weights the model starts from."""
+    if bundle.backbone:
+        return bundle.backbone.model_dump()
+    name = bundle.settings.get("features")
     if not name:
         return None
     return _section(root, "backbones").get(name) or {"application": name, "weights": "imagenet"}
 
 
-def _section(root: Path, key: str) -> dict:
-    """A section of params.yaml, empty where there is none."""
+def _section(root: Path, key: str) -> dict[str, Any]:
+    """Return a section of params.yaml, or {} if there is none."""
     with contextlib.suppress(UserError):
         return read_params(key, file=root / "params.yaml") or {}
     return {}
 
 
-def _evaluated(path: Path, settings: dict) -> dict | None:
-    """What the stages of evaluation found of a model with these settings; none where they have not
-    run since it was trained so."""
+def _evaluation(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the evaluation of a model with these settings.
+
+    Return None if there is none, or if it is of an earlier training with other settings.
+    """
     if not path.exists():
         return None
-    found = read_json_object(path, lambda: path.read_bytes())
-    return found if found.get("settings") == settings else None
+    evaluation = read_json_object(path, lambda: path.read_bytes())
+    return evaluation if evaluation.get("settings") == settings else None

@@ -1,4 +1,4 @@
-"""The pipeline's pictures that an export is made and checked with."""
+"""Select the images of data/ that an export is calibrated and checked with."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +10,17 @@ from thaw.errors import UserError
 from thaw.models.bundle import ModelBundle
 from thaw.storage.arrays import ArrayFolder
 
-SEED = 0
+SEED = 0  # of the random sample
 
 
 @dataclass
 class Sample:
-    """Pictures of one split.
+    """Images of one split.
 
     Attributes:
         split: train or validation.
         pixels: (n, size, size, channels), uint8.
-        labels: the numbers of their classes, (n,).
+        labels: class numbers, (n,).
     """
 
     split: str
@@ -31,56 +31,63 @@ class Sample:
         return len(self.labels)
 
 
-class Data:
-    """data/split.csv and data/images of the repository that a model lies in.
+class ExportData:
+    """data/split.csv and data/images of the repository that contains a model.
+
+    Args:
+        bundle: the trained model.
+
+    Attributes:
+        rows: data/split.csv.
 
     Raises:
-        UserError: they are not there, or of other classes or images than the model's.
+        UserError: they are missing, or do not fit the model's classes or image size.
     """
 
-    def __init__(self, trained: ModelBundle):
-        root = trained.path.resolve().parent.parent
-        folder = (
-            Path("data") if root == Path.cwd() else root / "data"  # as dvc.lock names it
-        )
+    def __init__(self, bundle: ModelBundle):
+        root = bundle.path.resolve().parent.parent
+        # relative where possible, since dvc.lock has relative paths
+        folder = Path("data") if root == Path.cwd() else root / "data"
         split, images = folder / "split.csv", folder / "images"
         if missing := [str(path) for path in (split, images) if not path.exists()]:
             raise UserError(
                 f"an export is checked on the pipeline's images, and {' and '.join(missing)} "
-                f"are not there: `dvc pull` or `dvc repro` brings them."
+                f"do not exist. Run `dvc pull` or `dvc repro`."
             )
         self.rows, self._images = SplitTable(split), ArrayFolder(images)
-        if self.rows.classes != trained.classes:
+        if self.rows.classes != bundle.classes:
             raise UserError(
-                f"{split} has the classes {', '.join(self.rows.classes)}, and {trained.path} was "
-                f"trained on {', '.join(trained.classes)}: `dvc checkout` or `dvc repro` brings "
-                f"both together."
+                f"{split} has the classes {', '.join(self.rows.classes)}, and {bundle.path} was "
+                f"trained on {', '.join(bundle.classes)}. Run `dvc checkout` or `dvc repro`."
             )
-        size = trained.image.size
-        shape = (size, size, 3 if trained.image.colour == "rgb" else 1)
+        size = bundle.image.size
+        shape = (size, size, 3 if bundle.image.colour == "rgb" else 1)
         if self._images.shape != shape:
             raise UserError(
-                f"{images} holds pictures of shape {self._images.shape}, and {trained.path} was "
-                f"trained on {shape}: `dvc checkout` or `dvc repro` brings both together."
+                f"{images} has images of shape {self._images.shape}, and {bundle.path} was "
+                f"trained on {shape}. Run `dvc checkout` or `dvc repro`."
             )
 
     def counts(self) -> dict[str, int]:
-        """Images by split."""
-        return self.rows.table["split"].value_counts().to_dict()
+        """Return the number of images of each split."""
+        counts = self.rows.table["split"].value_counts()
+        return {str(split): int(count) for split, count in counts.items()}
 
-    def check(self, most: int) -> Sample:
-        """Up to `most` validation images; where there are none, training images."""
+    def check_sample(self, max_images: int) -> Sample:
+        """Return up to `max_images` validation images, or training images if there are none."""
         split = "validation" if len(self.rows.of("validation")) else "train"
-        return self.drawn(split, most)
+        return self.sample(split, max_images)
 
-    def drawn(self, split: str, most: int) -> Sample:
-        """Up to `most` images of a split in which classes keep their shares, each at least once
-        where there is room: the same ones each time."""
+    def sample(self, split: str, max_images: int) -> Sample:
+        """Return a stratified sample of a split, the same for the same arguments.
+
+        Classes keep their proportions. Each has at least one image if `max_images` allows it.
+        """
         rows = self.rows.of(split)
         shuffled = rows.sample(frac=1, random_state=SEED)
-        # an image stands in the queue where it stands in its class: the first of each, then on
-        classes = shuffled.groupby("class")["pixels"]
-        place = classes.cumcount() / classes.transform("size")
-        chosen = rows.loc[place.sort_values(kind="stable").index[:most]]
-        pixels = np.asarray(self._images.select(chosen["pixels"])[:])
-        return Sample(split, pixels, chosen["class"].to_numpy())
+        # sorting by the rank within the class, as a share of the class, interleaves the classes
+        classes = shuffled.groupby("class")["pixel_sha256"]
+        rank = classes.cumcount() / classes.transform("size")
+        selected = rows.loc[rank.sort_values(kind="stable").index[:max_images]]
+        pixels = np.asarray(self._images.select(selected["pixel_sha256"])[:])
+        return Sample(split, pixels, selected["class"].to_numpy())

@@ -1,4 +1,4 @@
-"""An export from the trained model to a folder: written, run, compared, described."""
+"""Export a trained model to a folder: convert it, run it, compare it with Keras, describe it."""
 
 import importlib
 import json
@@ -8,80 +8,85 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from thaw.errors import UserError
 from thaw.models.bundle import ModelBundle
 from thaw.storage.files import atomic_write
 
-FORMATS = {
+# Each format is a module of this package. It needs these modules, which the extra of its name
+# installs.
+FORMATS: dict[str, tuple[str, ...]] = {
     "onnx": ("onnxruntime", "tf2onnx"),
     "openvino": ("openvino", "nncf"),
     "savedmodel": (),
     "tflite": ("ai_edge_litert",),
 }
-"""Each is a file of this room, and needs these modules, which the extra of its name installs."""
 AGREEMENT, CARD = "agreement.json", "README.md"
 
 
-def writer(form: str, int8: bool) -> ModuleType:
-    """The file of this room for a format.
+def format_module(form: str, int8: bool) -> ModuleType:
+    """Return the module of this package that writes a format.
 
     Raises:
-        UserError: its extra is not installed, or there is no such int8.
+        UserError: the format's extra is not installed, or the format does not support int8.
     """
     if int8 and form == "savedmodel":
         raise UserError(
-            "--int8: a SavedModel has none. Choose --to tflite, onnx or openvino for int8, or "
-            "leave --int8 out."
+            "--int8: a SavedModel does not support int8. Choose --to tflite, onnx or openvino, or "
+            "omit --int8."
         )
     if missing := [module for module in FORMATS[form] if not find_spec(module)]:
         raise UserError(
-            f"--to {form} needs {' and '.join(missing)}, not installed here: "
+            f"--to {form} needs {' and '.join(missing)}, not installed here. Run "
             f"make setup EXTRA={form}"
         )
     return importlib.import_module(f"thaw.export.{form}")
 
 
-def free(out: Path, same: dict) -> None:
-    """Refuse a place where something else stands than an earlier such export.
+def check_output_folder(out: Path, identity: dict[str, Any]) -> None:
+    """Check that `out` does not exist or is an earlier export of the same model and format.
 
     Args:
-        same: what its agreement.json has to say.
+        out: the folder to write.
+        identity: values that the agreement.json of an earlier export must have.
+
+    Raises:
+        UserError: writing it would delete something else.
     """
     if out.name in ("", ".."):
         raise UserError(f"--out {out}: expected the name of a folder to write.")
-    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if held and AGREEMENT not in held:
+    files = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if files and AGREEMENT not in files:
         raise UserError(
-            f"--out {out}: there is a folder already, and no earlier export: choose another name."
+            f"--out {out}: the folder exists and is not an export. Choose another name."
         )
     models = {importlib.import_module(f"thaw.export.{form}").FILE for form in FORMATS}
-    if added := sorted(held - models - {AGREEMENT, CARD, "model.bin"}):  # OpenVINO's weights
+    # OpenVINO's weights are in model.bin
+    if added := sorted(files - models - {AGREEMENT, CARD, "model.bin"}):
         raise UserError(
-            f"--out {out}: the export there has files beside it, as {added[0]}, which would be "
-            f"lost: choose another name."
+            f"--out {out}: the folder has other files than an export, for example {added[0]}. They "
+            f"would be deleted. Choose another name."
         )
     if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: expected the name of a folder to write, and it is a file.")
-    if held and (other := _other(out / AGREEMENT, same)):
-        raise UserError(
-            f"--out {out}: the export of {other} is there: choose another name, or remove it."
-        )
+        raise UserError(f"--out {out} is a file. Expected the name of a folder to write.")
+    if files and (other := _other_export(out / AGREEMENT, identity)):
+        raise UserError(f"--out {out} has an export of {other}. Choose another name, or remove it.")
 
 
-def _other(agreement: Path, same: dict) -> str | None:
-    """What an earlier export is of, where it is not the same."""
+def _other_export(agreement: Path, identity: dict[str, Any]) -> str | None:
+    """Return what an earlier export contains, or None if it has the same identity."""
     try:
-        held = json.loads(agreement.read_bytes())
-        if {key: held[key] for key in same} == same:
+        values = json.loads(agreement.read_bytes())
+        if {key: values[key] for key in identity} == identity:
             return None
-        return f"{held['model']} to {held['format']}{' in int8' if held['int8'] else ''}"
+        return f"{values['model']} to {values['format']}{' in int8' if values['int8'] else ''}"
     except (OSError, ValueError, LookupError, TypeError):
-        return f"something that its {AGREEMENT} does not tell"
+        return f"an unknown model (its {AGREEMENT} is damaged)"
 
 
 def export(
-    trained: ModelBundle,
+    bundle: ModelBundle,
     form: str,
     out: Path,
     int8: bool,
@@ -89,91 +94,100 @@ def export(
     calibration: int,
     tolerance: float | None,
     allowed: tuple[str, ...] = (),
-) -> dict:
-    """Write the folder `out`: the model, README.md (its card) and agreement.json, which is also
-    given back. It appears once all went well.
+) -> dict[str, Any]:
+    """Write the folder `out` with the model, README.md (the model card) and agreement.json.
+
+    The folder appears only if everything succeeds.
 
     Args:
-        form: of FORMATS.
-        check: at most so many images are compared.
-        calibration: so many training images give int8 its scales.
-        tolerance: see thaw.export.agreement; none: its default.
+        bundle: the trained model.
+        form: a key of FORMATS.
+        out: the folder to write.
+        int8: compute in int8.
+        check: the largest number of images to compare.
+        calibration: the number of training images from which the scales of int8 are computed.
+        tolerance: see thaw.export.agreement.check_tolerance. None for its default.
+        allowed: classes that the model may have, see thaw.models.loading.
+
+    Returns:
+        The content of agreement.json.
 
     Raises:
-        UserError: something it needs is not there.
-        thaw.export.agreement.Disagreement: the exported model does not say what Keras says. Its
-            attribute `found` is what would have been given back.
+        UserError: an input is missing, or `out` contains something else.
+        thaw.export.agreement.Disagreement: the exported model's predictions differ too much. The
+            exception's `comparison` is the content of agreement.json.
     """
-    made = writer(form, int8)
-    what = {"model": trained.path.resolve().name, "format": form, "int8": int8}
-    free(out, what)
+    converter = format_module(form, int8)
+    identity = {"model": bundle.path.resolve().name, "format": form, "int8": int8}
+    check_output_folder(out, identity)
     from thaw.export import agreement
-    from thaw.export.card import card
-    from thaw.export.data import Data
+    from thaw.export.card import render_card
+    from thaw.export.data import ExportData
 
-    data = Data(trained)  # refused before anything slow begins
-    drawn = data.check(check)
-    scales = data.drawn("train", calibration) if int8 else None
+    data = ExportData(bundle)  # raises errors before the slow part begins
+    sample = data.check_sample(check)
+    calibration_sample = data.sample("train", calibration) if int8 else None
 
-    from thaw.export.float32 import in_float32, of_pictures, precision
-    from thaw.export.quiet import quiet
+    from thaw.export.float32 import assemble_in_float32, precision, with_resizing
+    from thaw.export.quiet import silence_output
     from thaw.models.assembly import assemble
 
     if tolerance is None:
-        tolerance = agreement.INT8 if int8 else agreement.FLOAT
-    plain = in_float32(trained, allowed)
-    references = {"Keras in float32": plain.predict_on_batch}
-    trained_model = assemble(trained, allowed)
+        tolerance = agreement.INT8_TOLERANCE if int8 else agreement.FLOAT_TOLERANCE
+    model = assemble_in_float32(bundle, allowed)
+    references = {"Keras in float32": model.predict_on_batch}
+    trained_model = assemble(bundle, allowed)
     if precision(trained_model) != "float32":
         name = f"Keras in {precision(trained_model)}, as trained"
         references[name] = trained_model.predict_on_batch
     with atomic_write(out, shared=True) as part:  # NAME.part may be the user's
         part.mkdir()
         try:
-            with quiet():
-                takes = made.write(plain, trained.image, part, scales.pixels if int8 else None)
-                run = made.runtime(part, takes, agreement.threads())
+            with silence_output():
+                pixels = None if calibration_sample is None else calibration_sample.pixels
+                takes = converter.write(model, bundle.image, part, pixels)
+                run = converter.runtime(part, takes, agreement.thread_count())
         except (OSError, MemoryError):
             raise
-        except Exception as error:  # converters raise nearly everything on what they do not know
+        except Exception as error:  # converters raise nearly everything on unsupported models
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
-                f"{trained.path} cannot be exported to {form}: {reason:.300}. Another "
-                f"format may do."
+                f"{bundle.path} cannot be exported to {form}: {reason:.300}. Try another format."
             ) from error
-        found = agreement.compare(run, references, takes, drawn, trained.batch_size)
+        result = agreement.compare(run, references, takes, sample, bundle.batch_size)
         if takes == "pictures":
-            resizing = of_pictures(plain, trained.image).predict_on_batch
-            found["stretched"] = agreement.stretched(run, resizing, drawn)
-        found |= {
-            **what,
+            resizing = with_resizing(model, bundle.image).predict_on_batch
+            result["stretched"] = agreement.compare_resized(run, resizing, sample)
+        result |= {
+            **identity,
             "takes": takes,
             "tolerance": tolerance,
-            "calibration": len(scales) if int8 else 0,
-            "megabytes": {"exported": megabytes(part), "trained": _trained(trained)},
+            "calibration": 0 if calibration_sample is None else len(calibration_sample),
+            "megabytes": {"exported": megabytes(part), "trained": _trained_megabytes(bundle)},
             "versions": _versions(form),
             "processor": platform.machine(),
         }
         try:
-            agreement.judge(found, int8, tolerance)
+            agreement.check_tolerance(result, int8, tolerance)
         except agreement.Disagreement as disagreement:
-            disagreement.found = found
+            disagreement.comparison = result
             raise
-        (part / AGREEMENT).write_text(json.dumps(found, indent=1) + "\n")
-        (part / CARD).write_text(card(trained, form, made.FILE, takes, data, found), "utf-8")
-    return found
+        (part / AGREEMENT).write_text(json.dumps(result, indent=1) + "\n")
+        card = render_card(bundle, form, converter.FILE, takes, data, result)
+        (part / CARD).write_text(card, "utf-8")
+    return result
 
 
-def megabytes(place: Path) -> float:
-    """The size of a file, or of all files in a folder."""
-    files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
-    return sum(os.path.getsize(path) for path in files) / 1e6
+def megabytes(path: Path) -> float:
+    """Return the size of a file, or of all files in a folder, in MB."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(os.path.getsize(file) for file in files) / 1e6
 
 
-def _trained(trained: ModelBundle) -> float:
-    """The trained model and, where it reads features, the backbone that makes them."""
-    files = [path for path in trained.path.glob("model.*")]
-    return sum(map(megabytes, [*files, *filter(None, [trained.weights])]))
+def _trained_megabytes(bundle: ModelBundle) -> float:
+    """Return the size of the trained model and of its backbone's weights, if it has one."""
+    files = [*bundle.path.glob("model.*"), *filter(None, [bundle.weights])]
+    return sum(map(megabytes, files))
 
 
 def _versions(form: str) -> dict[str, str]:

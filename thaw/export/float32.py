@@ -1,7 +1,8 @@
-"""A trained model in plain float32, whatever precision the pipeline computes it in."""
+"""Assemble a trained model in float32, whatever precision the pipeline uses."""
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from thaw.config.dataset import Image
 from thaw.models.assembly import assemble
@@ -10,36 +11,45 @@ from thaw.models.resizing import resize_pictures
 from thaw.runtime.tensorflow import keras
 
 
-def in_float32(trained: ModelBundle, allowed: tuple[str, ...] = ()) -> keras.Model:
-    """From uint8 pixels (batch, size, size, channels) to class probabilities (batch, classes), with
-    the same weights as `assembled` and every layer computing in float32. Other runtimes know no
-    layers of mixed precision, and bfloat16 there is a choice of whoever runs it.
+def assemble_in_float32(bundle: ModelBundle, allowed: tuple[str, ...] = ()) -> keras.Model:
+    """Return a model in which every layer computes in float32.
+
+    Other runtimes do not support Keras's layers of mixed precision. Whoever runs the export may
+    choose bfloat16 in the runtime.
+
+    Args:
+        bundle: the trained model.
+        allowed: classes that it may have, see thaw.models.loading.
+
+    Returns:
+        A model from pixels (batch, size, size, channels), uint8, to class probabilities
+        (batch, classes), with the weights of `bundle`.
 
     Raises:
-        UserError: as `assembled`.
+        UserError: the model cannot be assembled, see thaw.models.assembly.assemble.
     """
-    if trained.backbone:
-        plain = trained.backbone.model_copy(update={"precision": "float32"})
-        trained = replace(trained, backbone=plain)
-    model = assemble(trained, allowed)
+    if bundle.backbone:
+        backbone = bundle.backbone.model_copy(update={"precision": "float32"})
+        bundle = replace(bundle, backbone=backbone)
+    model = assemble(bundle, allowed)
     if precision(model) == "float32":
         return model
-    same = keras.Model.from_config(_plain(model.get_config()))
-    same.set_weights(model.get_weights())
-    for layer in _layers(same):
+    copy = keras.Model.from_config(_config_in_float32(model.get_config()))
+    copy.set_weights(model.get_weights())
+    for layer in _layers(copy):
         if hasattr(layer, "finalize_state"):  # Normalization computes with a copy of its weights
             layer.finalize_state()
-    return same
+    return copy
 
 
 def precision(model: keras.Model) -> str:
-    """float32, or another type that some layer computes in."""
-    found = {layer.compute_dtype for layer in _layers(model)} - {"float32", "uint8"}
-    return min(found, default="float32")
+    """Return the type that the model computes in, "float32" unless some layer has another."""
+    types = {layer.compute_dtype for layer in _layers(model)} - {"float32", "uint8"}
+    return min(types, default="float32")
 
 
-def of_pictures(model: keras.Model, image: Image) -> keras.Model:
-    """`model` behind the pipeline's resizing: from uint8 RGB pictures of any size."""
+def with_resizing(model: keras.Model, image: Image) -> keras.Model:
+    """Return the model behind the pipeline's resizing, from uint8 RGB pictures of any size."""
     pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
     return keras.Model(
         pictures,
@@ -48,15 +58,15 @@ def of_pictures(model: keras.Model, image: Image) -> keras.Model:
     )
 
 
-def _plain(config):
+def _config_in_float32(config: Any) -> Any:
     if isinstance(config, dict):
         if config.get("class_name") == "DTypePolicy":
             return {**config, "config": {"name": "float32"}}
-        # an Input within has its type by name, and rounds what it is given to that
+        # the Input of a nested model has a plain dtype, to which it rounds its values
         types = {"dtype": "float32"} if config.get("dtype") == "bfloat16" else {}
-        return {key: _plain(value) for key, value in config.items()} | types
+        return {key: _config_in_float32(value) for key, value in config.items()} | types
     if isinstance(config, list | tuple):
-        return type(config)(_plain(value) for value in config)
+        return type(config)(_config_in_float32(value) for value in config)
     return config
 
 

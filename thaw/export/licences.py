@@ -1,6 +1,7 @@
-"""What is known of the licences of the shipped datasets and pretrained weights."""
+"""Licences of the datasets and pretrained weights that the shipped configuration uses."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -8,60 +9,63 @@ class Licence:
     """A licence.
 
     Attributes:
-        identifier: as Hugging Face lists them; `other` where none of those was stated.
-        said: in a sentence.
+        identifier: in the list of Hugging Face; `other` if it is not in the list or not stated.
+        text: a sentence for the model card.
     """
 
     identifier: str
-    said: str
+    text: str
 
 
-UNSTATED = Licence("other", "Not stated: yours to fill in.")
-DATA = {
+UNSTATED = Licence("other", "Not stated. Please add it.")
+DATA = {  # by dataset.source.kind
     "elpv": Licence(
         "cc-by-nc-sa-4.0",
-        "CC BY-NC-SA 4.0 (Buerhop-Lutz et al., ELPV): no commercial use, and what is derived is "
-        "shared alike.",
+        "CC BY-NC-SA 4.0 (Buerhop-Lutz et al., ELPV): no commercial use, derived works under the "
+        "same licence.",
     ),
     "fashion_mnist": Licence("mit", "MIT (Xiao, Rasul and Vollgraf 2017)."),
-    "cifar10": Licence("other", "No licence is stated; a citation is asked for (Krizhevsky 2009)."),
+    "cifar10": Licence(
+        "other", "No licence is stated. The authors request a citation (Krizhevsky 2009)."
+    ),
 }
-"""By dataset.source.kind."""
-PUBLISHED = {
+PUBLISHED = {  # sources of kind `published`, by file name
     "cats_and_dogs_filtered": Licence(
         "other",
-        'No licence is stated; from Kaggle\'s "Dogs vs. Cats" by Petfinder and Microsoft, for '
+        'No licence is stated. From Kaggle\'s "Dogs vs. Cats" by Petfinder and Microsoft, for '
         "research and education.",
     )
 }
-"""Of kind `published`, by the file's name."""
-WEIGHTS = {
+WEIGHTS = {  # ImageNet weights that Keras offers, by application
     "VGG16": "CC BY 4.0 (Simonyan and Zisserman, Oxford's Visual Geometry Group)",
     "VGG19": "CC BY 4.0 (Simonyan and Zisserman, Oxford's Visual Geometry Group)",
     "ResNet50": "MIT (He et al.)",
     "MobileNetV2": "Apache 2.0 (Sandler et al., Google)",
     "EfficientNetB0": "Apache 2.0 (Tan and Le, Google)",
 }
-"""Of the ImageNet weights that Keras offers, by application."""
 
 
-def of_data(source: dict) -> Licence:
-    """Of the images that `dataset.source` names."""
+def data_licence(source: dict[str, Any]) -> Licence:
+    """Return the licence of the images of a `dataset.source`."""
     if source.get("kind") == "published":
         name = str(source.get("url", "")).rsplit("/", 1)[-1].split(".")[0]
         return PUBLISHED.get(name, UNSTATED)
-    return DATA.get(source.get("kind"), UNSTATED)
+    return DATA.get(source.get("kind", ""), UNSTATED)
 
 
-def of_weights(backbone: dict | None) -> str:
-    """Of the pretrained weights that a model starts from, as a sentence."""
+def weights_licence(backbone: dict[str, Any] | None) -> str:
+    """Return a sentence on the licence of the pretrained weights that a model starts from.
+
+    Args:
+        backbone: a section of `backbones`, or None for a model without a backbone.
+    """
     if not backbone:
-        return "None were used: all weights are trained on the data above."
-    if backbone.get("weights") != "imagenet":
-        return f"{backbone.get('application')}'s are random: none were used."
+        return "No pretrained weights: all weights are trained on the data above."
     application = backbone.get("application")
-    known = WEIGHTS.get(application, "not known here, see the page of keras.applications")
+    if backbone.get("weights") != "imagenet":
+        return f"No pretrained weights: {application} was initialized at random."
+    licence = WEIGHTS.get(str(application), "unknown, see the documentation of keras.applications")
     return (
-        f"{application}, trained on ImageNet, as Keras offers it: {known}. ImageNet's own pictures "
-        f"are for non-commercial research."
+        f"{application}, trained on ImageNet, from Keras: {licence}. ImageNet's own images are for "
+        f"non-commercial research."
     )

@@ -1,8 +1,9 @@
-"""ONNX: one file that many runtimes read; ONNX Runtime is the one it is checked with."""
+"""Export to ONNX: one file that many runtimes read. It is checked with ONNX Runtime."""
 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,123 +11,135 @@ from thaw.config.dataset import Image
 from thaw.runtime.tensorflow import keras, tf
 
 FILE = "model.onnx"
-OPSET = 18
-"""The first whose Resize smooths where it shrinks."""
-AT_ONCE = 8
-"""Calibration images: what every layer gives for them is held in memory."""
+OPSET = 18  # the first in which Resize has antialiasing
+# Calibration images per batch. The outputs of all layers are kept in memory.
+CALIBRATION_BATCH_SIZE = 8
+# Pillow's filters as attributes of Resize, which has no lanczos
 FILTERS = {
     "nearest": 'mode = "nearest", nearest_mode = "round_prefer_ceil"',
     "bilinear": 'mode = "linear", antialias = 1, exclude_outside = 1',
     "bicubic": 'mode = "cubic", cubic_coeff_a = -0.5, antialias = 1, exclude_outside = 1',
 }
-"""Pillow's, as attributes of Resize. It has no lanczos."""
 
 
 def write(
     model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
 ) -> str:
-    """Write FILE into `folder` and give what it takes: pictures (batch, height, width, 3) of any
-    size, or, where the pipeline resizes by lanczos, pixels (batch, size, size, channels).
+    """Write FILE into `folder`.
 
     Args:
-        calibration: pixels; products and convolutions are then of int8 (QDQ), with scales from
-            these. Resizing is never.
+        model: from pixels to probabilities, in float32.
+        image: the size, channels and filter of the resizing.
+        folder: an existing folder.
+        calibration: pixels (n, size, size, channels), uint8. If present, matrix products and
+            convolutions compute in int8 (QDQ), with scales from these images. Resizing never does.
+
+    Returns:
+        The name of the model's input, uint8: pictures (batch, height, width, 3) of any size, or
+        pixels (batch, size, size, channels) if the pipeline resizes with lanczos.
     """
     import onnx
 
-    body = _body(model)
+    graph_model = _convert(model)
     if calibration is not None:
-        body = _quantized(body, calibration)
+        graph_model = _quantize(graph_model, calibration)
     takes = "pixels"
     if image.resampling in FILTERS:
         takes = "pictures"
-        before = _resizing(image)
-        before.ir_version = body.ir_version
-        body = onnx.compose.merge_models(before, body, [("resized", "pixels")])
-    body.producer_name, body.producer_version = "thaw", ""
-    onnx.checker.check_model(body)
-    onnx.save(body, folder / FILE)
+        resizing = _resizing(image)
+        resizing.ir_version = graph_model.ir_version
+        graph_model = onnx.compose.merge_models(resizing, graph_model, [("resized", "pixels")])
+    graph_model.producer_name, graph_model.producer_version = "thaw", ""
+    onnx.checker.check_model(graph_model)
+    onnx.save(graph_model, folder / FILE)
     return takes
 
 
-def _body(model: keras.Model):
-    """From pixels to probabilities."""
+def _convert(model: keras.Model) -> Any:
+    """Return an ONNX model from pixels to probabilities."""
     import onnx
     import tf2onnx
 
     inputs = [tf.TensorSpec((None, *model.input_shape[1:]), "uint8", name="pixels")]
     function = tf.function(lambda pixels: model(pixels, training=False), input_signature=inputs)
-    made, _ = tf2onnx.convert.from_function(function, inputs, opset=OPSET)
-    graph = made.graph
-    # constants of the preprocessing are left as inputs of the graph
-    for held, inner in function.get_concrete_function().graph.captures:
-        left = [given for given in graph.input if given.name == inner.name]
-        if not left:
+    converted, _ = tf2onnx.convert.from_function(function, inputs, opset=OPSET)
+    graph = converted.graph
+    # the converter leaves constants of the preprocessing as inputs of the graph
+    for constant, captured in function.get_concrete_function().graph.captures:
+        leftover = [each for each in graph.input if each.name == captured.name]
+        if not leftover:
             continue
-        graph.input.remove(left[0])
-        if any(inner.name in node.input for node in graph.node):
-            graph.initializer.append(onnx.numpy_helper.from_array(held.numpy(), inner.name))
-    named = graph.output[0].name
+        graph.input.remove(leftover[0])
+        if any(captured.name in node.input for node in graph.node):
+            value = onnx.numpy_helper.from_array(constant.numpy(), captured.name)
+            graph.initializer.append(value)
+    output = graph.output[0].name
     for node in graph.node:
         for names in (node.input, node.output):
-            names[:] = ["probabilities" if name == named else name for name in names]
+            names[:] = ["probabilities" if name == output else name for name in names]
     graph.output[0].name = "probabilities"
-    return made
+    return converted
 
 
-def _quantized(body, calibration: np.ndarray):
+def _quantize(model: Any, calibration: np.ndarray) -> Any:
+    """Return an ONNX model whose products and convolutions compute in int8."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Reader(CalibrationDataReader):
-        def __init__(self):
-            starts = range(0, len(calibration), AT_ONCE)
-            self._batches = iter([calibration[n : n + AT_ONCE] for n in starts])
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            starts = range(0, len(calibration), CALIBRATION_BATCH_SIZE)
+            self._batches = iter([calibration[n : n + CALIBRATION_BATCH_SIZE] for n in starts])
 
-        def get_next(self):
+        def get_next(self) -> dict[str, np.ndarray] | None:
             batch = next(self._batches, None)
             return None if batch is None else {"pixels": batch}
 
-    with tempfile.TemporaryDirectory() as place:
-        before, ready, after = (f"{place}/{name}.onnx" for name in ("before", "ready", "after"))
-        onnx.save(body, before)
-        quant_pre_process(before, ready, skip_symbolic_shape=True)
+    with tempfile.TemporaryDirectory() as folder:
+        original, prepared, quantized = (f"{folder}/{number}.onnx" for number in range(3))
+        onnx.save(model, original)
+        quant_pre_process(original, prepared, skip_symbolic_shape=True)
         quantize_static(
-            ready,
-            after,
+            prepared,
+            quantized,
             Reader(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            nodes_to_exclude=_end(onnx.load(ready)),
+            nodes_to_exclude=_last_layers(onnx.load(prepared)),
         )
-        return onnx.load(after)
+        return onnx.load(quantized)
 
 
-def _end(made) -> list[str]:
-    """The output layer, what comes before it up to the layer below, and all after it: they cost no
-    time and are what int8 harms most."""
-    makers = {name: node for node in made.graph.node for name in node.output}
-    waiting, found = [(made.graph.output[0].name, 0)], set()
+def _last_layers(model: Any) -> list[str]:
+    """Return the names of the nodes that stay in float32.
+
+    They are all nodes behind the last layer but one. They take no time, and int8 harms them most.
+    """
+    producers = {name: node for node in model.graph.node for name in node.output}
+    waiting, names = [(model.graph.output[0].name, 0)], set()
     while waiting:
-        name, passed = waiting.pop()
-        node = makers.get(name)
+        name, passed_layers = waiting.pop()
+        node = producers.get(name)
         if node is None:
             continue
-        below = passed + (node.op_type in ("MatMul", "Gemm", "Conv"))
-        if below < 2:
-            found.add(node.name)
-            waiting += [(given, below) for given in node.input]
-    return sorted(found)
+        layers = passed_layers + (node.op_type in ("MatMul", "Gemm", "Conv"))
+        if layers < 2:
+            names.add(node.name)
+            waiting += [(input_name, layers) for input_name in node.input]
+    return sorted(names)
 
 
-def _resizing(image: Image):
-    """thaw.data.decoding's `resized`, from pictures to pixels: calculated in float32 and rounded
-    once. Grey is Pillow's, sums of whole numbers below 2^24."""
+def _resizing(image: Image) -> Any:
+    """Return an ONNX model that resizes pictures to pixels as thaw.data.decoding does.
+
+    It computes in float32 and rounds once. Grey equals Pillow's, since the sums are integers below
+    2^24.
+    """
     import onnx
 
     grey = image.colour == "grey"
-    made = onnx.parser.parse_model(f"""
+    model = onnx.parser.parse_model(f"""
         <ir_version: 8, opset_import: ["": {OPSET}]>
         resizing (uint8[batch, height, width, 3] pictures)
             => (uint8[batch, {image.size}, {image.size}, {1 if grey else 3}] resized)
@@ -146,8 +159,8 @@ def _resizing(image: Image):
             resized = Transpose <perm = [0, 2, 3, 1]> (bytes)
         }}""")
     size = np.array([image.size, image.size], "int64")
-    made.graph.initializer.append(onnx.numpy_helper.from_array(size, "size"))
-    return made
+    model.graph.initializer.append(onnx.numpy_helper.from_array(size, "size"))
+    return model
 
 
 GREY = """
@@ -164,7 +177,17 @@ GREY = """
 
 
 def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """From what it takes, uint8, to probabilities (batch, classes)."""
+    """Return a function that runs the exported model.
+
+    Args:
+        folder: of `write`.
+        takes: the name of the model's input.
+        threads: the number of threads.
+
+    Returns:
+        A function from uint8 images (batch, height, width, channels) to probabilities
+        (batch, classes), float32.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -173,4 +196,4 @@ def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np
     session = onnxruntime.InferenceSession(
         folder / FILE, options, providers=["CPUExecutionProvider"]
     )
-    return lambda given: session.run(None, {takes: given})[0]
+    return lambda images: session.run(None, {takes: images})[0]

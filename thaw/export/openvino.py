@@ -1,48 +1,47 @@
-"""OpenVINO: Intel's runtime, for processors with AVX-512 or AMX and Intel's graphics."""
+"""Export to OpenVINO, Intel's runtime for processors with AVX-512 or AMX and Intel's GPUs."""
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from thaw.config.dataset import Image
 from thaw.runtime.tensorflow import keras, tf
 
-FILE = "model.xml"
-"""And model.bin beside it, the weights."""
+FILE = "model.xml"  # its weights are in model.bin
+# by default OpenVINO computes in bfloat16 if the processor supports it
 CPU = {"INFERENCE_PRECISION_HINT": "f32"}
-"""Else it takes bfloat16 where the processor has it."""
-
+# Pillow's filters that OpenVINO has. `nearest` is not one of them: OpenVINO's division is not exact
+# and may select the next pixel.
 FILTERS = {"bilinear": "RESIZE_BILINEAR_PILLOW", "bicubic": "RESIZE_BICUBIC_PILLOW"}
-"""Pillow's that it has. Its division is not exact, by which `nearest` may take the next pixel."""
 
 
 @contextlib.contextmanager
-def _untold():
-    """Both packages ask for this one when they are imported, and send word of what they are used
-    for if it is there."""
+def _without_telemetry() -> Iterator[None]:
+    """Hide openvino_telemetry from imports, so that openvino and nncf send no usage data."""
     name = "openvino_telemetry"
-    before = sys.modules.get(name)
-    sys.modules[name] = None
+    module = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]  # its import fails
     try:
         yield
     finally:
-        if before is None:
+        if module is None:
             del sys.modules[name]
         else:
-            sys.modules[name] = before
+            sys.modules[name] = module
 
 
-def _openvino():
-    with _untold():
+def _openvino() -> Any:
+    with _without_telemetry():
         import openvino
     return openvino
 
 
-def _nncf():
-    with _untold():
+def _nncf() -> Any:
+    with _without_telemetry():
         import nncf
     return nncf
 
@@ -50,26 +49,33 @@ def _nncf():
 def write(
     model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
 ) -> str:
-    """Write FILE into `folder` and give what it takes: pictures (batch, height, width, 3) of any
-    size, or, for other filters than FILTERS, pixels (batch, size, size, channels).
+    """Write FILE and its weights into `folder`.
 
     Args:
-        calibration: pixels; products and convolutions are then of int8, with scales from these.
+        model: from pixels to probabilities, in float32.
+        image: the size, channels and filter of the resizing.
+        folder: an existing folder.
+        calibration: pixels (n, size, size, channels), uint8. If present, matrix products and
+            convolutions compute in int8, with scales from these images.
+
+    Returns:
+        The name of the model's input, uint8: pictures (batch, height, width, 3) of any size, or
+        pixels (batch, size, size, channels) if the filter is not in FILTERS.
     """
     ov = _openvino()
     inputs = [tf.TensorSpec((None, *model.input_shape[1:]), "uint8", name="pixels")]
     function = tf.function(lambda pixels: model(pixels, training=False), input_signature=inputs)
-    made = ov.convert_model(function.get_concrete_function(), extension=[_flips()])
-    made.outputs[0].get_tensor().set_names({"probabilities"})
+    converted = ov.convert_model(function.get_concrete_function(), extension=[_flips()])
+    converted.outputs[0].get_tensor().set_names({"probabilities"})
     if calibration is not None:
         nncf = _nncf()
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-        made = nncf.quantize(
-            made,
+        converted = nncf.quantize(
+            converted,
             nncf.Dataset([pixels[None] for pixels in calibration]),
             subset_size=len(calibration),
-            ignored_scope=nncf.IgnoredScope(names=_end(made)),
+            ignored_scope=nncf.IgnoredScope(names=_last_layers(converted)),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
             ),
@@ -77,18 +83,21 @@ def write(
     takes = "pixels"
     if image.resampling in FILTERS:
         takes = "pictures"
-        made = _resizing(ov, made, image)
-    made.inputs[0].get_tensor().set_names({takes})
-    ov.save_model(made, folder / FILE, compress_to_fp16=False)
+        converted = _resizing(ov, converted, image)
+    converted.inputs[0].get_tensor().set_names({takes})
+    ov.save_model(converted, folder / FILE, compress_to_fp16=False)
     return takes
 
 
-def _flips():
-    """Its converter knows flips of one axis; a fine-tuned network averages those of two as well."""
+def _flips() -> Any:
+    """Return a converter for flips of several axes, as test-time augmentation uses them.
+
+    OpenVINO itself converts only flips of one axis.
+    """
     from openvino import opset14 as ops
     from openvino.frontend.tensorflow import ConversionExtension
 
-    def flip(node):
+    def flip(node: Any) -> Any:
         axes = node.get_input(1)
         count = axes.get_shape()[0]
         last, before_first = np.full(count, -1), np.full(count, np.iinfo("int64").min)
@@ -97,56 +106,72 @@ def _flips():
     return ConversionExtension("ReverseV2", flip)
 
 
-def _end(made) -> list[str]:
-    """The output layer, what comes before it up to the layer below, and all after it: 1 - p for the
-    second class, the sum that probabilities are divided by. They cost no time and are what int8
-    harms most (with those after it, half of a VGG16's answers turned around)."""
+def _last_layers(model: Any) -> list[str]:
+    """Return the names of the nodes that stay in float32.
+
+    They are all nodes behind the last layer but one: the output layer and its activation, 1 - p for
+    the second class, the sum that probabilities are divided by. They take no time, and int8 harms
+    them most: with the activation in int8, a VGG16 swapped the classes of half of the images.
+    """
     products = ("MatMul", "Convolution", "GroupConvolution")
-    waiting, found = [(made.get_results()[0], 0)], set()
+    waiting, names = [(model.get_results()[0], 0)], set()
     while waiting:
-        node, passed = waiting.pop()
-        for given in node.inputs():
-            before = given.get_source_output().get_node()
-            kind = before.get_type_name()
-            below = passed + (kind in products)
-            if below < 2 and kind not in ("Constant", "Parameter"):
-                found.add(before.get_friendly_name())
-                waiting.append((before, below))
-    return sorted(found)
+        node, passed_layers = waiting.pop()
+        for node_input in node.inputs():
+            source = node_input.get_source_output().get_node()
+            kind = source.get_type_name()
+            layers = passed_layers + (kind in products)
+            if layers < 2 and kind not in ("Constant", "Parameter"):
+                names.add(source.get_friendly_name())
+                waiting.append((source, layers))
+    return sorted(names)
 
 
-def _resizing(ov, made, image: Image):
-    """`made` behind thaw.data.decoding's `resized`: calculated in float32 and rounded once."""
+def _resizing(ov: Any, model: Any, image: Image) -> Any:
+    """Return the model behind the resizing of thaw.data.decoding.
+
+    It computes in float32 and rounds once.
+    """
     from openvino import opset14 as ops
     from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
 
-    steps = PrePostProcessor(made)
+    steps = PrePostProcessor(model)
     picture = steps.input()
     picture.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
     picture.tensor().set_shape(ov.PartialShape([-1, -1, -1, 3]))
     picture.model().set_layout(ov.Layout("NHWC"))
-    before = picture.preprocess()
-    before.convert_element_type(ov.Type.f32)
-    if image.colour == "grey":  # exactly as Pillow: sums of whole numbers below 2^24
+    resizing = picture.preprocess()
+    resizing.convert_element_type(ov.Type.f32)
+    if image.colour == "grey":  # equals Pillow's: the sums are integers below 2^24
 
-        def grey(colours):
+        def grey(colours: Any) -> Any:
             weighted = ops.multiply(colours, np.array([19595, 38470, 7471], "float32"))
             total = ops.reduce_sum(weighted, np.array([3]), keep_dims=True)
-            share = ops.divide(ops.add(total, np.float32(32768)), np.float32(65536))
-            return ops.floor(share).output(0)
+            quotient = ops.divide(ops.add(total, np.float32(32768)), np.float32(65536))
+            return ops.floor(quotient).output(0)
 
-        before.custom(grey)
-    before.resize(getattr(ResizeAlgorithm, FILTERS[image.resampling]), image.size, image.size)
-    before.custom(
-        lambda smooth: ops.convert(
-            ops.clamp(ops.round(smooth, "half_to_even"), 0, 255), "u8"
+        resizing.custom(grey)
+    resizing.resize(getattr(ResizeAlgorithm, FILTERS[image.resampling]), image.size, image.size)
+    resizing.custom(
+        lambda resized: ops.convert(
+            ops.clamp(ops.round(resized, "half_to_even"), 0, 255), "u8"
         ).output(0)
     )
     return steps.build()
 
 
 def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """From what it takes, uint8, to probabilities (batch, classes)."""
+    """Return a function that runs the exported model.
+
+    Args:
+        folder: of `write`.
+        takes: the name of the model's input.
+        threads: the number of threads.
+
+    Returns:
+        A function from uint8 images (batch, height, width, channels) to probabilities
+        (batch, classes), float32.
+    """
     settings = {**CPU, "INFERENCE_NUM_THREADS": threads}
     compiled = _openvino().compile_model(folder / FILE, "CPU", settings)
-    return lambda given: compiled(given)[0]
+    return lambda images: compiled(images)[0]

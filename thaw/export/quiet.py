@@ -1,25 +1,26 @@
-"""Converters write pages that no setting silences."""
+"""Silence converters, whose output no setting turns off."""
 
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def quiet():
-    """What Python or C++ writes to the terminal within is not shown."""
+def silence_output() -> Iterator[None]:
+    """Discard everything that Python or C++ code writes to stdout and stderr in the block."""
     sys.stdout.flush()
     sys.stderr.flush()
-    before = [os.dup(1), os.dup(2)]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    originals = [os.dup(1), os.dup(2)]
+    null = os.open(os.devnull, os.O_WRONLY)
     try:
-        for place in (1, 2):
-            os.dup2(nowhere, place)
+        for descriptor in (1, 2):
+            os.dup2(null, descriptor)
         yield
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        for place, original in zip((1, 2), before, strict=True):
-            os.dup2(original, place)
+        for descriptor, original in zip((1, 2), originals, strict=True):
+            os.dup2(original, descriptor)
             os.close(original)
-        os.close(nowhere)
+        os.close(null)

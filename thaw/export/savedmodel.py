@@ -1,4 +1,4 @@
-"""TensorFlow's SavedModel, which TensorFlow and TF Serving run as it is."""
+"""Export to TensorFlow's SavedModel, which TensorFlow and TF Serving run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from thaw.config.dataset import Image
-from thaw.export.float32 import of_pictures
+from thaw.export.float32 import with_resizing
 from thaw.runtime.tensorflow import keras, tf
 
 FILE = "saved_model"
@@ -15,24 +15,42 @@ FILE = "saved_model"
 def write(
     model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
 ) -> str:
-    """Write FILE into `folder` and give what it takes: pictures (batch, height, width, 3) of any
-    size. The resizing is TensorFlow's own, which does all of the pipeline's filters."""
-    whole = of_pictures(model, image)
-    held = tf.Module()  # Keras's own export keeps every weight twice
-    held.weights = [variable.value for variable in whole.variables]
+    """Write FILE into `folder`. TensorFlow resizes with any of the pipeline's filters.
+
+    Args:
+        model: from pixels to probabilities, in float32.
+        image: the size, channels and filter of the resizing.
+        folder: an existing folder.
+        calibration: not supported; None.
+
+    Returns:
+        The name of the model's input: pictures (batch, height, width, 3), uint8 RGB of any size.
+    """
+    resizing_model = with_resizing(model, image)
+    module = tf.Module()  # Keras's own export would store every weight twice
+    module.weights = [variable.value for variable in resizing_model.variables]
     inputs = [tf.TensorSpec((None, None, None, 3), "uint8", name="pictures")]
-    held.serve = tf.function(
-        lambda pictures: whole(pictures, training=False), input_signature=inputs
+    module.serve = tf.function(
+        lambda pictures: resizing_model(pictures, training=False), input_signature=inputs
     )
-    named = tf.function(
-        lambda pictures: {"probabilities": held.serve(pictures)}, input_signature=inputs
+    signature = tf.function(
+        lambda pictures: {"probabilities": module.serve(pictures)}, input_signature=inputs
     )
-    tf.saved_model.save(held, folder / FILE, signatures=named)
+    tf.saved_model.save(module, folder / FILE, signatures=signature)
     return "pictures"
 
 
 def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """From what it takes, uint8, to probabilities (batch, classes). TensorFlow has its threads
-    already."""
-    held = tf.saved_model.load(folder / FILE)
-    return lambda given: held.serve(given).numpy()
+    """Return a function that runs the exported model.
+
+    Args:
+        folder: of `write`.
+        takes: the name of the model's input.
+        threads: ignored; TensorFlow's threads are set when it is imported.
+
+    Returns:
+        A function from uint8 images (batch, height, width, channels) to probabilities
+        (batch, classes), float32.
+    """
+    module = tf.saved_model.load(folder / FILE)
+    return lambda images: module.serve(images).numpy()

@@ -1,7 +1,8 @@
-"""TensorFlow Lite, now LiteRT: one file for phones and small machines."""
+"""Export to TensorFlow Lite, now LiteRT: one file for phones and small devices."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,44 +15,65 @@ FILE = "model.tflite"
 def write(
     model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
 ) -> str:
-    """Write FILE into `folder` and give what it takes: pixels (batch, size, size, channels). The
-    format has no resizing that smooths, so the picture comes in its size; the backbone's
-    preprocessing is inside.
+    """Write FILE into `folder`.
+
+    The format has no resizing with antialiasing, so the caller has to resize. The backbone's
+    preprocessing is part of the exported model.
 
     Args:
-        calibration: pixels; all sums are then of int8, with scales from these.
+        model: from pixels to probabilities, in float32.
+        image: not used.
+        folder: an existing folder.
+        calibration: pixels (n, size, size, channels), uint8. If present, the model computes in
+            int8, with scales from these images.
+
+    Returns:
+        The name of the model's input: pixels (batch, size, size, channels), uint8.
     """
-    kinds, options = tf.lite.OpsSet.TFLITE_BUILTINS, {}
+    operations = tf.lite.OpsSet.TFLITE_BUILTINS
+    options: dict[str, Any] = {}
     if calibration is not None:
-        kinds = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
+        operations = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
         options = {
             "optimizations": [tf.lite.Optimize.DEFAULT],
             "representative_dataset": lambda: ([pixels[None]] for pixels in calibration),
-            # else the interpreter that calibrates finds no weights
+            # otherwise the interpreter that calibrates finds no weights
             "experimental_enable_resource_variables": False,
         }
-    options["target_spec"] = {"supported_ops": [kinds]}
+    options["target_spec"] = {"supported_ops": [operations]}
     model.export(folder / FILE, format="litert", verbose=False, **options)
     return "pixels"
 
 
 def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """From what it takes, uint8, to probabilities (batch, classes)."""
+    """Return a function that runs the exported model.
+
+    Args:
+        folder: of `write`.
+        takes: the name of the model's input.
+        threads: the number of threads.
+
+    Returns:
+        A function from uint8 images (batch, height, width, channels) to probabilities
+        (batch, classes), float32.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
-    held = Interpreter(str(folder / FILE), num_threads=threads)
-    held.allocate_tensors()  # says that it is here
-    into, out = held.get_input_details()[0]["index"], held.get_output_details()[0]["index"]
-    shape: tuple = ()
+    interpreter = Interpreter(str(folder / FILE), num_threads=threads)
+    interpreter.allocate_tensors()  # here, since the first call prints a message
+    input_index = interpreter.get_input_details()[0]["index"]
+    output_index = interpreter.get_output_details()[0]["index"]
+    shape: tuple[int, ...] = ()
 
-    def run(given: np.ndarray) -> np.ndarray:
+    def run(images: np.ndarray) -> np.ndarray:
         nonlocal shape
-        if given.shape != shape:
-            held.resize_tensor_input(into, given.shape)
-            held.allocate_tensors()
-            shape = given.shape
-        held.set_tensor(into, given)
-        held.invoke()
-        return held.get_tensor(out)
+        if images.shape != shape:
+            interpreter.resize_tensor_input(input_index, images.shape)
+            interpreter.allocate_tensors()
+            shape = images.shape
+        interpreter.set_tensor(input_index, images)
+        interpreter.invoke()
+        probabilities: np.ndarray = interpreter.get_tensor(output_index)
+        return probabilities
 
     return run

@@ -1,6 +1,7 @@
-"""A trained model and what comes before it as one network of Keras."""
+"""Assemble preprocessing, backbone and head as one Keras model."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,63 +12,69 @@ from thaw.models.loading import load_keras_model
 from thaw.runtime.tensorflow import keras
 
 
-def assemble(trained: ModelBundle, allowed: tuple[str, ...] = ()) -> keras.Model:
-    """From uint8 pixels (batch, size, size, channels) to class probabilities (batch, classes),
-    float32.
+def assemble(bundle: ModelBundle, allowed: tuple[str, ...] = ()) -> keras.Model:
+    """Return a model from uint8 pixels (batch, size, size, channels) to class probabilities
+    (batch, classes), float32.
 
     Args:
-        allowed: as thaw.models.loading.
+        bundle: a model in a folder, not a packaged one.
+        allowed: as in thaw.models.loading.load_keras_model.
 
     Raises:
-        UserError: the model's file is none that this version reads.
+        UserError: the model's file is not one that this version can read.
     """
-    size = trained.image.size
-    shape = (size, size, 3 if trained.image.colour == "rgb" else 1)
-    pixels = keras.Input(shape, dtype="uint8", name="pixels")
-    if trained.backbone is None:
-        return keras.Model(
-            pixels, class_probabilities(_stored(trained.path / "model.keras", allowed)(pixels))
-        )
-    frozen = FrozenBackbone(trained.backbone, trained.weights, shape, thaw_from=None)
-    features = keras.ops.cast(frozen.network(pixels), frozen.dtype)  # as they are stored
+    size = bundle.image.size
+    shape = (size, size, 3 if bundle.image.colour == "rgb" else 1)
+    pixels = keras.Input(shape, dtype="uint8", name="pixels")  # (batch, size, size, channels)
+    if bundle.backbone is None or bundle.weights is None:
+        return keras.Model(pixels, class_probabilities(_load_named(bundle.path, allowed)(pixels)))
+    frozen = FrozenBackbone(bundle.backbone, bundle.weights, shape, thaw_from=None)
+    # (batch, h, w, c), rounded to the type in which features are stored
+    features = keras.ops.cast(frozen.network(pixels), frozen.dtype)
     features = keras.ops.cast(features, "float32")
-    if (trained.path / "model.npz").exists():
-        return keras.Model(pixels, _logistic(features, trained.path / "model.npz"))
-    return keras.Model(
-        pixels, class_probabilities(_stored(trained.path / "model.keras", allowed)(features))
-    )
+    if (bundle.path / "model.npz").exists():
+        return keras.Model(pixels, _apply_logistic(features, bundle.path / "model.npz"))
+    return keras.Model(pixels, class_probabilities(_load_named(bundle.path, allowed)(features)))
 
 
-def _stored(path: Path, allowed: tuple[str, ...]) -> keras.Model:
-    held = load_keras_model(path, allowed)
-    return keras.Model(held.inputs[0], held.outputs[0], name="trained")  # a number might be taken
+def _load_named(folder: Path, allowed: tuple[str, ...]) -> keras.Model:
+    model = load_keras_model(folder / "model.keras", allowed)
+    # a name with a number, as Keras gives them, could occur twice in the assembled model
+    return keras.Model(model.inputs[0], model.outputs[0], name="trained")
 
 
-def class_probabilities(given):
-    """What an output layer gives, (batch, 1) or (batch, classes), as a probability for each class
-    (batch, classes); thaw.models.layers.to_probabilities says the same of arrays."""
-    if given.shape[-1] == 1:
-        given = keras.ops.concatenate([1.0 - given, given], axis=-1)
-    return given / keras.ops.sum(given, axis=-1, keepdims=True)
+def class_probabilities(output: Any) -> Any:
+    """Return a tensor of class probabilities (batch, classes), whose rows sum to 1.
+
+    It does in a Keras model what thaw.models.layers.to_probabilities does with arrays.
+
+    Args:
+        output: tensor of an output layer, (batch, 1) of a sigmoid unit or (batch, classes).
+    """
+    if output.shape[-1] == 1:
+        output = keras.ops.concatenate([1.0 - output, output], axis=-1)
+    return output / keras.ops.sum(output, axis=-1, keepdims=True)
 
 
-def _logistic(features, path: Path):
-    """The logistic model on features (batch, height, width, channels), as layers."""
+def _apply_logistic(features: Any, path: Path) -> Any:
+    """Return the class probabilities (batch, classes) of the logistic model in `path`, computed
+    by Keras layers from features (batch, height, width, channels)."""
     model = logistic.load(path)
     count, inputs = model["coefficients"].shape
-    held = keras.Input(features.shape[1:])
-    x = keras.layers.GlobalAveragePooling2D(dtype="float32")(held)  # (batch, channels)
+    feature_map = keras.Input(features.shape[1:])
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32")(feature_map)  # (batch, channels)
     if inputs > x.shape[-1]:
-        maxima = keras.layers.GlobalMaxPooling2D(dtype="float32")(held)
+        maxima = keras.layers.GlobalMaxPooling2D(dtype="float32")(feature_map)
         x = keras.layers.Concatenate(dtype="float32")([x, maxima])  # (batch, inputs)
-    x = keras.Model(held, x, name="pooling")(features)  # one step, for who follows them
+    # one layer of the assembled model, so that Grad-CAM sees a chain of layers
+    x = keras.Model(feature_map, x, name="pooling")(features)
     standard = keras.layers.Normalization(dtype="float32", name="standard")
     standard.build((None, inputs))
     standard.set_weights([model["mean"], model["scale"] ** 2, np.zeros(())])
     standard.finalize_state()
-    output = keras.layers.Dense(
+    layer = keras.layers.Dense(
         count, activation="sigmoid" if count == 1 else "softmax", dtype="float32", name="output"
     )
-    given = output(standard(x))
-    output.set_weights([model["coefficients"].T, model["intercept"]])
-    return class_probabilities(given)
+    output = layer(standard(x))  # (batch, 1 or classes)
+    layer.set_weights([model["coefficients"].T, model["intercept"]])
+    return class_probabilities(output)

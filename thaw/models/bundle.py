@@ -1,11 +1,11 @@
-"""A model that the pipeline trained, with all that it takes to use it on a picture."""
+"""A trained model together with its classes, preprocessing and backbone."""
 
 import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -15,29 +15,26 @@ from thaw.config.base import Section, did_you_mean, validate
 from thaw.config.dataset import Image
 from thaw.data.archives import DAMAGE
 from thaw.errors import UserError
-from thaw.storage.npz import file_digest
+from thaw.models.backbones.recipe import weights_digest
 
 MODELS = Path("models")
-MOST_CARD = 10_000_000
-"""Bytes."""
-BATCH_SIZE = 32
-"""Of models that read pixels, as where they are evaluated."""
-
-CARD = "thaw.json"
-"""A packaged file's member that says what Keras does not: the classes and where they come from."""
+BATCH_SIZE = 32  # images per pass of models that read pixels, the same as in stage evaluate
+CARD = "thaw.json"  # member of a packaged file, with what Keras does not store, such as classes
+MAX_CARD_BYTES = 10_000_000  # more is not from `thaw package`; protects memory
 
 
 @dataclass
 class ModelBundle:
-    """A model, found and not yet loaded.
+    """A trained model that was found on disk and is not loaded yet.
 
     Attributes:
-        path: its folder, or the packaged file.
-        classes: the labels in the order of their numbers.
-        image: how a file becomes pixels.
-        backbone: what makes the features that it reads; none: it reads pixels.
-        weights: the backbone's.
-        settings: the parameters it was trained with.
+        path: the model's folder, or the packaged file.
+        classes: the labels, in the order of the class numbers.
+        image: how an image file becomes pixels.
+        backbone: parameters of the backbone whose features the model reads, or None if it reads
+            pixels.
+        weights: file of the backbone's weights, or None if the model reads pixels.
+        settings: the parameters that the model was trained with.
     """
 
     path: Path
@@ -45,21 +42,24 @@ class ModelBundle:
     image: Image
     backbone: Backbone | None
     weights: Path | None
-    settings: dict
+    settings: dict[str, Any]
 
     @property
     def packaged(self) -> bool:
+        """Whether the model is a file that `thaw package` wrote."""
         return self.path.is_file()
 
     @property
     def batch_size(self) -> int:
+        """Images per forward pass."""
         return self.backbone.batch_size if self.backbone else BATCH_SIZE
 
     def load(self, allowed: tuple[str, ...] = ()) -> Callable[[np.ndarray], np.ndarray]:
-        """From uint8 pixels (n, size, size, channels) to class probabilities (n, classes).
+        """Return a function from uint8 pixels (n, size, size, channels) to class probabilities
+        (n, classes), float32.
 
         Args:
-            allowed: as thaw.models.loading.
+            allowed: as in thaw.models.loading.load_keras_model.
 
         Raises:
             UserError: as `model`.
@@ -67,19 +67,22 @@ class ModelBundle:
         model = self.model(allowed)
         if not self.packaged:
             return model.predict_on_batch
-        # it resizes and turns grey itself, which leaves pixels that are so already as they are
+        # a packaged model resizes and converts RGB pictures itself, which does not change pixels
+        # that are resized and grey already
         return lambda pixels: model.predict_on_batch(
             pixels if pixels.shape[-1] == 3 else np.repeat(pixels, 3, axis=-1)
         )
 
-    def model(self, allowed: tuple[str, ...] = ()):
-        """The same as a keras.Model, as it was packaged or assembled.
+    def model(self, allowed: tuple[str, ...] = ()) -> Any:
+        """Return a keras.Model from uint8 pixels to class probabilities (n, classes).
+
+        It reads (n, size, size, channels), or (n, height, width, 3) if it was packaged.
 
         Args:
-            allowed: as thaw.models.loading.
+            allowed: as in thaw.models.loading.load_keras_model.
 
         Raises:
-            UserError: it cannot be read, or does not give a probability for each class.
+            UserError: the model cannot be read, or does not have one output for each class.
         """
         from thaw.models.assembly import assemble
         from thaw.models.loading import load_keras_model
@@ -88,113 +91,121 @@ class ModelBundle:
         count = model.output_shape[-1] if len(model.outputs) == 1 else None
         if count != len(self.classes) or len(model.inputs) != 1:
             raise UserError(
-                f"{self.path} is no classifier of {len(self.classes)} classes: expected one input, "
-                f"and one output with as many values."
+                f"{self.path} does not classify {len(self.classes)} classes: expected one input "
+                f"and one output with {len(self.classes)} values."
             )
         return model
 
 
-def find_model(given: str) -> ModelBundle:
-    """The model of this name in models/, in this folder, or in this packaged file.
+def find_model(name: str) -> ModelBundle:
+    """Return the model of a name or path.
+
+    Args:
+        name: of a folder in models/, or path of a model's folder or of a packaged file.
 
     Raises:
-        UserError: there is none, or a part of it is not on this machine.
+        UserError: there is no such model, or a part of it is not on this machine.
     """
-    path = Path(given)
+    path = Path(name)
     if path.is_file() and path.parent.joinpath("record.json").exists():
         path = path.parent
     if path.is_file():
-        return _packaged(path)
-    for folder in (path, MODELS / given):
+        return _from_package(path)
+    for folder in (path, MODELS / name):
         if (folder / "record.json").is_file():
-            return _recorded(folder)
+            return _from_folder(folder)
     known = sorted(record.parent.name for record in MODELS.glob("*/record.json"))
     if known:
         raise UserError(
-            f"there is no model {given!r}.{did_you_mean(given, known)} models/ has: {', '.join(known)}."
+            f"there is no model {name!r}.{did_you_mean(name, known)} "
+            f"models/ has: {', '.join(known)}."
         )
     raise UserError(
-        f"there is no model {given!r}, and none in models/. Run thaw in the repository, where "
-        f"`dvc pull` or `dvc repro` brings them, or name a packaged .keras file."
+        f"there is no model {name!r}, and none in models/. Run thaw in the repository, where "
+        f"`dvc pull` or `dvc repro` creates them, or give the path of a packaged .keras file."
     )
 
 
-def _recorded(folder: Path) -> ModelBundle:
+def _from_folder(folder: Path) -> ModelBundle:
     place = folder / "record.json"
     record = read_json_object(place, lambda: place.read_bytes())
     if not record.get("classes") or not record.get("image"):
         raise UserError(
-            f"{folder}/record.json does not say which classes and images the model is for: it was "
-            f"trained by an older version. `dvc repro` trains it anew."
+            f"{place} does not contain the model's classes and image section: the model was "
+            f"trained by an older version. `dvc repro` trains it again."
         )
     if not any((folder / file).exists() for file in ("model.keras", "model.npz")):
-        raise UserError(f"{folder} holds no model: `dvc pull` or `dvc repro` brings it.")
-    said = _card(record, f"{place}")
+        raise UserError(f"{folder} contains no model: `dvc pull` or `dvc repro` restores it.")
+    card = _validate_card(record, f"{place}")
     backbone = record.get("backbone")
     if not backbone:
-        return ModelBundle(folder, said.classes, said.image, None, None, said.settings)
+        return ModelBundle(folder, card.classes, card.image, None, None, card.settings)
     if not isinstance(backbone, dict) or not isinstance(backbone.get("name"), str):
         raise UserError(f"{place}: backbone = {backbone!r:.200}: expected a section with its name.")
     name = backbone.pop("name")
-    chosen = validate(Backbone, backbone, f"{place}: backbone")
+    parameters = validate(Backbone, backbone, f"{place}: backbone")
     weights = folder.resolve().parent.parent / "data" / "weights" / f"{name}.npz"
     if "/" in name or not weights.exists():
         raise UserError(
-            f"{folder} reads what the backbone {name!r} makes of a picture, and its weights, "
-            f"{weights}, are not there: `dvc pull` or `dvc repro weights@{name}` brings them."
+            f"{folder} needs the backbone {name!r}, whose weights, {weights}, are missing: "
+            f"`dvc pull` or `dvc repro weights@{name}` restores them."
         )
-    if chosen.digest not in (None, file_digest(weights)):
+    if parameters.digest not in (None, weights_digest(weights)):
         raise UserError(
-            f"{weights} is not what {folder} was trained on: `dvc checkout` or `dvc repro` brings "
-            f"both together."
+            f"{weights} differs from the weights that {folder} was trained with: `dvc checkout` or "
+            f"`dvc repro` restores both."
         )
-    return ModelBundle(folder, said.classes, said.image, chosen, weights, said.settings)
+    return ModelBundle(folder, card.classes, card.image, parameters, weights, card.settings)
 
 
-def _packaged(path: Path) -> ModelBundle:
+def _from_package(path: Path) -> ModelBundle:
     if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is no model: expected a file that `thaw package` wrote.")
+        raise UserError(f"{path} is not a model: expected a file that `thaw package` wrote.")
     try:
         with zipfile.ZipFile(path) as archive:
             if CARD not in archive.namelist():
                 raise UserError(
-                    f"{path} does not say which classes it knows: expected a model's folder or a "
-                    f"file that `thaw package` wrote."
+                    f"{path} does not list its classes: expected a model's folder or a file that "
+                    f"`thaw package` wrote."
                 )
-            if archive.getinfo(CARD).file_size > MOST_CARD:
-                raise UserError(f"{path}: its {CARD} has over {MOST_CARD:,} bytes.")
+            if archive.getinfo(CARD).file_size > MAX_CARD_BYTES:
+                raise UserError(f"{path}: its {CARD} has over {MAX_CARD_BYTES:,} bytes.")
             content = archive.read(CARD)
     except (*DAMAGE, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error!r:.200}.") from None
-    said = _card(read_json_object(f"{path}: {CARD}", lambda: content), f"{path}: {CARD}")
-    return ModelBundle(path, said.classes, said.image, None, None, said.settings)
+    card = _validate_card(read_json_object(f"{path}: {CARD}", lambda: content), f"{path}: {CARD}")
+    return ModelBundle(path, card.classes, card.image, None, None, card.settings)
 
 
 class Card(Section):
-    """What a model says of itself."""
+    """The part of record.json and thaw.json that is needed to use a model."""
 
     classes: Annotated[list[str], Field(min_length=2)]
     image: Image
-    settings: dict
+    settings: dict[str, Any]
 
 
-def _card(held: dict, place: str) -> Card:
-    values = {k: held[k] for k in Card.model_fields if k in held}
+def _validate_card(record: dict[str, Any], place: str) -> Card:
+    values = {k: record[k] for k in Card.model_fields if k in record}
     if "image" in values:
         values["image"] = Image.from_record(values["image"], f"{place}: image")
     return validate(Card, values, place)
 
 
-def read_json_object(place, read: Callable[[], bytes]) -> dict:
-    """A JSON object.
+def read_json_object(place: str | Path, read: Callable[[], bytes]) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Args:
+        place: where it is, for messages.
+        read: function that returns its bytes.
 
     Raises:
-        UserError: it is none, or cannot be read.
+        UserError: it cannot be read, or is not a JSON object.
     """
     try:
-        held = json.loads(read())
+        values = json.loads(read())
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{place} cannot be read: {error}. `dvc checkout` brings it.") from None
-    if not isinstance(held, dict):
-        raise UserError(f"{place}: expected a JSON object. `dvc checkout` brings it.")
-    return held
+        raise UserError(f"{place} cannot be read: {error}. `dvc checkout` restores it.") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{place}: expected a JSON object. `dvc checkout` restores it.")
+    return values

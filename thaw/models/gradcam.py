@@ -1,14 +1,15 @@
-"""Where in an image a network saw a class: Grad-CAM.
+"""Grad-CAM: where in an image a network saw a class.
 
-A feature map's channels are summed, each weighted by how much the class's score rises with it, and
-what speaks against the class is cut off. The map is the last one that still has a place for each
-part of the image.
+The channels of the last feature map are summed, each weighted by the gradient of the class's score.
+Negative sums, which speak against the class, become zero.
 
 Source: Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via
 Gradient-based Localization".
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import erf
@@ -16,160 +17,178 @@ from scipy.special import erf
 from thaw.config.subnet import DenseHead
 from thaw.models.subnet import ACTIVATIONS, dense_weights
 
-AT_ONCE = 64
-PIXELS_AT_ONCE = 16
+CHUNK_ROWS = 64  # feature maps that are in memory at a time
+PIXEL_BATCH_SIZE = 16  # images per pass of a network with gradients, which take more memory
 
-SLOPES = {
+# the derivatives of thaw.models.subnet.ACTIVATIONS
+DERIVATIVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda x: (x > 0).astype("float32"),
     "elu": lambda x: np.where(x > 0, 1, np.exp(np.minimum(x, 0))),
     "gelu": lambda x: (1 + erf(x / np.sqrt(2))) / 2 + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi),
     "tanh": lambda x: 1 - np.tanh(x) ** 2,
 }
-"""The derivatives of thaw.models.subnet.ACTIVATIONS."""
 
 
-def of_subnet(subnet: DenseHead, path: str | Path, features, classes: np.ndarray) -> np.ndarray:
-    """Maps (n, height, width) of a subnet that reads these features; by NumPy.
+def of_subnet(
+    subnet: DenseHead, path: str | Path, features: Any, classes: np.ndarray
+) -> np.ndarray:
+    """Return the maps (n, height, width) of a subnet on features, computed by NumPy.
 
     Args:
-        path: the .keras file of a subnet that thaw.models.subnet.build_subnet made.
-        features: (n, height, width, channels).
-        classes: (n,) the class that is looked for in each.
+        subnet: the head's settings.
+        path: the .keras file of a subnet that thaw.models.subnet.build_subnet built.
+        features: (n, height, width, channels), an array or thaw.storage.arrays.Selection.
+        classes: (n,), the number of the class to explain in each image.
     """
     layers = dense_weights(path)
-    found = []
-    for start in range(0, len(features), AT_ONCE):
-        held = features[start : start + AT_ONCE].astype("float32")
-        count, height, width, channels = held.shape
+    maps = []
+    for start in range(0, len(features), CHUNK_ROWS):
+        chunk = features[start : start + CHUNK_ROWS].astype("float32")
+        count, height, width, channels = chunk.shape
         averaged = subnet.pooling == "average"
-        x = held.mean(axis=(1, 2)) if averaged else held.reshape(count, -1)
+        x = chunk.mean(axis=(1, 2)) if averaged else chunk.reshape(count, -1)
         sums = []
         for kernel, bias in layers[:-1]:
-            sums.append(x @ kernel + bias)
+            sums.append(x @ kernel + bias)  # (n, units)
             x = ACTIVATIONS[subnet.activation](sums[-1])
-        slope = _wanted(classes[start : start + AT_ONCE], layers[-1][0].shape[1])
-        slope = slope @ layers[-1][0].T
-        for (kernel, _), before in zip(layers[-2::-1], sums[::-1], strict=True):
-            slope = (slope * SLOPES[subnet.activation](before)) @ kernel.T
+        gradient = _score_gradient(classes[start : start + CHUNK_ROWS], layers[-1][0].shape[1])
+        gradient = gradient @ layers[-1][0].T
+        for (kernel, _), layer_sums in zip(layers[-2::-1], sums[::-1], strict=True):
+            gradient = (gradient * DERIVATIVES[subnet.activation](layer_sums)) @ kernel.T
         if averaged:
-            slope = slope / (height * width)  # each place has this part in the mean
+            gradient = gradient / (height * width)  # each position's share of the average
         else:
-            slope = slope.reshape(count, height * width, channels).mean(axis=1)
-        found.append(_map(held, slope))
-    return np.concatenate(found)
+            gradient = gradient.reshape(count, height * width, channels).mean(axis=1)
+        maps.append(_weighted_map(chunk, gradient))
+    return np.concatenate(maps)
 
 
-def of_logistic(model: dict[str, np.ndarray], features, classes: np.ndarray) -> np.ndarray:
-    """Maps (n, height, width) of what thaw.models.logistic fitted; as `of_subnet`."""
+def of_logistic(model: dict[str, np.ndarray], features: Any, classes: np.ndarray) -> np.ndarray:
+    """Return the maps (n, height, width) of a logistic model on features.
+
+    Args:
+        model: as thaw.models.logistic.load returns it.
+        features: (n, height, width, channels), an array or thaw.storage.arrays.Selection.
+        classes: (n,), the number of the class to explain in each image.
+    """
     outputs = len(model["coefficients"])
     slopes = (model["coefficients"] / model["scale"]).reshape(outputs, -1, features.shape[-1])
-    slopes = slopes.sum(axis=1).T  # (channels, outputs): means over places
-    found = []
-    for start in range(0, len(features), AT_ONCE):
-        held = features[start : start + AT_ONCE].astype("float32")
-        wanted = _wanted(classes[start : start + AT_ONCE], slopes.shape[1])
-        found.append(_map(held, wanted @ slopes.T / np.prod(held.shape[1:3])))
-    return np.concatenate(found)
+    # (channels, outputs); a maximum's gradient averages over positions like that of an average
+    slopes = slopes.sum(axis=1).T
+    maps = []
+    for start in range(0, len(features), CHUNK_ROWS):
+        chunk = features[start : start + CHUNK_ROWS].astype("float32")
+        gradient = _score_gradient(classes[start : start + CHUNK_ROWS], slopes.shape[1])
+        maps.append(_weighted_map(chunk, gradient @ slopes.T / np.prod(chunk.shape[1:3])))
+    return np.concatenate(maps)
 
 
-def _wanted(classes: np.ndarray, outputs: int) -> np.ndarray:
-    """The slope of the wanted class's score by each output before its activation, (n, outputs):
-    one sigmoid unit speaks for class 1 and against class 0."""
+def _score_gradient(classes: np.ndarray, outputs: int) -> np.ndarray:
+    """Return the gradient (n, outputs) of each class's score with respect to the outputs before
+    their activation. One sigmoid unit counts for class 1 and against class 0."""
     if outputs == 1:
         return np.where(classes == 1, 1.0, -1.0)[:, None].astype("float32")
     return np.eye(outputs, dtype="float32")[classes]
 
 
-def _map(held: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    """Channels (n, height, width, channels) summed by their slopes (n, channels)."""
-    return np.maximum(np.einsum("nhwc,nc->nhw", held, slope.astype("float32")), 0)
+def _weighted_map(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the positive part (n, height, width) of the sum of channels.
+
+    Args:
+        features: (n, height, width, channels).
+        weights: (n, channels).
+    """
+    return np.maximum(np.einsum("nhwc,nc->nhw", features, weights.astype("float32")), 0)
 
 
 class GradCam:
-    """Maps of a network that reads pixels.
+    """Grad-CAM maps of a network that reads pixels.
 
     Args:
-        model: a network of Keras from one input to one output layer; if it averages the answers
-            for an image and its mirror images, the image itself is looked at.
+        model: keras.Model from one input to one output layer. If it averages the outputs for an
+            image and its mirror images, the maps are of the image itself.
     """
 
-    def __init__(self, model):
-        layers = _straight(model)
-        learnt = next((n for n, layer in enumerate(layers) if layer.weights), len(layers))
-        places = [n for n, layer in enumerate(layers) if n >= learnt and _is_map(layer.output)]
-        self._split = places[-1] + 1 if places else None
+    def __init__(self, model: Any):
+        layers = _chain(model)
+        first = next((n for n, layer in enumerate(layers) if layer.weights), len(layers))
+        maps = [n for n, layer in enumerate(layers) if n >= first and _is_map(layer.output)]
+        self._split = maps[-1] + 1 if maps else None
         self._layers = layers
 
-    def __call__(self, pixels, classes: np.ndarray) -> np.ndarray | None:
-        """Maps (n, height, width); none where the network has no feature map but the pixels.
+    def __call__(self, pixels: Any, classes: np.ndarray) -> np.ndarray | None:
+        """Return maps (n, height, width), or None if the network has no feature map but its input.
 
         Args:
             pixels: (n, height, width, channels), uint8.
-            classes: (n,) the class that is looked for in each.
+            classes: (n,), the number of the class to explain in each image.
         """
         if self._split is None or not len(pixels):
             return None
         from thaw.runtime.tensorflow import tf
 
-        below, (*above, last) = self._layers[: self._split], self._layers[self._split :]
-        found = []
-        for start in range(0, len(pixels), PIXELS_AT_ONCE):
-            held = tf.convert_to_tensor(pixels[start : start + PIXELS_AT_ONCE])
+        below, (*above, output) = self._layers[: self._split], self._layers[self._split :]
+        maps = []
+        for start in range(0, len(pixels), PIXEL_BATCH_SIZE):
+            feature_map = tf.convert_to_tensor(pixels[start : start + PIXEL_BATCH_SIZE])
             for layer in below:
-                held = layer(held, training=False)
+                feature_map = layer(feature_map, training=False)  # (batch, h, w, c)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(held)
-                x = held
+                tape.watch(feature_map)
+                x = feature_map
                 for layer in above:
                     x = layer(x, training=False)
-                x = tf.cast(x, "float32") @ last.kernel + last.bias  # without the activation
-                some = classes[start : start + PIXELS_AT_ONCE]
-                score = tf.reduce_sum(x * _wanted(some, x.shape[1]))
-            slope = tf.reduce_mean(tf.cast(tape.gradient(score, held), "float32"), axis=(1, 2))
-            found.append(_map(tf.cast(held, "float32").numpy(), slope.numpy()))
-        return np.concatenate(found)
+                x = tf.cast(x, "float32") @ output.kernel + output.bias  # before the activation
+                batch_classes = classes[start : start + PIXEL_BATCH_SIZE]
+                score = tf.reduce_sum(x * _score_gradient(batch_classes, x.shape[1]))
+            gradient = tf.cast(tape.gradient(score, feature_map), "float32")
+            weights = tf.reduce_mean(gradient, axis=(1, 2))  # (batch, c)
+            maps.append(_weighted_map(tf.cast(feature_map, "float32").numpy(), weights.numpy()))
+        return np.concatenate(maps)
 
 
-def _is_map(tensor) -> bool:
+def _is_map(tensor: Any) -> bool:
     return len(tensor.shape) == 4 and tensor.shape[1] > 1 and tensor.shape[2] > 1
 
 
-def _straight(model) -> list:
-    """The layers from input to output, each reading what the one before gives: models within are
-    opened where they are such a chain, else cut where their last map ends; one that has learnt
-    nothing is a step."""
+def _chain(model: Any) -> list[Any]:
+    """Return layers from input to output, each of which reads only the output of the one before.
+
+    Nested models with weights are replaced by their layers if these form a chain. Other models are
+    split where their last feature map ends.
+    """
     from thaw.runtime.tensorflow import keras
 
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    if isinstance(layers[-1], keras.layers.Average):  # of flips; the first call is the image's own
+    if isinstance(layers[-1], keras.layers.Average):  # of flips: its models read the image first
         layers = [layer for layer in layers if isinstance(layer, keras.Model)]
     elif not _is_chain(model, layers):
         ends = [n for n, layer in enumerate(layers) if _ends_map(layer)]
         if _is_map(model.output) or not ends:
             return [model]
-        *_, last = layers
+        *_, output = layers
         tensor = layers[ends[-1]].input
-        above = keras.Model(tensor, last.input)
-        return [keras.Model(model.inputs[0], tensor), above, last]
-    found = []
+        above = keras.Model(tensor, output.input)
+        return [keras.Model(model.inputs[0], tensor), above, output]
+    chain = []
     for layer in layers:
-        opened = isinstance(layer, keras.Model) and layer.weights
-        found += _straight(layer) if opened else [layer]
-    return found
+        is_trained_model = isinstance(layer, keras.Model) and layer.weights
+        chain += _chain(layer) if is_trained_model else [layer]
+    return chain
 
 
-def _is_chain(model, layers: list) -> bool:
+def _is_chain(model: Any, layers: list[Any]) -> bool:
     tensor = model.inputs[0]
     for layer in layers:
         nodes = layer._inbound_nodes
-        given = [node.input_tensors for node in nodes]
-        if len(layers) != len(model.operations) - 1 or [tensor] not in given:
+        inputs = [node.input_tensors for node in nodes]
+        if len(layers) != len(model.operations) - 1 or [tensor] not in inputs:
             return False
-        tensor = nodes[given.index([tensor])].output_tensors[0]
+        tensor = nodes[inputs.index([tensor])].output_tensors[0]
     return True
 
 
-def _ends_map(layer) -> bool:
-    """Whether a layer makes numbers without a place out of a map."""
+def _ends_map(layer: Any) -> bool:
+    """Return whether a layer turns a feature map into a vector."""
     inputs = layer.input
     return not isinstance(inputs, list) and _is_map(inputs) and len(layer.output.shape) == 2

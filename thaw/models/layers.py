@@ -1,14 +1,17 @@
-"""Activations and the output layer, with its class probabilities."""
+"""Activation functions, the output layer, and class probabilities from its output."""
+
+from typing import Any
 
 import numpy as np
 
 
-def apply_activation(x, kind: str, slope: float):
-    """A tensor (batch, ..., channels) after its activation, the same shape.
+def apply_activation(x: Any, kind: str, slope: float) -> Any:
+    """Return a tensor (batch, ..., channels) after an activation function, in the same shape.
 
     Args:
+        x: tensor (batch, ..., channels).
         kind: none, relu, leaky_relu, prelu (which learns a slope for each channel) or elu.
-        slope: below zero, of leaky_relu, and where prelu starts.
+        slope: slope below zero, of leaky_relu and, at the start of training, of prelu.
     """
     from thaw.runtime.tensorflow import keras
 
@@ -17,20 +20,23 @@ def apply_activation(x, kind: str, slope: float):
     if kind == "leaky_relu":
         return keras.layers.LeakyReLU(slope)(x)
     if kind == "prelu":
-        start = keras.initializers.Constant(slope)
-        return keras.layers.PReLU(start, shared_axes=list(range(1, len(x.shape) - 1)))(x)
+        initializer = keras.initializers.Constant(slope)
+        return keras.layers.PReLU(initializer, shared_axes=list(range(1, len(x.shape) - 1)))(x)
     return keras.layers.Activation(kind)(x)
 
 
-def output_layer(inputs, classes: int, kind: str = "auto", name: str = "output"):
-    """The output layer on a tensor (batch, n), always computed in float32.
+def output_layer(inputs: Any, classes: int, kind: str = "auto", name: str = "output") -> Any:
+    """Apply a new output layer, which always computes in float32.
 
     Args:
+        inputs: tensor (batch, n).
+        classes: number of classes.
         kind: `auto` is one sigmoid unit for two classes and softmax for more; `softmax` always
-            has a unit a class.
+            has one unit per class.
+        name: of the layer.
 
     Returns:
-        (batch, 1), the second class's probability, or (batch, classes).
+        (batch, 1), the probability of the second class, or (batch, classes).
     """
     from thaw.runtime.tensorflow import keras
 
@@ -42,7 +48,11 @@ def output_layer(inputs, classes: int, kind: str = "auto", name: str = "output")
 
 
 def to_probabilities(predicted: np.ndarray) -> np.ndarray:
-    """What an output layer gave as (n, classes), float64, rows summing to 1."""
+    """Return class probabilities (n, classes), float64, whose rows sum to 1.
+
+    Args:
+        predicted: an output layer's values, (n, 1) of a sigmoid unit or (n, classes).
+    """
     predicted = np.asarray(predicted, "float64")
     if predicted.shape[1] == 1:
         predicted = np.hstack([1 - predicted, predicted])

@@ -1,5 +1,6 @@
-"""Trained models out of .keras files, which anybody may have made: nothing in one is run that was
-not allowed by name."""
+"""Load models from .keras files of unknown origin without running code that they contain.
+
+A class is used only if it is on the lists below or the caller allows it by name."""
 
 import contextlib
 import importlib
@@ -8,6 +9,7 @@ import random
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -16,9 +18,8 @@ from thaw.errors import UserError, printable
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MEMBERS = {CONFIG, WEIGHTS, "metadata.json", "thaw.json"}
-MOST_CONFIG = 50_000_000
-"""Bytes; that of EfficientNetV2L has 2 MB."""
-PARTS = {
+MAX_CONFIG_BYTES = 50_000_000  # EfficientNetV2L's has 2 MB; protects memory
+ADMITTED_MODULES = {  # with all their classes
     "keras.initializers",
     "keras.regularizers",
     "keras.constraints",
@@ -30,7 +31,6 @@ PARTS = {
     "keras.src.ops.nn",
     "keras.src.ops.numpy",
 }
-"""Modules of which every class is admitted."""
 ADMITTED = {
     "keras.DTypePolicy",
     "keras.Sequential",
@@ -38,46 +38,48 @@ ADMITTED = {
     "keras.src.models.sequential.Sequential",
     "keras.src.applications.convnext.LayerScale",
 }
-REFUSED_LAYERS = {
-    "Lambda",  # runs code out of the file
+REFUSED_LAYERS = {  # of keras.layers, whose other classes are admitted
+    "Lambda",  # runs code from the file
     "FlaxLayer",
     "JaxLayer",
     "TFSMLayer",
     "TorchModuleWrapper",
-    "IntegerLookup",  # read other files
+    "IntegerLookup",  # this one and the next two read other files
     "StringLookup",
     "TextVectorization",
 }
+# what Keras writes as the class of plain values
 VALUES = {"__keras_tensor__", "__tensor__", "__ellipsis__", "__slice__"}
-"""What Keras writes in place of a class for plain values."""
+RESTORE_HINT = "`dvc checkout` or `dvc repro` restores it, or `thaw package` writes it again."
 
 
-def load_keras_model(path: str | Path, allowed: tuple[str, ...] = ()):
-    """A model from its file, as keras.Model, not compiled.
+def load_keras_model(path: str | Path, allowed: tuple[str, ...] = ()) -> Any:
+    """Return the keras.Model in a .keras file, not compiled.
 
     Args:
-        allowed: classes besides Keras's own that it may have, as MODULE:CLASS. Their modules are
-            imported. `keras.layers:Lambda` runs code that the file brings.
+        path: of the file.
+        allowed: classes besides Keras's own that the model may use, as MODULE:CLASS. Their modules
+            are imported. `keras.layers:Lambda` runs code from the file.
 
     Raises:
-        UserError: it is no such file or a damaged one, has a class that is not allowed, or more
-            weights than the file holds.
+        UserError: the file is damaged or not a .keras file, uses a class that is not allowed, or
+            declares more weights than it contains.
     """
-    given = _allowed(allowed)
+    allowed_classes = _allowed(allowed)
     config = _config(path)
-    custom = dict(_judged(path, config, given))
+    custom = dict(_custom_classes(path, config, allowed_classes))
     with open_weights(path):
-        pass  # judged
+        pass  # raises if the weights are not safe to read
     from thaw.runtime.tensorflow import keras
 
-    lambdas = "keras.layers.Lambda" in given
+    lambdas = "keras.layers.Lambda" in allowed_classes
     size = Path(path).stat().st_size
-    drawn = random.getstate()  # dropout draws its seed from it, and is about to be made twice
+    random_state = random.getstate()  # building draws a seed for dropout, and runs twice
     try:
         with keras.StatelessScope():  # its variables have a shape and take no memory
-            planned = _built(keras, config, custom, lambdas)
+            planned = _deserialize(keras, config, custom, lambdas)
             count = sum(int(np.prod(variable.shape)) for variable in planned.weights)
-        random.setstate(drawn)
+        random.setstate(random_state)
         if count > size:
             raise UserError(
                 f"{path} is refused: its layers have {count:,} weights and the file {size:,} bytes."
@@ -87,14 +89,11 @@ def load_keras_model(path: str | Path, allowed: tuple[str, ...] = ()):
         )
     except UserError:
         raise
-    except Exception as error:  # Keras raises nearly everything on files that are not its own
-        raise UserError(f"{path} cannot be read: {_line(error)}. {AGAIN}") from None
+    except Exception as error:  # Keras raises nearly everything on files of other programs
+        raise UserError(f"{path} cannot be read: {_first_line(error)}. {RESTORE_HINT}") from None
 
 
-AGAIN = "`dvc checkout` or `dvc repro` brings it, or pack it anew with `thaw package`."
-
-
-def _built(keras, config: dict, custom: dict, lambdas: bool):
+def _deserialize(keras: Any, config: dict[str, Any], custom: dict[str, type], lambdas: bool) -> Any:
     config = {**config, "compile_config": None}
     return keras.saving.deserialize_keras_object(
         config, custom_objects=custom, safe_mode=not lambdas
@@ -103,147 +102,156 @@ def _built(keras, config: dict, custom: dict, lambdas: bool):
 
 @contextlib.contextmanager
 def open_weights(path: str | Path) -> Iterator[h5py.File]:
-    """The file of weights in a .keras file.
+    """Open the HDF5 file of weights inside a .keras file.
 
     Raises:
-        UserError: it is damaged, or names other files, or declares more than it holds.
+        UserError: it is damaged, refers to other files, or declares more data than it contains.
     """
     with contextlib.ExitStack() as stack:
         try:
-            archive = stack.enter_context(_archive(path))
+            archive = stack.enter_context(_open_archive(path))
             member = stack.enter_context(archive.open(WEIGHTS))
             file = stack.enter_context(h5py.File(member, "r"))
             size = archive.getinfo(WEIGHTS).file_size
-            if wrong := _wrong(file, size):
-                raise UserError(f"{path} is refused: {wrong}. {AGAIN}")
+            if problem := _problem(file, size):
+                raise UserError(f"{path} is refused: {problem}. {RESTORE_HINT}")
         except UserError:
             raise
         except Exception as error:  # h5py raises nearly everything
             raise UserError(
-                f"{path} cannot be read: its weights: {_line(error)}. {AGAIN}"
+                f"{path} cannot be read: its weights: {_first_line(error)}. {RESTORE_HINT}"
             ) from None
         yield file
 
 
-def _wrong(file: h5py.File, size: int) -> str | None:
-    """What a file of weights may not have."""
-    found = []
+def _problem(file: h5py.File, size: int) -> str | None:
+    """Return why a file of weights of `size` bytes is not safe to read, or None."""
+    problems = []
 
-    def link(name: str, link) -> None:
+    def check_link(name: str, link: Any) -> None:
         if not isinstance(link, h5py.HardLink):
-            found.append(f"its weights name another place, {name!r}")
+            problems.append(f"its weights contain a link, {name!r}")
 
     total = 0
 
-    def item(name: str, held) -> None:
+    def check_item(name: str, item: Any) -> None:
         nonlocal total
-        if isinstance(held, h5py.Dataset):
-            if held.external or held.is_virtual:
-                found.append(f"its weights {name!r} lie in another file")
-            if held.dtype.kind not in "fiub":
-                found.append(f"its weights {name!r} are no numbers")
-            total += held.size * held.dtype.itemsize
+        if isinstance(item, h5py.Dataset):
+            if item.external or item.is_virtual:
+                problems.append(f"its weights {name!r} are in another file")
+            if item.dtype.kind not in "fiub":
+                problems.append(f"its weights {name!r} are not numbers")
+            total += item.size * item.dtype.itemsize
 
-    file.visititems_links(link)
-    if not found:
-        file.visititems(item)
+    file.visititems_links(check_link)
+    if not problems:
+        file.visititems(check_item)
     if total > size:
-        found.append(f"its weights say {total:,} bytes and are {size:,}")
-    return found[0] if found else None
+        problems.append(f"its weights declare {total:,} bytes and have {size:,}")
+    return problems[0] if problems else None
 
 
 @contextlib.contextmanager
-def _archive(path: str | Path) -> Iterator[zipfile.ZipFile]:
+def _open_archive(path: str | Path) -> Iterator[zipfile.ZipFile]:
     path = Path(path)
     if path.is_dir() or not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is no model: expected a .keras file. {AGAIN}")
+        raise UserError(f"{path} is not a model: expected a .keras file. {RESTORE_HINT}")
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if len(names) != len(set(names)) or not {CONFIG, WEIGHTS} <= set(names) <= MEMBERS:
             raise UserError(
                 f"{path} is refused: expected {CONFIG} and {WEIGHTS} in it, each once, and "
-                f"nothing but {', '.join(sorted(MEMBERS))}."
+                f"no members but {', '.join(sorted(MEMBERS))}."
             )
         for entry in archive.infolist():
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
                 raise UserError(
-                    f"{path} is refused: {entry.filename} is packed, as Keras does not."
+                    f"{path} is refused: {entry.filename} is compressed, which Keras does not do."
                 )
         yield archive
 
 
-def _config(path: str | Path) -> dict:
+def _config(path: str | Path) -> dict[str, Any]:
     try:
-        with _archive(path) as archive:
-            if archive.getinfo(CONFIG).file_size > MOST_CONFIG:
-                raise UserError(f"{path} is refused: {CONFIG} has over {MOST_CONFIG:,} bytes.")
+        with _open_archive(path) as archive:
+            if archive.getinfo(CONFIG).file_size > MAX_CONFIG_BYTES:
+                raise UserError(f"{path} is refused: {CONFIG} has over {MAX_CONFIG_BYTES:,} bytes.")
             config = json.loads(archive.read(CONFIG))
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{path} cannot be read: {_line(error)}. {AGAIN}") from None
+        raise UserError(f"{path} cannot be read: {_first_line(error)}. {RESTORE_HINT}") from None
     if not isinstance(config, dict) or "class_name" not in config:
-        raise UserError(f"{path} is refused: its {CONFIG} describes no model. {AGAIN}")
+        raise UserError(f"{path} is refused: its {CONFIG} describes no model. {RESTORE_HINT}")
     return config
 
 
-def _judged(path, config: dict, given: dict[str, type]) -> Iterator[tuple[str, type]]:
-    """The allowed classes that the configuration asks for, by the names that Keras looks up.
+def _custom_classes(
+    path: str | Path, config: dict[str, Any], allowed: dict[str, type]
+) -> Iterator[tuple[str, type]]:
+    """Yield the allowed classes that a configuration uses, under the names that Keras looks up.
 
     Raises:
-        UserError: it asks for one that is not.
+        UserError: the configuration uses a class that is not allowed.
     """
     waiting = [value for key, value in config.items() if key != "compile_config"]
-    _class(path, config, given)
+    _custom_class(path, config, allowed)
     while waiting:
-        held = waiting.pop()
-        if isinstance(held, list):
-            waiting += held
-        elif isinstance(held, dict):
-            if held.get("compile_config"):
-                raise UserError(f"{path} is refused: a model within it is compiled.")
-            if "class_name" in held:
-                yield from _class(path, held, given)
-            waiting += held.values()
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            if value.get("compile_config"):
+                raise UserError(f"{path} is refused: a model nested in it is compiled.")
+            if "class_name" in value:
+                yield from _custom_class(path, value, allowed)
+            waiting += value.values()
 
 
-def _class(path, held: dict, given: dict[str, type]) -> list[tuple[str, type]]:
-    module, name = held.get("module"), held["class_name"]
-    registered = held.get("registered_name")
+def _custom_class(
+    path: str | Path, config: dict[str, Any], allowed: dict[str, type]
+) -> list[tuple[str, type]]:
+    """Return the class of one object's configuration if it is not Keras's own.
+
+    Raises:
+        UserError: the class is not allowed.
+    """
+    module, name = config.get("module"), config["class_name"]
+    registered = config.get("registered_name")
     full = f"{module}.{name}" if module is not None else f"{name}"
     if not all(isinstance(part, str | None) for part in (module, name, registered)):
         full = repr(full)[:200]
-    elif full in given:
-        return [(registered or name, given[full])]
+    elif full in allowed:
+        return [(registered or name, allowed[full])]
     elif registered not in (None, name):
         full = f"{registered} ({full})"
     elif module == "keras.layers":
         if name not in REFUSED_LAYERS:
             return []
-    elif full in ADMITTED or module in PARTS or (module is None and name in VALUES):
+    elif full in ADMITTED or module in ADMITTED_MODULES or (module is None and name in VALUES):
         return []
+    option = f"{printable(str(module))[:300]}:{printable(str(name))[:300]}"
     raise UserError(
-        f"{path} is refused: it asks for {printable(full)[:300]}, which could run code or read other "
-        f"files. If you trust its maker, allow that by name: --allow {printable(str(module))[:300]}:"
-        f"{printable(str(name))[:300]}"
+        f"{path} is refused: it uses the class {printable(full)[:300]}, which could run code or "
+        f"read other files. If you trust its author, allow the class: --allow {option}"
     )
 
 
 def _allowed(names: tuple[str, ...]) -> dict[str, type]:
-    """Classes by their full name."""
-    found = {}
-    for given in names:
-        module, _, name = given.partition(":")
+    """Return classes by MODULE.CLASS, imported from MODULE:CLASS."""
+    classes = {}
+    for option in names:
+        module, _, name = option.partition(":")
         try:
-            found[f"{module}.{name}"] = getattr(importlib.import_module(module), name)
+            classes[f"{module}.{name}"] = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
             raise UserError(
-                f"--allow {given}: expected MODULE:CLASS of a class that can be imported here. "
-                f"{_line(error)}."
+                f"--allow {option}: expected MODULE:CLASS of a class that can be imported here. "
+                f"{_first_line(error)}."
             ) from None
-    return found
+    return classes
 
 
-def _line(error: Exception) -> str:
-    """The first line of what an error says."""
-    return printable((str(error).strip() or type(error).__name__).splitlines()[0])[:300].rstrip(".")
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return printable(text.splitlines()[0])[:300].rstrip(".")

@@ -11,12 +11,12 @@ def predict_batches(model: Any, inputs: Any, batch_size: int) -> np.ndarray:
     """Return the class probabilities (n, classes), float64.
 
     Args:
-        model: a keras.Model from a training stage.
-        inputs: (n, ...) as the model takes them, an array or thaw.storage.arrays.Selection.
-        batch_size: inputs a pass.
+        model: keras.Model whose only output is the output layer.
+        inputs: (n, ...), an array or thaw.storage.arrays.Selection.
+        batch_size: inputs per forward pass.
     """
-    given = []
+    batches = []
     for start in range(0, len(inputs), batch_size):
-        some = inputs[start : start + batch_size]
-        given.append(to_probabilities(model.predict_on_batch(some)))
-    return np.concatenate(given)
+        batch = inputs[start : start + batch_size]
+        batches.append(to_probabilities(model.predict_on_batch(batch)))
+    return np.concatenate(batches)

@@ -1,4 +1,4 @@
-"""The families of networks trained on pixels, by name: one module of thaw/networks/ for each."""
+"""Network families by name: one module of thaw/networks/ for each."""
 
 import importlib
 import pkgutil
@@ -12,17 +12,21 @@ from thaw.errors import UserError
 
 
 def network_families() -> list[str]:
-    """Return the names that `networks.NAME.family` accepts."""
+    """Return the names that `networks.NAME.family` accepts, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules(thaw.networks.__path__))
 
 
 def network_module(family: str) -> ModuleType:
-    """Return the module of a family: it has `Parameters` and `build`."""
+    """Return the module of a family, which defines `Parameters` and `build`."""
     return importlib.import_module(f"thaw.networks.{family}")
 
 
 def validate_network(values: Any, name: str) -> Network:
-    """Return `networks.NAME`, validated by the family that it names.
+    """Return the section `networks.NAME`, validated by the `Parameters` of its family.
+
+    Args:
+        values: the section as read from params.yaml.
+        name: of the network, for messages.
 
     Raises:
         UserError: the family is unknown, or a value is invalid.
@@ -34,4 +38,5 @@ def validate_network(values: Any, name: str) -> Network:
             f"networks.{name}.family = {family!r}: expected one of {', '.join(families)}."
             f"{did_you_mean(family, families)}"
         )
-    return validate(network_module(family).Parameters, values, "networks", name)
+    parameters: type[Network] = network_module(family).Parameters
+    return validate(parameters, values, "networks", name)

@@ -1,6 +1,6 @@
-"""Plain convolutional networks: blocks of convolutions, each ended by a pooling."""
+"""Plain convolutional networks: blocks of convolutions, each followed by max-pooling."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,39 +9,42 @@ from thaw.config.training import Positive, Share
 
 
 class Parameters(Network):
+    """The parameters of a plain convolutional network."""
+
     family: Literal["cnn"]
     filters: Annotated[list[Positive], Field(min_length=1)]
-    """Of each block."""
+    """Filters of each block's convolutions."""
     convolutions: list[Positive]
-    """3x3, in each block; a 2x2 max-pooling ends it."""
+    """Number of 3x3 convolutions in each block; a 2x2 max-pooling follows them."""
     padding: Literal["valid", "same"]
     batch_norm: bool
-    """After each convolution, which then has no bias."""
+    """Normalize the output of each convolution, which then has no bias."""
     activation: Activation
     negative_slope: Share
-    """Below zero, for leaky_relu and prelu."""
+    """Slope below zero, of leaky_relu and, at the start of training, of prelu."""
     block_dropout: list[Share]
-    """After each block's pooling."""
+    """Dropout rate after each block's pooling."""
     pooling: Literal["flatten", "average"]
-    """What makes a vector of the last feature map."""
+    """How the last feature map becomes a vector."""
     units: list[Positive]
-    """Of each dense layer."""
+    """Units of each dense layer."""
     dropout: Share
-    """After each dense layer."""
+    """Dropout rate after each dense layer."""
 
     @model_validator(mode="after")
-    def _one_each(self) -> Self:
+    def _one_value_per_block(self) -> Self:
         for name in ("convolutions", "block_dropout"):
             if len(getattr(self, name)) != len(self.filters):
                 raise ValueError(f"{name} expects {len(self.filters)} values, one for each block")
         return self
 
 
-def build(network: Parameters, shape: tuple[int, ...], classes: int):
-    """From pixels (batch, height, width, channels) in 0..1 to the output layer.
+def build(network: Parameters, shape: tuple[int, ...], classes: int) -> Any:
+    """Return a keras.Model from pixels (batch, height, width, channels) in 0..1 to the output
+    layer, (batch, 1) for two classes and (batch, classes) for more.
 
-    Parameters, for two classes at 150x150x3: small_cnn 1,212,513, wide_cnn 19,024,513; for ten at
-    28x28x1: leaky_cnn 356,234.
+    For two classes at 150x150x3, small_cnn has 1,212,513 parameters and wide_cnn 19,024,513. For
+    ten classes at 28x28x1, leaky_cnn has 356,234.
 
     Source: Chollet, "Building powerful image classification models using very little data"
     (small_cnn).
@@ -49,28 +52,30 @@ def build(network: Parameters, shape: tuple[int, ...], classes: int):
     from thaw.models.layers import apply_activation, output_layer
     from thaw.runtime.tensorflow import keras
 
-    pixels = keras.Input(shape, name="pixels")
+    slope = network.negative_slope
+    pixels = keras.Input(shape, name="pixels")  # (batch, h, w, channels)
     x = pixels
     blocks = zip(network.filters, network.convolutions, network.block_dropout, strict=True)
     for filters, convolutions, dropout in blocks:
         for _ in range(convolutions):
-            x = keras.layers.Conv2D(
+            convolution = keras.layers.Conv2D(
                 filters, 3, padding=network.padding, use_bias=not network.batch_norm
-            )(x)  # (batch, h or h - 2, w or w - 2, filters)
+            )
+            x = convolution(x)  # (batch, h, w, filters); padding "valid": h - 2, w - 2
             if network.batch_norm:
                 x = keras.layers.BatchNormalization()(x)
-            x = apply_activation(x, network.activation, network.negative_slope)
-        x = keras.layers.MaxPooling2D(2, padding=network.padding)(x)
+            x = apply_activation(x, network.activation, slope)
+        pooling = keras.layers.MaxPooling2D(2, padding=network.padding)
+        x = pooling(x)  # (batch, h / 2, w / 2, filters); "same" rounds up, "valid" down
         if dropout:
             x = keras.layers.Dropout(dropout)(x)
     if network.pooling == "average":
         x = keras.layers.GlobalAveragePooling2D()(x)  # (batch, filters)
     else:
-        x = keras.layers.Flatten()(x)
+        x = keras.layers.Flatten()(x)  # (batch, h * w * filters)
     for units in network.units:
-        x = apply_activation(
-            keras.layers.Dense(units)(x), network.activation, network.negative_slope
-        )
+        x = keras.layers.Dense(units)(x)  # (batch, units)
+        x = apply_activation(x, network.activation, slope)
         if network.dropout:
             x = keras.layers.Dropout(network.dropout)(x)
     return keras.Model(pixels, output_layer(x, classes), name="cnn")

@@ -1,6 +1,6 @@
-"""Stacks of inception modules, with auxiliary classifiers where they are asked for."""
+"""Stacks of inception modules, optionally with auxiliary classifiers."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,24 +11,27 @@ Branch = Literal["1x1", "3x3", "5x5", "pool"]
 
 
 class Parameters(Network):
+    """The parameters of a stack of inception modules."""
+
     family: Literal["inception"]
     modules: Positive
-    """How many, one on the other."""
+    """Number of modules, stacked."""
     branches: Annotated[list[Branch], Field(min_length=1)]
-    """Of each module; their outputs are concatenated."""
+    """Branches of each module; their outputs are concatenated."""
     filters: Positive
-    """Of each convolution."""
+    """Filters of each convolution."""
     bottleneck: bool
-    """A 1x1 convolution before each 3x3 and 5x5 and after the pooling; without it the module is
-    the naive one."""
+    """Add a 1x1 convolution before each 3x3 and 5x5 convolution and after the pooling; without it
+    the module is the naive one of the paper."""
     downsample: bool
-    """A 2x2 max-pooling between modules."""
+    """Add a 2x2 max-pooling between modules."""
     auxiliary: list[Positive]
-    """The modules, counted from 1, with a classifier of their own, a layer auxiliary1, auxiliary2
-    and so on for `losses.TERM.output`. They serve training only and are not in the saved model."""
+    """The modules, counted from 1, that have an auxiliary classifier. Its layer is named
+    auxiliary1, auxiliary2 and so on; `losses.TERM.output` refers to it. Auxiliary classifiers are
+    used in training only and are not part of the saved model."""
 
     @model_validator(mode="after")
-    def _within(self) -> Self:
+    def _before_last_module(self) -> Self:
         if any(number >= self.modules for number in self.auxiliary):
             raise ValueError(
                 f"auxiliary expects numbers below {self.modules}, the last module, which has the "
@@ -37,45 +40,52 @@ class Parameters(Network):
         return self
 
 
-def module(x, network: Parameters):
-    """One module on a tensor (batch, h, w, c): (batch, h, w, filters of all branches).
+def inception_module(x: Any, network: Parameters) -> Any:
+    """Return the output of one module, (batch, h, w, channels of all branches).
+
+    Args:
+        x: tensor (batch, h, w, c).
+        network: the parameters of the module.
 
     Source: Szegedy et al. 2015, "Going Deeper with Convolutions".
     """
     from thaw.runtime.tensorflow import keras
 
-    def convolution(x, size: int):
-        return keras.layers.Conv2D(network.filters, size, padding="same", activation="relu")(x)
+    def convolution(x: Any, size: int) -> Any:
+        layer = keras.layers.Conv2D(network.filters, size, padding="same", activation="relu")
+        return layer(x)  # (batch, h, w, filters)
 
-    def branch(kind: str):
+    def branch(kind: str) -> Any:
         if kind == "pool":
-            pooled = keras.layers.MaxPooling2D(3, strides=1, padding="same")(x)
+            pooled = keras.layers.MaxPooling2D(3, strides=1, padding="same")(x)  # (batch, h, w, c)
             return convolution(pooled, 1) if network.bottleneck else pooled
         size = int(kind[0])
         return convolution(convolution(x, 1) if network.bottleneck and size > 1 else x, size)
 
-    made = [branch(kind) for kind in network.branches]
-    return keras.layers.Concatenate()(made) if len(made) > 1 else made[0]
+    outputs = [branch(kind) for kind in network.branches]
+    return keras.layers.Concatenate()(outputs) if len(outputs) > 1 else outputs[0]
 
 
-def build(network: Parameters, shape: tuple[int, ...], classes: int):
-    """From pixels (batch, height, width, channels) in 0..1 to the output layer, auxiliary
-    classifiers as further outputs.
+def build(network: Parameters, shape: tuple[int, ...], classes: int) -> Any:
+    """Return a keras.Model from pixels (batch, height, width, channels) in 0..1 to the output
+    layer, (batch, 1) for two classes and (batch, classes) for more. Auxiliary classifiers are
+    further outputs of the same shape.
 
-    At 32x32x3, with ten classes, one module of branches 3x3, 5x5 and pool with 64 filters, with bottlenecks,
-    has 2,106,250 parameters.
+    At 32x32x3, with ten classes, one module with branches 3x3, 5x5 and pool, 64 filters and
+    bottlenecks has 2,106,250 parameters.
     """
     from thaw.models.layers import output_layer
     from thaw.runtime.tensorflow import keras
 
-    pixels = keras.Input(shape, name="pixels")
-    x, auxiliary = pixels, []
+    pixels = keras.Input(shape, name="pixels")  # (batch, h, w, channels)
+    x = pixels
+    auxiliary: list[Any] = []
     for number in range(1, network.modules + 1):
-        x = module(x, network)
+        x = inception_module(x, network)  # (batch, h, w, channels of all branches)
         if number in network.auxiliary:
             name = f"auxiliary{len(auxiliary) + 1}"
             auxiliary.append(output_layer(keras.layers.Flatten()(x), classes, name=name))
         if network.downsample and number < network.modules:
-            x = keras.layers.MaxPooling2D(2)(x)
-    own = output_layer(keras.layers.Flatten()(x), classes)
-    return keras.Model(pixels, [own, *auxiliary], name="inception")
+            x = keras.layers.MaxPooling2D(2)(x)  # (batch, h / 2, w / 2, channels)
+    main = output_layer(keras.layers.Flatten()(x), classes)
+    return keras.Model(pixels, [main, *auxiliary], name="inception")

@@ -1,146 +1,161 @@
-"""What the page says of doubts about the data, as the stage `doubts` wrote them."""
+"""Read the tables of the stage `audit` for the report."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
 from thaw.report import charts
-from thaw.report.results import RunResults
+from thaw.report.results import DRAWN, OUTDATED, RunResults
 
-MOST_SUSPECTS, MOST_OUTLIERS, MOST_CLASSES = 48, 12, 12
-PAIR = ["one_pixels", "one_split", "other_pixels", "other_split"]
-MOST_NEAR = 12
-LITTLE = 0.02
-"""Of accuracy: what another doubling of labels would bring at most where they are enough."""
-APART = 0.75
-"""Share of two classes' images that are told apart, below which the page calls them hard to."""
+MOST_ERRORS, MOST_OUTLIERS, MOST_CLASSES, MOST_PAIRS = 48, 12, 12, 12  # rows shown on the page
+PAIR = ["one_pixel_sha256", "one_split", "other_pixel_sha256", "other_split"]
+ROW = ["pixel_sha256", "label", "split"]  # identifies a row of the split
+SMALL_GAIN = 0.02  # accuracy: if another doubling brings less, there are enough labels
+HARD_TO_TELL_APART = 0.75  # accuracy between two classes; the page marks pairs below it
+
+Pair = tuple[str, str, str, str, float]  # pixel_sha256 and split of both images, cosine similarity
 
 
 @dataclass
-class Doubts:
-    """Attributes:
-    name: in params.yaml.
-    summary: of summary.json.
-    agreement: the share of labels that the regression gives too: of all, and of the class in which
-        it is least, with that class; none where no label was judged.
-    alike: by the identity of a validation or test image its cosine with the most alike one that
-        was there to learn from.
-    near: (identity, split, identity, split, cosine) of the most alike across splits.
-    suspects, outliers: the first rows of images.csv that are so, as dictionaries.
-    classes: rows of classes.csv, most first.
-    growth: rows of results/labels.
-    chart: of these.
-    verdict: whether to label more, in words; none where it was measured once.
+class AuditSection:
+    """The tables of an audit that the page shows.
+
+    Attributes:
+        name: the audit's key in params.yaml.
+        summary: content of summary.json.
+        agreement: share of labels that the regression predicts too, the same for the class where
+            it is lowest, and that class; None if no label was judged.
+        training_similarity: cosine similarity of each validation and test image with the most
+            similar image that a model may learn from, by `pixel_sha256`.
+        near_duplicates: the most similar pairs of images in different splits.
+        likely_errors: the first rows of images.csv whose label is a likely error.
+        outliers: the rows of images.csv with the largest distance.
+        classes: rows of classes.csv, the most confused pair first.
+        learning_curve: rows of results/learning_curves/NAME.csv.
+        chart: SVG of `learning_curve`; None if it has one point.
+        verdict: whether more labels would help; None if accuracy was measured once.
     """
 
     name: str
-    summary: dict
+    summary: dict[str, Any]
     agreement: tuple[float, float, str] | None
-    alike: dict[str, float]
-    near: list[tuple]
-    suspects: list[dict]
-    outliers: list[dict]
-    classes: list[dict]
-    growth: list[dict]
+    training_similarity: dict[str, float]
+    near_duplicates: list[Pair]
+    likely_errors: list[dict[str, Any]]
+    outliers: list[dict[str, Any]]
+    classes: list[dict[str, Any]]
+    learning_curve: list[dict[str, Any]]
     chart: Markup | None
     verdict: str | None
 
     @property
-    def count(self) -> int:
-        return sum(self.summary["suspects"].values())
+    def error_count(self) -> int:
+        """The number of likely label errors in all splits."""
+        return sum(self.summary["likely_errors"].values())
 
     @property
     def keys(self) -> list[str]:
-        """The identities of the images that are shown."""
-        return [row["pixels"] for row in self.suspects + self.outliers]
+        """`pixel_sha256` of the images that the audit section shows."""
+        return [row["pixel_sha256"] for row in self.likely_errors + self.outliers]
 
 
-def doubted(found: RunResults, features: str | None) -> Doubts | None:
-    """The doubts by these features, else by others; none where the stage did not run.
+def read_audit(results: RunResults, features: str | None) -> AuditSection | None:
+    """Read the audit that used the given features, otherwise another one.
 
     Args:
-        features: whose the page compares pictures by.
+        results: gets a line in `problems` for each audit of another split.
+        features: backbone whose features the page compares images by.
+
+    Returns:
+        None if no audit of the current split exists.
     """
-    names = list(found.parameters.get("doubts") or {})
-    names.sort(key=lambda name: found.parameters["doubts"][name]["features"] != features)
+    names = list(results.parameters.get("audits") or {})
+    names.sort(key=lambda name: results.parameters["audits"][name]["features"] != features)
     for name in names:
-        folder, labels = Path(f"results/doubts/{name}"), Path(f"results/labels/{name}.csv")
-        if not ((folder / "summary.json").exists() and labels.exists()):
+        folder = Path(f"results/audits/{name}")
+        curve_file = Path(f"results/learning_curves/{name}.csv")
+        if not ((folder / "summary.json").exists() and curve_file.exists()):
             continue
+        images = _read(folder / "images.csv", "path", "suggested", *ROW)
+        for column in ("probability", "training_similarity"):  # empty where it is not known
+            images[column] = pd.to_numeric(images[column], errors="coerce")
+        if results.table is not None:
+            drawn = results.table[results.table["split"].isin(DRAWN)]
+            if sorted(images[ROW].values.tolist()) != sorted(drawn[ROW].values.tolist()):
+                results.problems[f"audit {name}"] = OUTDATED
+                continue
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        if "measured" not in summary:
-            continue  # by a stage of before
-        words = {column: str for column in ("path", "split", "label", "suggested", "pixels")}
-        images = pd.read_csv(folder / "images.csv", dtype=words, keep_default_na=False)
-        classes = pd.read_csv(
-            folder / "classes.csv", dtype={"one": str, "other": str}, keep_default_na=False
-        )
-        grown = pd.read_csv(labels).to_dict("records")
-        words = {column: str for column in PAIR}
-        pairs = pd.read_csv(folder / "pairs.csv", dtype=words, keep_default_na=False)
-        pairs = pairs[[*PAIR, "cosine"]]
-        far = images[images["outlier"]].sort_values("distance", ascending=False, kind="stable")
-        return Doubts(
+        classes = _read(folder / "classes.csv", "one", "other")
+        curve = pd.read_csv(curve_file).to_dict("records")
+        pairs = _read(folder / "pairs.csv", *PAIR)[[*PAIR, "cosine"]]
+        outliers = images[images["outlier"]].sort_values("distance", ascending=False, kind="stable")
+        compared = images[images["training_similarity"].notna()]
+        return AuditSection(
             name,
             summary,
             _agreement(images),
-            dict(zip(*_known(images, "alike"), strict=True)),
-            list(pairs.head(MOST_NEAR).itertuples(index=False, name=None)),
-            images[images["suspect"]].head(MOST_SUSPECTS).to_dict("records"),
-            far.head(MOST_OUTLIERS).to_dict("records"),
+            compared.set_index("pixel_sha256")["training_similarity"].to_dict(),
+            list(pairs.head(MOST_PAIRS).itertuples(index=False, name=None)),
+            images[images["likely_error"]].head(MOST_ERRORS).to_dict("records"),
+            outliers.head(MOST_OUTLIERS).to_dict("records"),
             classes.head(MOST_CLASSES).to_dict("records"),
-            grown,
-            Markup(charts.growth(name, grown)) if len(grown) > 1 else None,
-            verdict(grown, summary["measured"]),
+            curve,
+            Markup(charts.learning_curve(name, curve)) if len(curve) > 1 else None,
+            verdict(curve, summary["measured"]),
         )
     return None
 
 
-def _known(images: pd.DataFrame, column: str) -> tuple[list[str], list[float]]:
-    """Identities and values of the images for which a column has one."""
-    some = images[images[column] != ""]
-    return some["pixels"].tolist(), some[column].astype(float).tolist()
+def _read(path: Path, *text_columns: str) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=dict.fromkeys(text_columns, str), keep_default_na=False)
 
 
 def _agreement(images: pd.DataFrame) -> tuple[float, float, str] | None:
     judged = images[images["suggested"] != ""]
     if judged.empty:
         return None
-    right = judged["suggested"] == judged["label"]
-    by_class = right.groupby(judged["label"]).mean()
-    return float(right.mean()), float(by_class.min()), by_class.idxmin()
+    agrees = judged["suggested"] == judged["label"]
+    by_class = agrees.groupby(judged["label"]).mean()
+    return float(agrees.mean()), float(by_class.min()), by_class.idxmin()
 
 
-def verdict(grown: list[dict], measured: int) -> str | None:
-    """What the last doubling of labels brought, against what chance can make of it: the draw of
-    images, and so few images to measure on (two standard errors of an accuracy).
+def verdict(curve: list[dict[str, Any]], measured: int) -> str | None:
+    """Say whether labelling more images would help.
+
+    The gain of the last doubling is compared with what chance can cause: the spread over random
+    subsets, and the small number of test images (two standard errors of an accuracy).
 
     Args:
-        grown: rows of results/labels, the last two with half of all labels and all.
-        measured: how many images accuracy was measured on.
+        curve: rows of results/learning_curves/NAME.csv; the last two are half of all labelled
+            images and all of them.
+        measured: number of images that accuracy was measured on.
+
+    Returns:
+        Two sentences; None if accuracy was measured once or on no image.
     """
-    if len(grown) < 2 or not measured:
+    if len(curve) < 2 or not measured:
         return None
-    half, last = grown[-2:]
+    half, last = curve[-2:]
     gain, spread = last["accuracy"] - half["accuracy"], half["highest"] - half["lowest"]
     error = 2 * (last["accuracy"] * (1 - last["accuracy"]) / measured) ** 0.5
     chance = max(spread, error)
-    said = (
+    observation = (
         f"The last doubling, from {half['images']:,} to {last['images']:,} labelled images, "
-        f"brought {100 * gain:+.1f} points of accuracy, of which chance can make "
-        f"{100 * chance:.1f}. "
+        f"changed accuracy by {100 * gain:+.1f} points; chance alone can cause "
+        f"{100 * chance:.1f} points. "
     )
     if gain > chance:
-        return said + "More labels are worth their while."
-    if gain + chance < LITTLE:
-        return said + (
-            "More labels of the same kind would hardly help these features; mending doubtful "
-            "labels, another backbone or fine-tuning may."
+        return observation + "More labels are likely to help."
+    if gain + chance < SMALL_GAIN:
+        return observation + (
+            "More labels of the same kind would hardly help these features. Correcting label "
+            "errors, another backbone or fine-tuning may."
         )
-    return said + (
-        f"So {measured:,} images are too few to tell whether more labels would help: a larger "
-        f"validation split can, and the curve's course over the smaller numbers may."
+    return observation + (
+        f"{measured:,} images are too few to tell whether more labels would help. Use a larger "
+        f"validation split, or look at the slope of the learning curve."
     )

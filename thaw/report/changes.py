@@ -1,9 +1,10 @@
-"""What changed in the metrics since a commit, in words: `dvc metrics diff` for readers."""
+"""Describe how the metrics changed since a commit, as `dvc metrics diff` does, in words."""
 
 import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 FOLDER = "results/metrics"
 MEASURES = {
@@ -15,84 +16,93 @@ MEASURES = {
     "log_loss": "log loss",
     "ece": "calibration error",
 }
-LOWER = {"log_loss", "ece"}
-"""The measures that are better when they are lower."""
+LOWER_IS_BETTER = {"log_loss", "ece"}
+GIT_SECONDS = 20  # git on a network drive may hang; the report works without it
+
+Metrics = dict[str, dict[str, Any]]  # by model name
+Row = tuple[str, str, float, float, bool]  # model, measure, before, now, whether it improved
 
 
 @dataclass
 class Change:
-    """The metrics of this folder against those of a commit.
+    """The difference between the current metrics and those of a commit.
 
     Attributes:
-        commit: short, and its subject.
-        sentences: by the model's name, without a full stop.
-        rows: (model, measure, before, now, whether it is better).
+        commit: abbreviated hash.
+        subject: first line of the commit message.
+        sentences: by model name, without a full stop.
+        rows: one for each value that changed.
     """
 
     commit: str
     subject: str
     sentences: dict[str, str]
-    rows: list[tuple[str, str, float, float, bool]]
+    rows: list[Row]
 
-    def said_of(self, name: str) -> str:
-        return self.sentences.get(name, "not measured")
+    def sentence(self, model: str) -> str:
+        """Return how a model's metrics changed."""
+        return self.sentences.get(model, "not evaluated")
 
 
 def since_commit() -> Change | None:
-    """Against the last commit; where that has the very metrics of this folder, against the one
-    before. None where there is no such commit."""
+    """Compare the metrics with the last commit, or the one before if the last has the same.
+
+    Returns:
+        None if there is no such commit.
+    """
     now = {p.stem: json.loads(p.read_text()) for p in sorted(Path(FOLDER).glob("*.json"))}
     for revision in ("HEAD", "HEAD~1"):
-        if (said := git("log", "-1", "--format=%h %s", revision)) is None:
+        if (line := git("log", "-1", "--format=%h %s", revision)) is None:
             return None
         before = _metrics(revision)
         if before != now or revision == "HEAD~1":
-            commit, _, subject = said.partition(" ")
+            commit, _, subject = line.partition(" ")
             return Change(commit, subject, *_differences(before, now))
     return None
 
 
 def git(*arguments: str) -> str | None:
-    """What git says; none where it fails, or there is no git."""
+    """Return the output of git, or None if it fails or is not installed."""
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, timeout=20)
+        done = subprocess.run(["git", *arguments], capture_output=True, timeout=GIT_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None
 
 
-def _metrics(revision: str) -> dict[str, dict]:
+def _metrics(revision: str) -> Metrics:
     names = (git("ls-tree", "--name-only", revision, f"{FOLDER}/") or "").splitlines()
-    found = {}
+    metrics = {}
     for name in names:
         if name.endswith(".json") and (text := git("show", f"{revision}:./{name}")):
-            found[Path(name).stem] = json.loads(text)
-    return found
+            metrics[Path(name).stem] = json.loads(text)
+    return metrics
 
 
-def _differences(before: dict[str, dict], now: dict[str, dict]) -> tuple[dict, list]:
-    sentences, rows = {}, []
+def _differences(before: Metrics, now: Metrics) -> tuple[dict[str, str], list[Row]]:
+    sentences: dict[str, str] = {}
+    rows: list[Row] = []
     for name in [*now, *(n for n in before if n not in now)]:
         if name not in before:
             sentences[name] = f"new, accuracy {_percent(now[name]['accuracy'])}"
             continue
         if name not in now:
-            sentences[name] = f"gone, accuracy was {_percent(before[name]['accuracy'])}"
+            sentences[name] = f"removed, accuracy was {_percent(before[name]['accuracy'])}"
             continue
-        words = []
+        parts = []
         for key, label in MEASURES.items():
             old, new = before[name].get(key), now[name].get(key)
             if old is None or new is None or old == new:
                 continue
-            better = (new < old) == (key in LOWER)
+            better = (new < old) == (key in LOWER_IS_BETTER)
             rows.append((name, label, old, new, better))
-            words.append(f"{label} {'rose' if new > old else 'fell'} {_by(key, old, new)}")
-        sentences[name] = ", ".join(words) if words else "nothing changed"
+            parts.append(f"{label} {'rose' if new > old else 'fell'} {_by(key, old, new)}")
+        sentences[name] = ", ".join(parts) if parts else "nothing changed"
     return sentences, rows
 
 
 def _by(key: str, old: float, new: float) -> str:
-    if key in ("log_loss", "ece"):
+    if key in LOWER_IS_BETTER:
         return f"from {old:.3f} to {new:.3f}"
     return f"by {abs(new - old) * 100:.1f} points to {_percent(new)}"
 

@@ -1,66 +1,84 @@
-"""A model's ROC, precision-recall and reliability curves, by class and by group."""
+"""Compute a model's ROC, precision-recall and reliability curves, by class and by group."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from thaw.evaluation.metrics import calibration, calibration_error
 from thaw.report import charts
-from thaw.report.results import Model, RunResults
+from thaw.report.results import RunResults
 
-MOST_POINTS = 200
-"""Of a curve; more cannot be seen."""
-MOST = 8
-"""Curves in one chart; of more classes, those with the most test images."""
+MOST_POINTS = 200  # of a curve; more are not visible
+MOST_CURVES = 8  # in one chart; the classes with the most test images are drawn
+FEWEST_PREDICTIONS = 10  # of a confidence bin; with fewer, its accuracy says little
 
-LEAST = 10
-"""Answers of about one confidence, below which their share that is right is not shown: it says
-little. (Where no confidence has so many, all are.)"""
-
-Chart = tuple[str, str, Markup]
-"""Title, what the page's script may draw into it (`roc`, `pr` or nothing), and the SVG."""
+Chart = tuple[str, str, Markup]  # title, kind of mark the script draws ("roc", "pr", ""), SVG
 
 
 class Curves:
-    """Charts of a model whose probabilities for the test images of `found` are there."""
+    """The charts of one model.
 
-    def __init__(self, found: RunResults, model: Model):
-        test = found.table[found.table["split"] == "test"].reset_index(drop=True)
-        self._name, self._classes, self._p = model.name, found.classes, model.probabilities
-        self._true = test["label"].map(found.classes.index).to_numpy()
-        self._bins = found.parameters["evaluate"]["ece_bins"]
+    Args:
+        name: of the model.
+        results: must include the split.
+        probabilities: of the model, shape (n, classes), a row for each test image.
+    """
+
+    def __init__(self, name: str, results: RunResults, probabilities: np.ndarray):
+        assert results.table is not None
+        test: pd.DataFrame = results.table[results.table["split"] == "test"].reset_index(drop=True)
+        self._name, self._classes, self._p = name, results.classes, probabilities
+        self._true = test["label"].map(results.classes.index).to_numpy()
+        self._bins = results.parameters["evaluate"]["ece_bins"]
         self._groups = {"all": np.arange(len(test))}
         groups = sorted(test.groupby("group").indices.items())
         if len(groups) > 1:
-            self._groups |= dict(groups[: MOST - 1])
+            self._groups |= dict(groups[: MOST_CURVES - 1])
         self._by_group = "by group" if len(groups) > 1 else ""
 
     def areas(self) -> Iterator[Chart]:
-        """ROC and precision-recall: for two classes of the second, over all and by group; for more
-        of each class, and by group over all classes together."""
+        """Yield ROC and precision-recall charts.
+
+        With two classes they are about the second one, over all images and by group. With more
+        there is a curve for each class, and by group a micro-average over the classes.
+        """
         if len(self._classes) == 2:
-            own = {n: (self._true[r] == 1, self._p[r, 1]) for n, r in self._groups.items()}
-            yield from self._areas(f" of {self._classes[1]}", self._by_group, own, ("roc", "pr"))
+            by_group = {n: (self._true[r] == 1, self._p[r, 1]) for n, r in self._groups.items()}
+            name = f" of {self._classes[1]}"
+            yield from self._areas(name, self._by_group, by_group, ("roc", "pr"))
             return
         counts = np.bincount(self._true, minlength=len(self._classes))
-        shown = sorted(np.argsort(-counts, kind="stable")[:MOST])
-        each = {self._classes[n]: (self._true == n, self._p[:, n]) for n in shown}
-        some = f", {len(shown)} of {len(counts)} classes" if len(shown) < len(counts) else ""
-        yield from self._areas("", f"by class{some}", each)
+        shown = sorted(np.argsort(-counts, kind="stable")[:MOST_CURVES])
+        by_class = {self._classes[n]: (self._true == n, self._p[:, n]) for n in shown}
+        subset = f", {len(shown)} of {len(counts)} classes" if len(shown) < len(counts) else ""
+        yield from self._areas("", f"by class{subset}", by_class)
         if self._by_group:
             is_true = np.eye(len(self._classes), dtype=bool)[self._true]
-            own = {n: (is_true[r].ravel(), self._p[r].ravel()) for n, r in self._groups.items()}
-            yield from self._areas("", self._by_group, own)
+            by_group = {
+                n: (is_true[r].ravel(), self._p[r].ravel()) for n, r in self._groups.items()
+            }
+            yield from self._areas("", self._by_group, by_group)
 
-    def _areas(self, of: str, which: str, series: dict, kinds=("", "")) -> Iterator[Chart]:
-        """
+    def _areas(
+        self,
+        of: str,
+        which: str,
+        scored: dict[str, tuple[np.ndarray, np.ndarray]],
+        kinds: Sequence[str] = ("", ""),
+    ) -> Iterator[Chart]:
+        """Yield a ROC and a precision-recall chart.
+
         Args:
-            series: by the curve's name whether each answer is right (n,), and its score (n,).
+            of: what the curves are about, for the title.
+            which: how the curves differ, for the title.
+            scored: by curve, whether each prediction is positive (n,), and its score (n,).
+            kinds: marks that the page's script draws.
         """
         roc, pr = [], []
-        for label, (positive, score) in series.items():
+        for label, (positive, score) in scored.items():
             if 0 < positive.sum() < len(positive):
                 false_positive, recall, _ = roc_curve(positive, score)
                 roc.append((label, *_thinned(false_positive, recall)))
@@ -71,55 +89,61 @@ class Curves:
         tail = f"{of}, {which}" if which else of
         area = "; ".join(f"{n}: area {np.trapezoid(y, x):.3f}" for n, x, y in roc)
         axes = "false positive rate", "recall"
-        said = f"ROC curve{tail}. {area}"
-        drawn = charts.unit(self._name, f"roc {which}", *axes, roc, True, said)
-        yield f"ROC{tail}", kinds[0], Markup(drawn)
+        text = f"ROC curve{tail}. {area}"
+        svg = charts.unit_square(self._name, f"roc {which}", *axes, roc, True, text)
+        yield f"ROC{tail}", kinds[0], Markup(svg)
         area = "; ".join(f"{n}: area {np.trapezoid(y, x):.3f}" for n, x, y in pr)
-        said = f"Precision against recall{tail}. {area}"
-        drawn = charts.unit(self._name, f"pr {which}", "recall", "precision", pr, False, said)
-        yield f"Precision and recall{tail}", kinds[1], Markup(drawn)
+        text = f"Precision against recall{tail}. {area}"
+        axes = "recall", "precision"
+        svg = charts.unit_square(self._name, f"pr {which}", *axes, pr, False, text)
+        yield f"Precision and recall{tail}", kinds[1], Markup(svg)
 
     def reliability(self) -> Iterator[Chart]:
-        """How often answers are right by their confidence; over all and by group, and for more
-        than two classes by the class that is answered."""
-        sets = {self._by_group: self._groups}
+        """Yield charts of accuracy by confidence.
+
+        One is over all images and by group. With more than two classes there is also one by
+        predicted class.
+        """
+        row_sets = {self._by_group: self._groups}
         if len(self._classes) > 2:
             predicted = self._p.argmax(axis=1)
             counts = np.bincount(predicted, minlength=len(self._classes))
-            shown = sorted(np.argsort(-counts, kind="stable")[:MOST])
-            each = {self._classes[n]: np.flatnonzero(predicted == n) for n in shown if counts[n]}
-            some = f", {len(each)} of {len(counts)} classes" if len(each) < len(counts) else ""
-            sets[f"by class answered{some}"] = each
-        for which, rows_of in sets.items():
-            series, few = [], False
+            shown = sorted(np.argsort(-counts, kind="stable")[:MOST_CURVES])
+            by_class = {
+                self._classes[n]: np.flatnonzero(predicted == n) for n in shown if counts[n]
+            }
+            partial = len(by_class) < len(counts)
+            subset = f", {len(by_class)} of {len(counts)} classes" if partial else ""
+            row_sets[f"by predicted class{subset}"] = by_class
+        for which, rows_of in row_sets.items():
+            series, dropped = [], False
             for label, rows in rows_of.items():
                 bins = calibration(self._true[rows], self._p[rows], self._bins)
-                enough = [b for b in bins if b["count"] >= LEAST]
-                few |= len(enough) < len(bins)
+                enough = [b for b in bins if b["count"] >= FEWEST_PREDICTIONS]
+                dropped |= len(enough) < len(bins)
                 bins = enough or bins
                 x, y = (np.array([b[key] for b in bins]) for key in ("confidence", "accuracy"))
                 series.append((label, x, y))
             tail = f", {which}" if which else ""
             _, x, y = series[0]
-            pairs = (f"{a:.0%} right at {c:.0%}" for c, a in zip(x, y, strict=True))
-            said = f"How often answers are right by their confidence{tail}. {series[0][0]}: "
-            said += ", ".join(pairs)
-            axes = "confidence", "share that is right"
+            points = (f"{a:.0%} correct at {c:.0%}" for c, a in zip(x, y, strict=True))
+            text = f"Accuracy by confidence{tail}. {series[0][0]}: {', '.join(points)}"
+            axes = "confidence", "accuracy"
             kind = f"reliability {which}"
-            drawn = charts.unit(self._name, kind, *axes, series, True, said)
-            least = f", from {LEAST} answers of a confidence on" if few else ""
-            yield f"Reliability{tail}{least}", "", Markup(drawn)
+            svg = charts.unit_square(self._name, kind, *axes, series, True, text)
+            note = f", bins of {FEWEST_PREDICTIONS} or more predictions" if dropped else ""
+            yield f"Reliability{tail}{note}", "", Markup(svg)
 
     def calibrations(self) -> dict[str, float]:
-        """The calibration error of the answers that name each class; none where none does."""
-        predicted, made = self._p.argmax(axis=1), {}
+        """Return the calibration error of the predictions of each class that is predicted."""
+        predicted, errors = self._p.argmax(axis=1), {}
         for number, label in enumerate(self._classes):
             rows = predicted == number
             if rows.any():
-                made[label] = calibration_error(self._true[rows], self._p[rows], self._bins)
-        return made
+                errors[label] = calibration_error(self._true[rows], self._p[rows], self._bins)
+        return errors
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    some = np.unique(np.linspace(0, len(x) - 1, MOST_POINTS).round().astype(int))
-    return x[some], y[some]
+    kept = np.unique(np.linspace(0, len(x) - 1, MOST_POINTS).round().astype(int))
+    return x[kept], y[kept]

@@ -1,6 +1,7 @@
-"""What the page says of the data: balance, sizes, what was left out, and what is there twice."""
+"""Summarize the data: class balance, image sizes, unreadable files and duplicates."""
 
 import io
+import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,44 +13,48 @@ from PIL import Image
 
 from thaw.data.duplicates import AT_ONCE, embeddings, normalize, pairs_across_splits
 from thaw.data.raw import RawFiles, original_path
-from thaw.report.audit import Doubts
-from thaw.report.results import RunResults
+from thaw.report.audit import AuditSection, Pair
+from thaw.report.results import DRAWN, Features, RunResults, split_classes
 
-SPLITS = ["train", "validation", "test", "unused", "skipped"]
-CARVED = ["train", "validation", "test"]
-MOST_MEASURED = 3000
-"""Files whose size is read; of more, as many spread evenly."""
-MOST_COMPARED = 8000
-"""Pictures that are compared pair by pair; of more, as many spread evenly."""
-NEAR = 0.99
-"""Cosine of averaged features from which two pictures count as nearly the same."""
+SPLITS = [*DRAWN, "unused", "skipped"]
+MOST_MEASURED = 3000  # files whose size is read; of more files, an evenly spaced sample
+MOST_COMPARED = 8000  # images compared pair by pair; of more images, an evenly spaced sample
+NEAR_DUPLICATE_SIMILARITY = 0.99  # cosine similarity of averaged features
 MOST_PAIRS = 12
-MOST_NAMED = 20
-EXAMPLES, CLASSES_SHOWN = 8, 20
-PATCH = 16
-"""Pixels along a side to which pictures are averaged where no features are cached."""
+MOST_LISTED = 20  # file names in a list
+EXAMPLES, MOST_CLASSES = 8, 20  # example images of a class; classes with examples
+PATCH = 16  # width and height in pixels of the images compared if there are no features
+
+BalanceRow = tuple[str, list[int], float]  # name, images in each split, share of training images
 
 
 @dataclass
-class Data:
-    """Attributes:
-    splits: that hold anything.
-    classes: (label, count in each of `splits`, share of the training data).
-    groups: the same by group; empty where there is one group.
-    examples: the identities of some training images of each class shown.
-    sizes: (width x height, files), the most frequent first; how many were measured; bytes in all.
-    skipped: (path, reason) of the first; how many in all.
-    same_files, same_pixels: (files more than needed, of which across splits).
-    conflicts: pictures that stand under several labels, each with its paths.
-    near: (identity, split, identity, split, cosine) of the most alike across splits.
-    near_count: pairs of at least `near_from`; none where nothing could be compared.
-    near_from: the cosine from which two pictures count as nearly the same.
-    compared: how many pictures were compared, by what.
+class DataSummary:
+    """What the page shows of the data.
+
+    Attributes:
+        splits: the splits that are not empty.
+        classes: balance of each class.
+        groups: balance of each group; empty if there is only one.
+        examples: `pixel_sha256` of a few training images, by class.
+        sizes: (width x height, files), the most frequent first.
+        measured: number of files whose size was read.
+        file_bytes: total size of these files.
+        skipped: (path, reason) of the first unreadable files.
+        skipped_count: number of unreadable files.
+        same_files: redundant files with identical bytes, and how many of their contents are in
+            several splits.
+        same_pixels: the same for different files with identical pixels.
+        conflicts: for images that have several labels, their paths.
+        near_duplicates: the most similar pairs of images in different splits.
+        near_duplicate_count: number of pairs above the threshold; None if nothing was compared.
+        near_duplicate_similarity: the threshold.
+        compared: number of compared images, and what was compared.
     """
 
     splits: list[str]
-    classes: list[tuple]
-    groups: list[tuple]
+    classes: list[BalanceRow]
+    groups: list[BalanceRow]
     examples: dict[str, list[str]]
     sizes: list[tuple[str, int]] = field(default_factory=list)
     measured: int = 0
@@ -59,82 +64,92 @@ class Data:
     same_files: tuple[int, int] = (0, 0)
     same_pixels: tuple[int, int] = (0, 0)
     conflicts: list[list[str]] = field(default_factory=list)
-    near: list[tuple] = field(default_factory=list)
-    near_count: int | None = None
-    near_from: float = NEAR
+    near_duplicates: list[Pair] = field(default_factory=list)
+    near_duplicate_count: int | None = None
+    near_duplicate_similarity: float = NEAR_DUPLICATE_SIMILARITY
     compared: tuple[int, str] | None = None
 
 
-def describe(found: RunResults, features, doubts: Doubts | None) -> Data | None:
-    """What is known of the data; none where the split is not here.
+def summarize_data(
+    results: RunResults, features: Features | None, audit: AuditSection | None
+) -> DataSummary | None:
+    """Summarize the data of the current split.
 
     Args:
-        features: name and Arrays of cached features, or none.
-        doubts: of stage doubts, which has compared pictures by features; else it is done here.
+        results: of the project.
+        features: cached features, to find near-duplicates.
+        audit: the audit's near-duplicates are used if there is one.
+
+    Returns:
+        None if the split is missing.
     """
-    table = found.table
-    if table is None:
+    table, index = results.table, results.index
+    if table is None or index is None:
         return None
     splits = [split for split in SPLITS if (table["split"] == split).any()]
     used = table[table["split"] != "skipped"]
-    groups = sorted(set(used["group"]))
-    data = Data(
+    classes, groups = split_classes(table), sorted(set(used["group"]))
+    data = DataSummary(
         splits,
-        _balance(table, "label", found.classes, splits),
+        _balance(table, "label", classes, splits),
         _balance(table, "group", groups, splits) if len(groups) > 1 else [],
-        _examples(table, found.classes),
+        _examples(table, classes),
     )
-    bad = found.index[found.index["problem"] != ""]
+    bad = index[index["problem"] != ""]
     data.skipped_count = len(bad)
     data.skipped = [
         (original_path(row.path), row.problem)
-        for row in bad.head(MOST_NAMED).itertuples(index=False)
+        for row in bad.head(MOST_LISTED).itertuples(index=False)
     ]
-    _measure(data, found.index)
+    _measure(data, index)
     data.same_files = _repeated(used, "sha256")
-    data.same_pixels = _repeated(used.drop_duplicates("sha256"), "pixels")
-    several = used.groupby("pixels")["label"].nunique()
-    for key in several[several > 1].index[:MOST_NAMED]:
-        rows = used[used["pixels"] == key]
+    data.same_pixels = _repeated(used.drop_duplicates("sha256"), "pixel_sha256")
+    labels = used.groupby("pixel_sha256")["label"].nunique()
+    for key in labels[labels > 1].index[:MOST_LISTED]:
+        rows = used[used["pixel_sha256"] == key]
         data.conflicts.append(
             [
                 f"{original_path(r.path)} ({r.label}, {r.split})"
                 for r in rows.itertuples(index=False)
             ]
         )
-    if doubts:
-        data.near, data.near_count = doubts.near, doubts.summary["near_pairs"]
-        data.near_from = doubts.summary["settings"]["near"]
-        by = f"features of {found.backbone(doubts.summary['settings']['features'])}"
-        data.compared = doubts.summary["compared"], f"{by}, averaged over the image"
+    if audit:
+        settings = audit.summary["settings"]
+        data.near_duplicates = audit.near_duplicates
+        data.near_duplicate_count = audit.summary["near_duplicate_pairs"]
+        data.near_duplicate_similarity = settings["near_duplicate_similarity"]
+        by = f"averaged features of {results.backbone(settings['features'])}"
+        data.compared = audit.summary["images_compared"], by
     else:
-        _compare(data, found, used, features)
+        _compare(data, results, used, features)
     return data
 
 
-def _balance(table: pd.DataFrame, column: str, values: list[str], splits: list[str]) -> list:
+def _balance(
+    table: pd.DataFrame, column: str, values: list[str], splits: list[str]
+) -> list[BalanceRow]:
     counts = table.groupby([column, "split"]).size().unstack(fill_value=0)
     train = max(int((table["split"] == "train").sum()), 1)
     rows = []
     for value in values:
-        some = [int(counts.at[value, s]) if value in counts.index else 0 for s in splits]
+        by_split = [int(counts.at[value, s]) if value in counts.index else 0 for s in splits]
         own = int(counts.at[value, "train"]) if value in counts.index and "train" in counts else 0
-        rows.append((value, some, own / train))
+        rows.append((value, by_split, own / train))
     return rows
 
 
 def _examples(table: pd.DataFrame, classes: list[str]) -> dict[str, list[str]]:
     train = table[table["split"] == "train"]
-    chosen = {}
-    for label in classes[:CLASSES_SHOWN]:
-        keys = train.loc[train["label"] == label, "pixels"].drop_duplicates().tolist()
-        some = np.unique(np.linspace(0, len(keys) - 1, EXAMPLES).astype(int)) if keys else []
-        chosen[label] = [keys[n] for n in some]
-    return chosen
+    examples = {}
+    for label in classes[:MOST_CLASSES]:
+        keys = train.loc[train["label"] == label, "pixel_sha256"].drop_duplicates().tolist()
+        numbers = np.unique(np.linspace(0, len(keys) - 1, EXAMPLES).astype(int)) if keys else []
+        examples[label] = [keys[n] for n in numbers]
+    return examples
 
 
-def _measure(data: Data, index: pd.DataFrame) -> None:
-    """Width and height of the files as they came, where data/raw is here."""
+def _measure(data: DataSummary, index: pd.DataFrame) -> None:
+    """Read the width, height and bytes of the original files, if data/raw exists."""
     if not Path("data/raw").is_dir():
         return
     paths = index.loc[index["problem"] == "", "path"].tolist()
@@ -143,7 +158,7 @@ def _measure(data: Data, index: pd.DataFrame) -> None:
     try:
         with RawFiles(Path("data/raw")) as raw, ThreadPoolExecutor(2) as pool:
             measured = list(pool.map(lambda path: _size(raw.read(path)), paths))
-    except (OSError, KeyError):  # pulled in part
+    except (OSError, KeyError, zipfile.BadZipFile):  # pulled in part, or downloaded again since
         return
     sizes = Counter(size for size, _ in measured)
     data.sizes = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
@@ -152,45 +167,53 @@ def _measure(data: Data, index: pd.DataFrame) -> None:
 
 
 def _size(content: bytes) -> tuple[str, int]:
-    with Image.open(io.BytesIO(content)) as opened:
-        return f"{opened.width} × {opened.height}", len(content)
+    with Image.open(io.BytesIO(content)) as image:
+        return f"{image.width} × {image.height}", len(content)
 
 
 def _repeated(rows: pd.DataFrame, column: str) -> tuple[int, int]:
-    """How many rows have a twin before them, and how many values stand in several splits."""
-    carved = rows[rows["split"].isin(CARVED)]
-    across = carved.groupby(column)["split"].nunique()
-    return int(rows[column].duplicated().sum()), int((across > 1).sum())
+    """Count rows that repeat an earlier value, and values that are in several splits."""
+    drawn = rows[rows["split"].isin(DRAWN)]
+    splits = drawn.groupby(column)["split"].nunique()
+    return int(rows[column].duplicated().sum()), int((splits > 1).sum())
 
 
-def _compare(data: Data, found: RunResults, used: pd.DataFrame, features) -> None:
-    """Find the pairs of different pictures, in different splits, that are most alike."""
-    arrays = features[1] if features else found.images
-    if arrays is None:
+def _compare(
+    data: DataSummary, results: RunResults, used: pd.DataFrame, features: Features | None
+) -> None:
+    """Find the most similar pairs of different images in different splits."""
+    if features is None and results.images is None:
         return
-    rows = used[used["split"].isin(CARVED)].drop_duplicates("pixels")
+    rows = used[used["split"].isin(DRAWN)].drop_duplicates("pixel_sha256")
     if len(rows) > MOST_COMPARED:
         rows = rows.iloc[np.linspace(0, len(rows) - 1, MOST_COMPARED).astype(int)]
-    keys, splits = rows["pixels"].tolist(), rows["split"].to_numpy()
+    keys, splits = rows["pixel_sha256"].tolist(), rows["split"].to_numpy()
     if features:
-        made = embeddings(arrays, keys)
-        by = f"features of {found.backbone(features[0])}, averaged over the image"
+        vectors = embeddings(features[1], keys)
+        by = f"averaged features of {results.backbone(features[0])}"
     else:
-        made = _patches(found, keys)
+        vectors = _patches(results, keys)
         by = f"pixels, averaged to {PATCH} × {PATCH}"
-    count, pairs = pairs_across_splits(made, splits, NEAR, MOST_PAIRS)
-    data.near = [(keys[a], splits[a], keys[b], splits[b], cosine) for a, b, cosine in pairs]
-    data.near_count, data.compared = count, (len(keys), by)
+    count, pairs = pairs_across_splits(vectors, splits, NEAR_DUPLICATE_SIMILARITY, MOST_PAIRS)
+    data.near_duplicates = [
+        (keys[a], splits[a], keys[b], splits[b], cosine) for a, b, cosine in pairs
+    ]
+    data.near_duplicate_count, data.compared = count, (len(keys), by)
 
 
-def _patches(found: RunResults, keys: list[str]) -> np.ndarray:
-    """Pictures averaged to a few grey pixels around their mean, scaled to length 1."""
-    made = np.empty((len(keys), PATCH * PATCH), "float32")
-    rows = found.images.select(keys)
+def _patches(results: RunResults, keys: list[str]) -> np.ndarray:
+    """Return images as small grey patches, centred and scaled to length 1.
+
+    Returns:
+        Shape (n, PATCH * PATCH), float32.
+    """
+    assert results.images is not None
+    patches = np.empty((len(keys), PATCH * PATCH), "float32")
+    rows = results.images.select(keys)
     for start in range(0, len(keys), AT_ONCE):
         for n, pixels in enumerate(rows[start : start + AT_ONCE], start=start):
             grey = Image.fromarray(pixels.mean(axis=-1).astype("uint8"))
             small = grey.resize((PATCH, PATCH), Image.Resampling.BOX)
-            made[n] = np.asarray(small, "float32").ravel()
-    made -= made.mean(axis=1, keepdims=True)
-    return normalize(made)
+            patches[n] = np.asarray(small, "float32").ravel()
+    patches -= patches.mean(axis=1, keepdims=True)
+    return normalize(patches)

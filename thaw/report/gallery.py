@@ -1,117 +1,132 @@
-"""What the page's script needs: test images, what each model says of them, where it looked, and
-the training images that are most like them."""
+"""Collect the data of the page's script: test images, predictions, maps and similar images."""
 
 import base64
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from thaw.data.duplicates import embeddings, nearest_neighbors
 from thaw.data.raw import original_path
 from thaw.evaluation.predictions import most_informative
-from thaw.report.data import Data
-from thaw.report.results import Model, RunResults
+from thaw.report.results import Features, Model, RunResults
 from thaw.report.thumbnails import thumbnails
-from thaw.storage.arrays import ArrayFolder
 
-MOST = 800
-"""Test images in the page; of more, the telling ones of each model."""
-LARGE, SMALL = 128, 88
-"""Pixels of a test image and of a training image."""
-NEIGHBOURS = 4
+MOST_IMAGES = 800  # test images in the page; of more, the most informative of each model
+TEST_PIXELS, TRAIN_PIXELS = 128, 88  # width and height of a thumbnail
+NEIGHBORS = 4  # training images shown with a test image
 
 
-def gathered(found: RunResults, lead: Model, data: Data | None, features) -> dict:
-    """JSON values. Numbers of many images travel as base64: float32, little-endian.
+def gallery_data(results: RunResults, features: Features | None) -> dict[str, Any]:
+    """Return what page.js reads, as JSON values.
+
+    Long arrays are base64 strings of little-endian float32. In `images`, `n` is the number of the
+    test image, `k` starts its `pixel_sha256`, `p` is its path, `g` its group and `like` holds
+    (number in `train`, cosine similarity) of similar training images.
 
     Args:
-        lead: the model that the page opens with.
-        features: name and Arrays of cached features, or none.
+        results: of the project.
+        features: cached features, to find similar training images.
     """
-    models = found.shown
-    given_models = [
-        {"name": model.name, "lead": model is lead, **_answers(found, model)} for model in models
-    ]
-    told = {
-        "classes": found.classes,
-        "models": given_models,
+    table = results.table
+    models = [] if table is None else results.with_predictions
+    entries: list[dict[str, Any]] = [{"name": m.name, **_scores(results, m)} for m in models]
+    data: dict[str, Any] = {
+        "classes": results.classes,
+        "models": entries,
         "images": [],
         "train": {},
         "thumbs": {},
         "tests": 0,
-        "features": found.backbone(features[0]) if features else None,
+        "features": results.backbone(features[0]) if features else None,
     }
-    if found.table is None or not models:
-        return told
-    test = found.table[found.table["split"] == "test"].reset_index(drop=True)
-    told["tests"] = len(test)
-    true = test["label"].map(found.classes.index).to_numpy()
-    told["true"] = _packed(true.astype("float32"))
+    if table is None or not models:
+        return data
+    test = table[table["split"] == "test"].reset_index(drop=True)
+    data["tests"] = len(test)
+    true = test["label"].map(results.classes.index).to_numpy()
+    data["true"] = _packed(true.astype("float32"))
     numbers = _chosen(models, true)
-    keys = test["pixels"].iloc[numbers].tolist()
+    keys = test["pixel_sha256"].iloc[numbers].tolist()
     for number, key in zip(numbers, keys, strict=True):
         row = test.iloc[number]
-        told["images"].append(
+        data["images"].append(
             {"n": int(number), "k": key[:12], "p": original_path(row["path"]), "g": row["group"]}
         )
-    like = _alike(found, features, keys)
-    if like is not None:
-        train, places, cosines = like
-        for image, some, cosine in zip(told["images"], places, cosines, strict=True):
+    train_keys: list[str] = []
+    neighbors = _similar_training_images(table, features, keys)
+    if neighbors is not None:
+        train, nearest, cosines = neighbors
+        for image, rows_of_image, similarities in zip(
+            data["images"], nearest, cosines, strict=True
+        ):
             image["like"] = [
-                [int(n), round(float(c), 3)] for n, c in zip(some, cosine, strict=True)
+                [int(n), round(float(c), 3)]
+                for n, c in zip(rows_of_image, similarities, strict=True)
             ]
-        wanted = np.unique(places)
-        rows = train.iloc[wanted]
-        told["train"] = {
-            int(n): [row.pixels[:12], row.label, original_path(row.path)]
-            for n, row in zip(wanted, rows.itertuples(index=False), strict=True)
+        shown = np.unique(nearest)
+        rows = train.iloc[shown]
+        train_keys = rows["pixel_sha256"].tolist()
+        data["train"] = {
+            int(n): [row.pixel_sha256[:12], row.label, original_path(row.path)]
+            for n, row in zip(shown, rows.itertuples(index=False), strict=True)
         }
-    if found.images is not None:
-        large = thumbnails(found.images, keys, LARGE)
-        small = [] if like is None else rows["pixels"].tolist()
-        told["thumbs"] = {key[:12]: uri for key, uri in large.items()}
-        told["small"] = {
-            key[:12]: uri for key, uri in thumbnails(found.images, small, SMALL).items()
-        }
-    for model, entry in zip(models, given_models, strict=True):
+    if results.images is not None:
+        for field, wanted, size in (
+            ("thumbs", keys, TEST_PIXELS),
+            ("small", train_keys, TRAIN_PIXELS),
+        ):
+            uris = thumbnails(results.images, wanted, size)
+            data[field] = {key[:12]: uri for key, uri in uris.items()}
+    for model, entry in zip(models, entries, strict=True):
+        assert model.probabilities is not None
         entry["p"] = _packed(model.probabilities[numbers].astype("float32"))
         entry["maps"] = _maps(model, numbers)
-    return told
+    return data
 
 
-def _answers(found: RunResults, model: Model) -> dict:
-    """For two classes the second's probability for all test images, which the slider counts."""
-    if len(found.classes) != 2:
+def _scores(results: RunResults, model: Model) -> dict[str, str]:
+    """Return the second of two classes' probability for all test images, for the slider."""
+    if len(results.classes) != 2 or model.probabilities is None:
         return {}
     return {"all": _packed(model.probabilities[:, 1].astype("float32"))}
 
 
 def _chosen(models: list[Model], true: np.ndarray) -> np.ndarray:
-    if len(true) <= MOST:
+    if len(true) <= MOST_IMAGES:
         return np.arange(len(true))
-    each = [most_informative(true, model.probabilities, MOST // len(models)) for model in models]
-    return np.unique(np.concatenate(each))
+    count = MOST_IMAGES // len(models)
+    known = [m.probabilities for m in models if m.probabilities is not None]
+    return np.unique(np.concatenate([most_informative(true, p, count) for p in known]))
 
 
-def _alike(found: RunResults, features, keys: list[str]):
-    """The training rows, and for each of `keys` the numbers and cosines of its nearest."""
+def _similar_training_images(
+    table: pd.DataFrame, features: Features | None, keys: list[str]
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray] | None:
+    """Find the training images whose features are most similar to those of `keys`.
+
+    Returns:
+        The training rows, the numbers of the most similar ones and their cosine similarities,
+        both of shape (n, NEIGHBORS); None if there are no features or no training images.
+    """
     if features is None:
         return None
-    train = found.table[found.table["split"] == "train"].drop_duplicates("pixels")
+    train = table[table["split"] == "train"].drop_duplicates("pixel_sha256")
     train = train.reset_index(drop=True)
     if train.empty:
         return None
-    arrays: ArrayFolder = features[1]
-    own, among = embeddings(arrays, keys), embeddings(arrays, train["pixels"].tolist())
-    return train, *nearest_neighbors(own, among, NEIGHBOURS)
+    queries = embeddings(features[1], keys)
+    candidates = embeddings(features[1], train["pixel_sha256"].tolist())
+    return train, *nearest_neighbors(queries, candidates, NEIGHBORS)
 
 
-def _maps(model: Model, numbers: np.ndarray) -> dict | None:
-    """Maps of one shape, one after the other, and the places of their images."""
-    places = [place for place, n in enumerate(numbers.tolist()) if n in model.maps]
+def _maps(model: Model, numbers: np.ndarray) -> dict[str, Any] | None:
+    """Return the maps of the shown images, concatenated, and the positions of these images."""
+    recorded = model.maps or {}
+    places = [place for place, n in enumerate(numbers.tolist()) if n in recorded]
     if not places:
         return None
-    maps = np.stack([model.maps[int(numbers[place])] for place in places])
+    maps = np.stack([recorded[int(numbers[place])] for place in places])
     return {
         "places": places,
         "height": maps.shape[1],

@@ -1,59 +1,59 @@
 "use strict";
 (() => {
   const $ = (id) => document.getElementById(id);
-  const told = JSON.parse($("told").textContent);
+  const data = JSON.parse($("gallery-data").textContent);
   const corners = JSON.parse($("corners").textContent);
-  const AT_ONCE = 24;
-  const two = told.classes.length === 2;
+  const PAGE = 24; // images shown before "Show more"
+  const two = data.classes.length === 2;
 
   const { bytes, percent, element, paint } = thaw;
 
   function floats(text) {
-    return new Float32Array(bytes(text).buffer); // little-endian, as nearly every machine
+    return new Float32Array(bytes(text).buffer); // little-endian, like nearly every machine
   }
 
-  // Tables that a heading sorts: text upwards first, numbers downwards; what is missing stays last.
+  // Sortable tables: text ascending first, numbers descending first. Missing values stay last.
   for (const table of document.querySelectorAll("table.sortable")) {
     const headings = [...table.tHead.rows[0].cells];
     headings.forEach((heading, column) => {
       const button = heading.querySelector("button");
       button.addEventListener("click", () => {
         const text = button.dataset.sort === "text";
-        const now = heading.getAttribute("aria-sort");
-        const up = now === "none" ? text : now === "descending";
+        const current = heading.getAttribute("aria-sort");
+        const ascending = current === "none" ? text : current === "descending";
         for (const other of headings) other.setAttribute("aria-sort", "none");
-        heading.setAttribute("aria-sort", up ? "ascending" : "descending");
-        for (const body of table.tBodies) sort(body, column, text, up);
+        heading.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+        for (const body of table.tBodies) sort(body, column, text, ascending);
       });
     });
   }
-  function sort(body, column, text, up) {
-    // a cell that spans columns stands for each of them, and has no value
+  function sort(body, column, text, ascending) {
+    // a cell that spans several columns has no value in any of them
     const value = (row) => {
-      let place = 0;
+      let end = 0;
       for (const cell of row.cells) {
-        place += cell.colSpan;
-        if (place > column) return cell.colSpan > 1 ? "" : (cell.dataset.value ?? "");
+        end += cell.colSpan;
+        if (end > column) return cell.colSpan > 1 ? "" : (cell.dataset.value ?? "");
       }
       return "";
     };
     const rows = [...body.rows].map((row) => [value(row), row]);
-    const fixed = rows.filter(([, row]) => row.classList.contains("sub"));
-    const free = rows.filter(([, row]) => !row.classList.contains("sub"));
-    free.sort(([a], [b]) => {
+    const headings = rows.filter(([, row]) => row.classList.contains("sub"));
+    const sorted = rows.filter(([, row]) => !row.classList.contains("sub"));
+    sorted.sort(([a], [b]) => {
       if (a === "" || b === "") return (a === "") - (b === "");
       const order = text ? a.localeCompare(b) : a - b;
-      return up ? order : -order;
+      return ascending ? order : -order;
     });
-    body.append(...[...fixed, ...free].map(([, row]) => row));
+    body.append(...[...headings, ...sorted].map(([, row]) => row));
   }
 
-  // The model and the threshold that are looked at.
+  // The chosen model and threshold.
   const choice = $("model");
   const panels = [...document.querySelectorAll(".panel")];
   const slider = $("threshold");
   const models = new Map(
-    told.models.map((model) => [
+    data.models.map((model) => [
       model.name,
       {
         name: model.name,
@@ -62,13 +62,13 @@
         maps: model.maps && {
           ...model.maps,
           values: bytes(model.maps.values),
-          at: new Map(model.maps.places.map((place, n) => [place, n])),
+          numberOf: new Map(model.maps.places.map((place, n) => [place, n])),
         },
       },
     ]),
   );
-  const truth = told.true ? floats(told.true) : new Float32Array();
-  let chosen = null; // the model's entry, or undefined where its answers are not here
+  const truth = data.true ? floats(data.true) : new Float32Array();
+  let chosen = null; // the model's entry, undefined if it has no predictions
   let name = "";
   let threshold = 0.5;
 
@@ -76,50 +76,50 @@
     name = choice.selectedOptions[0].dataset.name;
     chosen = models.get(name);
     for (const panel of panels) panel.hidden = panel.dataset.name !== name;
-    move();
+    updateThreshold();
   }
 
-  function move() {
+  function updateThreshold() {
     threshold = slider ? Number(slider.value) : 0.5;
     if (slider) {
       slider.disabled = $("half").disabled = !chosen;
-      $("threshold-says").textContent = threshold.toFixed(2);
+      $("threshold-value").textContent = threshold.toFixed(2);
       slider.setAttribute("aria-valuetext", `probability above ${threshold.toFixed(2)}`);
-      $("moving").hidden = !chosen;
-      if (chosen) count();
+      $("at-threshold").hidden = !chosen;
+      if (chosen) updateMetrics();
     }
-    shown = AT_ONCE;
+    shown = PAGE;
     gallery();
   }
 
-  function count() {
+  function updateMetrics() {
     const cells = [[0, 0], [0, 0]];
     chosen.all.forEach((p, n) => cells[truth[n]][p > threshold ? 1 : 0]++);
     const [[tn, fp], [fn, tp]] = cells;
-    const precision = tp / (tp + fp), recall = tp / (tp + fn), alarms = fp / (fp + tn);
+    const precision = tp / (tp + fp), recall = tp / (tp + fn), fpr = fp / (fp + tn);
     $("at-accuracy").textContent = percent((tp + tn) / truth.length);
     $("at-precision").textContent = percent(precision);
     $("at-recall").textContent = percent(recall);
     $("at-f1").textContent = percent((2 * tp) / (2 * tp + fp + fn));
-    $("at-fpr").textContent = percent(alarms);
-    const label = told.classes[1];
-    $("moving-says").textContent =
-      `${name} above ${threshold.toFixed(2)}: says “${label}” of ${tp + fp} test images and is ` +
-      `right about ${tp} of them; it misses ${fn} of ${tp + fn}.`;
+    $("at-fpr").textContent = percent(fpr);
+    const label = data.classes[1];
+    $("at-threshold-status").textContent =
+      `${name} at threshold ${threshold.toFixed(2)} predicts “${label}” for ${tp + fp} test images, ` +
+      `${tp} of them correctly. It misses ${fn} of ${tp + fn}.`;
     const panel = panels.find((each) => !each.hidden);
     for (const cell of panel.querySelectorAll("[data-cell]")) {
-      const [actual, said] = cell.dataset.cell.split(",").map(Number);
+      const [actual, predicted] = cell.dataset.cell.split(",").map(Number);
       const row = cells[actual][0] + cells[actual][1];
-      const share = Math.round((100 * cells[actual][said]) / Math.max(row, 1));
+      const share = Math.round((100 * cells[actual][predicted]) / Math.max(row, 1));
       cell.style.setProperty("--share", `${share}%`);
-      cell.firstChild.data = cells[actual][said].toLocaleString("en");
+      cell.firstChild.data = cells[actual][predicted].toLocaleString("en");
       cell.querySelector(".span").textContent = `${share}\u00a0%`;
     }
-    mark(panel, "roc", alarms, recall);
+    mark(panel, "roc", fpr, recall);
     mark(panel, "pr", recall, precision);
   }
 
-  // Where the threshold stands on a curve; the first of a kind is over all images.
+  // Mark the threshold on a curve. The first chart of a kind is over all images.
   function mark(panel, kind, x, y) {
     const svg = panel.querySelector(`[data-kind="${kind}"] svg`);
     if (!svg) return;
@@ -137,44 +137,43 @@
   }
 
   // The gallery.
-  let shown = AT_ONCE;
+  let shown = PAGE;
   let listed = [];
   const filters = $("filters");
 
-  function answer(place) {
-    const many = told.classes.length;
-    const p = chosen.p.subarray(place * many, (place + 1) * many);
-    let said = 0;
-    if (two) said = p[1] > threshold ? 1 : 0;
-    else p.forEach((value, n) => { if (value > p[said]) said = n; });
-    const actual = truth[told.images[place].n];
-    return { place, p, said, actual, right: said === actual, sure: p[said] };
+  function predict(place) {
+    const count = data.classes.length;
+    const p = chosen.p.subarray(place * count, (place + 1) * count);
+    let predicted = 0;
+    if (two) predicted = p[1] > threshold ? 1 : 0;
+    else p.forEach((value, n) => { if (value > p[predicted]) predicted = n; });
+    const actual = truth[data.images[place].n];
+    return { place, p, predicted, actual, correct: predicted === actual, confidence: p[predicted] };
   }
 
   function gallery() {
     if (!filters) return;
     $("gallery-model").textContent = name;
-    const wanted = (id) => $(id).value;
-    listed = !chosen ? [] : told.images.map((_, place) => answer(place)).filter((each) => {
-      const is = wanted("f-right");
-      return (!is || each.right === (is === "right"))
-        && (wanted("f-true") === "" || each.actual === Number(wanted("f-true")))
-        && (wanted("f-said") === "" || each.said === Number(wanted("f-said")))
-        && (wanted("f-group") === "" || told.images[each.place].g === wanted("f-group"));
+    const filter = (id) => $(id).value;
+    listed = !chosen ? [] : data.images.map((_, place) => predict(place)).filter((each) => {
+      const kind = filter("f-correct");
+      return (!kind || each.correct === (kind === "correct"))
+        && (filter("f-true") === "" || each.actual === Number(filter("f-true")))
+        && (filter("f-predicted") === "" || each.predicted === Number(filter("f-predicted")))
+        && (filter("f-group") === "" || data.images[each.place].g === filter("f-group"));
     });
-    const way = wanted("f-order") === "sure" ? -1 : 1;
-    listed.sort((a, b) => way * (a.sure - b.sure) || a.place - b.place);
+    const sign = filter("f-order") === "most" ? -1 : 1;
+    listed.sort((a, b) => sign * (a.confidence - b.confidence) || a.place - b.place);
     draw();
   }
 
   function draw() {
-    const some = listed.slice(0, shown);
-    $("cards").replaceChildren(...some.map(card));
+    $("cards").replaceChildren(...listed.slice(0, shown).map(card));
     $("more").hidden = listed.length <= shown;
-    $("gallery-says").textContent = chosen
+    $("gallery-status").textContent = chosen
       ? `${listed.length} image${listed.length === 1 ? "" : "s"}` +
-        (listed.length > shown ? `, of which ${shown} are shown` : "")
-      : `What ${name} says of each test image is not here.`;
+        (listed.length > shown ? `, ${shown} shown` : "")
+      : `There are no predictions of ${name} to show.`;
   }
 
   function picture(uri, alt) {
@@ -187,89 +186,89 @@
   }
 
   function card(each, place) {
-    const about = told.images[each.place];
-    const label = told.classes[each.said], actual = told.classes[each.actual];
+    const about = data.images[each.place];
+    const label = data.classes[each.predicted], actual = data.classes[each.actual];
     const button = element(
       "button",
-      { type: "button", className: each.right ? "right" : "wrong" },
-      picture(told.thumbs[about.k], ""),
-      element("span", { className: "verdict", textContent: `${label} ${percent(each.sure)}` }),
-      element("span", { textContent: each.right ? "right" : `wrong: is ${actual}` }),
+      { type: "button", className: each.correct ? "correct" : "wrong" },
+      picture(data.thumbs[about.k], ""),
+      element("span", { className: "verdict", textContent: `${label} ${percent(each.confidence)}` }),
+      element("span", { textContent: each.correct ? "correct" : `wrong: true class ${actual}` }),
     );
     button.addEventListener("click", () => open(place));
     return element("li", {}, button);
   }
 
-  // One image, with where the model looked.
+  // The dialog of one image, with its Grad-CAM map.
   const dialog = $("detail");
   let opened = 0;
 
   function open(place) {
     opened = place;
-    const each = listed[place], about = told.images[each.place];
-    const label = told.classes[each.said], actual = told.classes[each.actual];
-    $("detail-title").textContent = each.right
-      ? `${label}, and ${name} says so`
-      : `${name} says ${label}, and it is ${actual}`;
+    const each = listed[place], about = data.images[each.place];
+    const label = data.classes[each.predicted], actual = data.classes[each.actual];
+    $("detail-title").textContent = each.correct
+      ? `${name} correctly predicts ${label}`
+      : `${name} predicts ${label}, the true class is ${actual}`;
     const image = $("detail-image");
     image.alt = `test image ${about.p}`;
     image.onload = () => image.classList.toggle("tiny", image.naturalWidth < 64);
-    if (told.thumbs[about.k]) image.src = told.thumbs[about.k];
+    if (data.thumbs[about.k]) image.src = data.thumbs[about.k];
     const order = [...each.p.keys()].sort((a, b) => each.p[b] - each.p[a]).slice(0, 10);
     $("detail-p").replaceChildren(...order.map((n) => element(
       "tr", {},
-      element("th", { scope: "row", textContent: told.classes[n] }),
+      element("th", { scope: "row", textContent: data.classes[n] }),
       element("td", { className: "number", textContent: percent(each.p[n]) }),
-      element("td", {}, element("meter", { value: each.p[n], ariaLabel: told.classes[n] })),
+      element("td", {}, element("meter", { value: each.p[n], ariaLabel: data.classes[n] })),
     )));
     $("detail-path").textContent = about.g ? `${about.p}, group ${about.g}` : about.p;
     overlay(each);
     const like = about.like ?? [];
     $("detail-like-row").hidden = !like.length;
     $("detail-like").replaceChildren(...like.map(([n, cosine]) => {
-      const [key, is, path] = told.train[n];
-      return element("li", {}, picture(told.small?.[key], `training image ${path}`),
-        `${is}, cosine ${cosine.toFixed(2)}`);
+      const [key, label, path] = data.train[n];
+      return element("li", {}, picture(data.small?.[key], `training image ${path}`),
+        `${label}, cosine ${cosine.toFixed(2)}`);
     }));
     if (!dialog.open) dialog.showModal();
   }
 
   function overlay(each) {
-    const maps = chosen.maps, number = maps?.at.get(each.place), canvas = $("detail-map");
+    const maps = chosen.maps, number = maps?.numberOf.get(each.place), canvas = $("detail-map");
     const size = maps ? maps.height * maps.width : 0;
     const values = maps?.values.subarray(number * size, (number + 1) * size) ?? [];
-    const kept = number !== undefined;
-    const there = kept && values.some((value) => value > 0);
-    $("detail-map-row").hidden = !there;
-    canvas.hidden = !there || !$("detail-show").checked;
-    $("detail-no-map").textContent = there ? "" : kept
-      ? "Grad-CAM: no place in the image spoke for the answer by itself." : maps
-      ? `Where ${name} looked is kept for ${maps.places.length} of these images, not for this one.`
-      : `${name} has no map of where it looked.`;
-    if (!there) return;
+    const recorded = number !== undefined;
+    const visible = recorded && values.some((value) => value > 0);
+    $("detail-map-row").hidden = !visible;
+    canvas.hidden = !visible || !$("detail-show").checked;
+    $("detail-no-map").textContent = visible ? "" : recorded
+      ? "Grad-CAM: no area of the image speaks for the predicted class by itself." : maps
+      ? `${name} has Grad-CAM maps for ${maps.places.length} of these images, not for this one.`
+      : `${name} has no Grad-CAM maps.`;
+    if (!visible) return;
     const { height, width } = maps;
-    // the class of the highest probability, whatever the threshold
+    // maps are for the most probable class, whatever the threshold
     const best = each.p.indexOf(Math.max(...each.p));
-    $("detail-map-says").textContent = `${name} saw “${told.classes[best]}”`;
+    $("detail-map-class").textContent = `“${data.classes[best]}” in ${name}`;
     paint(canvas, height, width, values);
   }
 
   if (filters) {
-    const groups = [...new Set(told.images.map((image) => image.g))].sort();
+    const groups = [...new Set(data.images.map((image) => image.g))].sort();
     if (groups.length > 1) {
       $("l-group").hidden = false;
       $("f-group").append(...groups.filter(Boolean).map((g) => element("option", { value: g, textContent: g })));
     }
     filters.addEventListener("submit", (event) => event.preventDefault());
-    filters.addEventListener("input", () => { shown = AT_ONCE; gallery(); });
+    filters.addEventListener("input", () => { shown = PAGE; gallery(); });
     $("more").addEventListener("click", () => {
       const first = shown;
-      shown += AT_ONCE;
+      shown += PAGE;
       draw();
       $("cards").children[first].firstChild.focus();
     });
     $("detail-show").addEventListener("input", () => overlay(listed[opened]));
-    // of the document: the focus leaves the dialog where what had it is hidden
+    // on the document, because hiding the focused element moves the focus out of the dialog
     document.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (dialog.open && step && listed[opened + step]) { event.preventDefault(); open(opened + step); }
@@ -277,8 +276,8 @@
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   }
   if (slider) {
-    slider.addEventListener("input", move);
-    $("half").addEventListener("click", () => { slider.value = 0.5; move(); });
+    slider.addEventListener("input", updateThreshold);
+    $("half").addEventListener("click", () => { slider.value = 0.5; updateThreshold(); });
   }
   choice.addEventListener("input", choose);
   choose();

@@ -1,84 +1,83 @@
-"""The page: what was found, in words, tables and charts, as one HTML file."""
+"""Write the results of a run as one self-contained HTML page."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from thaw.report import charts
-from thaw.report.audit import APART, Doubts, doubted
+from thaw.report.audit import HARD_TO_TELL_APART, AuditSection, read_audit
 from thaw.report.changes import MEASURES, since_commit
 from thaw.report.curves import Curves
-from thaw.report.data import describe
-from thaw.report.gallery import MOST, gathered
-from thaw.report.history import BOX, tell
-from thaw.report.results import Model, RunResults
+from thaw.report.data import summarize_data
+from thaw.report.gallery import gallery_data
+from thaw.report.history import BOX, read_history
+from thaw.report.results import Features, Model, RunResults
 from thaw.report.thumbnails import thumbnails
-from thaw.storage.arrays import ArrayFolder
 
 HERE = Path(__file__).parent
-SMALL = 88
-MOST_CELLS = 30
-"""Classes along a side of the confusion table."""
-MOST_CONFUSED = 12
+THUMBNAIL_PIXELS = 88
+MOST_CELLS = 30  # classes along a side of the confusion matrix; larger ones are unreadable
+MOST_CONFUSED = 12  # pairs of classes in the list of most confused ones
 
 
-def page(found: RunResults, since: str | None) -> str:
-    """The page's HTML; the same for the same results, run log and commit.
+def page(results: RunResults, since: str | None) -> str:
+    """Return the HTML of the page. It depends only on results, run log, commit and machine.
 
     Args:
-        since: ISO 8601; what ran from then on counts as run now.
+        results: of the project. Outdated results that are found here are added to its `problems`.
+        since: ISO 8601 time; stages that started later are shown as run.
     """
-    lead, why = leading(found)
-    features = _features(found, lead)
-    doubts = doubted(found, features and features[0])
-    data = describe(found, features, doubts)
-    told = gathered(found, lead, data, features)
-    pictures = {}
-    if data and found.images is not None:
-        keys = [key for some in data.examples.values() for key in some]
-        keys += [key for a, _, b, _, _ in data.near for key in (a, b)]
-        keys += doubts.keys if doubts else []
-        pictures = thumbnails(found.images, keys, SMALL)
+    lead, reason = leading_model(results)
+    features = _features(results, lead)
+    audit = read_audit(results, features and features[0])
+    data = summarize_data(results, features, audit)
+    thumbs: dict[str, str] = {}
+    if data and results.images is not None:
+        keys = [key for examples in data.examples.values() for key in examples]
+        keys += [key for a, _, b, _, _ in data.near_duplicates for key in (a, b)]
+        keys += audit.keys if audit else []
+        thumbs = thumbnails(results.images, keys, THUMBNAIL_PIXELS)
     environment = templates(HERE)
     environment.filters |= {"percent": percent, "size": size, "number": number, "digits": digits}
     environment.filters |= {"seconds": seconds}
-    paths = {} if found.table is None else found.table.set_index("pixels")["path"].to_dict()
+    table = results.table
     return environment.get_template("page.html").render(
-        found=found,
-        dataset=found.parameters["dataset"]["name"],
+        results=results,
+        dataset=results.parameters["dataset"]["name"],
         lead=lead,
-        why=why,
-        baseline=_baseline(found, lead),
-        twins=_twins(found, lead, doubts),
+        reason=reason,
+        baseline=_baseline(results),
+        near_duplicates=_near_duplicate_accuracy(results, lead, audit),
         change=since_commit(),
-        models=[_view(found, model) for model in found.models],
-        costs=_costs(found),
+        models=[_view(results, model) for model in results.models],
+        costs=_costs(results),
         measures=MEASURES,
-        two=len(found.classes) == 2,
+        two=len(results.classes) == 2,
         corners=charts.corners(),
         data=data,
-        doubts=doubts,
-        apart=APART,
-        told=told,
-        most=MOST,
-        pictures=pictures,
-        paths=paths,
-        story=tell(found, since),
+        audit=audit,
+        hard_to_tell_apart=HARD_TO_TELL_APART,
+        gallery=gallery_data(results, features),
+        thumbs=thumbs,
+        paths={} if table is None else table.set_index("pixel_sha256")["path"].to_dict(),
+        history=read_history(results, since),
         box=BOX,
-        style=Markup(text("page.css")),
-        script=Markup(text("shared.js") + text("page.js")),
+        style=Markup(asset("page.css")),
+        script=Markup(asset("shared.js") + asset("page.js")),
     )
 
 
-def text(file: str) -> str:
-    """A file of this room."""
+def asset(file: str) -> str:
+    """Return the content of a style sheet or script in this package."""
     return (HERE / file).read_text(encoding="utf-8")
 
 
 def templates(folder: Path) -> Environment:
-    """The HTML templates of a folder: what they are given is escaped, and must be there."""
+    """Return a Jinja environment that escapes values and rejects undefined ones."""
     return Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
@@ -88,40 +87,43 @@ def templates(folder: Path) -> Environment:
     )
 
 
-def leading(found: RunResults) -> tuple[Model, str]:
-    """The model the page puts first, and why it: by validation accuracy, in which the test data
-    has no part, if every model has one."""
-    models = found.evaluated
+def leading_model(results: RunResults) -> tuple[Model, str]:
+    """Return the model that the page shows first, and a sentence that says why.
+
+    Models are compared by validation accuracy, because choosing by test accuracy would make the
+    test accuracy too good. Test accuracy decides only if a model has no validation accuracy.
+    """
+    models = results.evaluated
     if len(models) == 1:
         return models[0], "It is the only model with results."
-    known = [model.validation for model in models]
-    if all(value is not None for value in known):
+    known = [model.validation for model in models if model.validation is not None]
+    if len(known) == len(models):
         best = models[int(np.argmax(known))]
         return best, (
-            f"It is put first for its accuracy on validation images, {percent(max(known))}, the "
-            f"highest of {len(models)} models; test images had no part in that."
+            f"It is shown first because it has the highest validation accuracy of {len(models)} "
+            f"models, {percent(max(known))}. Test images had no part in that choice."
         )
     best = max(models, key=lambda model: model.metrics["accuracy"])
     return best, (
-        f"It has the highest test accuracy of {len(models)} models. As it was chosen by that, the "
-        f"figure is somewhat too good: there are no validation figures to choose by."
+        f"It has the highest test accuracy of {len(models)} models. Its accuracy is slightly "
+        f"overestimated, because it was chosen by that: not every model has a validation accuracy."
     )
 
 
-def _features(found: RunResults, lead: Model) -> tuple[str, ArrayFolder] | None:
-    """The cached features to compare pictures by: those that the lead reads, or the first."""
-    for name in [lead.features, *(found.parameters.get("backbones") or {})]:
-        if name and Path(f"data/features/{name}/keys.txt").exists():
-            return name, ArrayFolder(f"data/features/{name}")
+def _features(results: RunResults, lead: Model) -> Features | None:
+    """Return the features to compare images by: those of the leading model, or the first."""
+    for name in [lead.features, *(results.parameters.get("backbones") or {})]:
+        if name and (arrays := results.up_to_date(f"data/features/{name}")) is not None:
+            return name, arrays
     return None
 
 
-def _baseline(found: RunResults, lead: Model) -> tuple[str, float] | None:
-    """The class with the most training images, and how often it is right on the test data."""
-    if found.table is None:
+def _baseline(results: RunResults) -> tuple[str, float] | None:
+    """Return the class with the most training images, and the test accuracy of always saying it."""
+    if results.table is None:
         return None
-    train = found.table.loc[found.table["split"] == "train", "label"]
-    test = found.table.loc[found.table["split"] == "test", "label"]
+    train = results.table.loc[results.table["split"] == "train", "label"]
+    test = results.table.loc[results.table["split"] == "test", "label"]
     if train.empty or test.empty:
         return None
     counts = train.value_counts()
@@ -129,31 +131,39 @@ def _baseline(found: RunResults, lead: Model) -> tuple[str, float] | None:
     return label, float((test == label).mean())
 
 
-def _twins(found: RunResults, lead: Model, doubts: Doubts | None) -> tuple | None:
-    """How many test images are nearly the same as one that was there to learn from, how often the
-    lead is right about these and about the others, and how many those are; none where there are
-    none of one kind, or it is not known."""
-    if doubts is None or lead.probabilities is None or found.table is None:
+def _near_duplicate_accuracy(
+    results: RunResults, lead: Model, audit: AuditSection | None
+) -> tuple[int, float, float, int] | None:
+    """Compare a model's accuracy on near-duplicates of training or validation images and others.
+
+    Returns:
+        The number of test images that are near-duplicates, the accuracy on them, the accuracy on
+        the others, and the number of test images. None if there are only images of one kind, or
+        predictions or audit are missing.
+    """
+    if audit is None or lead.probabilities is None or results.table is None:
         return None
-    test = found.table[found.table["split"] == "test"]
-    true = test["label"].map(found.classes.index).to_numpy()
-    right = lead.probabilities.argmax(axis=1) == true
-    near = doubts.summary["settings"]["near"]
-    twin = np.array([doubts.alike.get(key, 0) >= near for key in test["pixels"]])
-    if not 0 < twin.sum() < len(twin):
+    test = results.table[results.table["split"] == "test"]
+    true = test["label"].map(results.classes.index).to_numpy()
+    correct = lead.probabilities.argmax(axis=1) == true
+    threshold = audit.summary["settings"]["near_duplicate_similarity"]
+    similarities = [audit.training_similarity.get(key, 0) for key in test["pixel_sha256"]]
+    near = np.array(similarities) >= threshold
+    if not 0 < near.sum() < len(near):
         return None
-    return int(twin.sum()), float(right[twin].mean()), float(right[~twin].mean()), len(twin)
+    return int(near.sum()), float(correct[near].mean()), float(correct[~near].mean()), len(near)
 
 
-def _view(found: RunResults, model: Model) -> dict:
-    """What the template shows of a model."""
-    view = {"model": model, "charts": [], "groups": [], "confused": [], "confusion": None}
+def _view(results: RunResults, model: Model) -> dict[str, Any]:
+    """Return what the template shows of a model."""
+    view: dict[str, Any] = {"model": model, "charts": [], "groups": [], "confused": []}
+    view["confusion"] = None
     if not model.details:
         return view
-    details, classes = model.details, found.classes
+    details, classes = model.details, results.classes
     view["intervals"] = details["intervals_95"]
     if len(classes) <= MOST_CELLS:
-        view["confusion"] = _shaded(details["confusion"])
+        view["confusion"] = _with_shares(details["confusion"])
     if len(classes) > 2:
         matrix = np.array(details["confusion"])
         np.fill_diagonal(matrix, 0)
@@ -166,25 +176,25 @@ def _view(found: RunResults, model: Model) -> dict:
         view["groups"] = sorted(details["per_group"].items())
     if model.record:
         for metric in ("loss", "accuracy"):
-            drawn = charts.learning(model.name, model.record, metric)
-            if drawn:
-                view["charts"].append((f"Learning: {metric}", "learning", Markup(drawn)))
-    if model.probabilities is not None and found.table is not None:
-        curves = Curves(found, model)
+            svg = charts.training_history(model.name, model.record, metric)
+            if svg:
+                view["charts"].append((f"Training: {metric}", "training", Markup(svg)))
+    if model.probabilities is not None and results.table is not None:
+        curves = Curves(model.name, results, model.probabilities)
         view["charts"] += [*curves.areas(), *curves.reliability()]
         view["calibrations"] = curves.calibrations()
     return view
 
 
-def _shaded(matrix: list[list[int]]) -> list[list[tuple[int, int]]]:
-    """Counts with their share of the row in percent."""
+def _with_shares(matrix: list[list[int]]) -> list[list[tuple[int, int]]]:
+    """Return each count with its percentage of the row's sum."""
     return [[(n, round(100 * n / max(sum(row), 1))) for n in row] for row in matrix]
 
 
-def _costs(found: RunResults) -> list[tuple[str, str, Markup]]:
-    """Accuracy against each cost that is known of two models or more."""
-    made = []
-    for title, axis, cost in (
+def _costs(results: RunResults) -> list[tuple[str, Markup]]:
+    """Return charts (title, SVG) of accuracy against each cost that two or more models have."""
+    drawn = []
+    costs: list[tuple[str, str, Callable[[Model], float | None]]] = [
         ("Training time", "training time, seconds", lambda m: m.seconds),
         (
             "Parameters",
@@ -192,39 +202,45 @@ def _costs(found: RunResults) -> list[tuple[str, str, Markup]]:
             lambda m: (m.record or {}).get("trained") or (m.record or {}).get("parameters"),
         ),
         ("Size", "size on disk, bytes", lambda m: m.size),
-    ):
-        known = [model for model in found.evaluated if cost(model)]
+    ]
+    for title, axis, cost in costs:
+        known = [model for model in results.evaluated if cost(model)]
         if len(known) < 2:
             continue
-        drawn = charts.scatter(
+        svg = charts.accuracy_by_cost(
             axis,
             [model.name for model in known],
-            [float(cost(model)) for model in known],
+            [float(cost(model) or 0) for model in known],
             [100 * model.metrics["accuracy"] for model in known],
             [[100 * v for v in _interval(model)] for model in known],
-            [found.models.index(model) for model in known],
+            [results.models.index(model) for model in known],
         )
-        made.append((title, axis, Markup(drawn)))
-    return made
+        drawn.append((title, Markup(svg)))
+    return drawn
 
 
 def _interval(model: Model) -> list[float]:
-    return model.details["intervals_95"]["accuracy"]
+    assert model.details is not None
+    return list(model.details["intervals_95"]["accuracy"])
 
 
 def percent(value: float | None, places: int = 1) -> str:
+    """Format a share of 1 as a percentage."""
     return "–" if value is None else f"{100 * value:.{places}f}\u00a0%"
 
 
 def digits(value: float | None, places: int = 3) -> str:
+    """Format a number with a fixed number of decimals."""
     return "–" if value is None else f"{value:.{places}f}"
 
 
 def number(value: int | None) -> str:
+    """Format an integer with thousands separators."""
     return "–" if value is None else f"{value:,}"
 
 
-def size(value: int | None) -> str:
+def size(value: float | None) -> str:
+    """Format a number of bytes with a decimal unit."""
     if value is None:
         return "–"
     for unit in ("B", "kB", "MB"):
@@ -235,6 +251,7 @@ def size(value: int | None) -> str:
 
 
 def seconds(value: float | None) -> str:
+    """Format a duration in seconds."""
     if value is None:
         return "not recorded"
     if value < 60:

@@ -1,4 +1,4 @@
-// What the report and the page of `thaw serve` share.
+// Functions used by the report and by the page of `thaw serve`.
 const thaw = (() => {
   "use strict";
 
@@ -9,12 +9,12 @@ const thaw = (() => {
     return Number.isFinite(value) ? `${(100 * value).toFixed(1)}\u00a0%` : "–";
   }
   function element(tag, properties = {}, ...children) {
-    const made = Object.assign(document.createElement(tag), properties);
-    made.append(...children);
-    return made;
+    const created = Object.assign(document.createElement(tag), properties);
+    created.append(...children);
+    return created;
   }
 
-  // A map's values (0 to 255), row by row, as colours over a picture.
+  // Paint a map (values 0 to 255, row by row) as colours to lay over an image.
   function paint(canvas, height, width, values) {
     const small = new ImageData(width, height);
     values.forEach((value, n) => small.data.set([255, 225 - value * 0.75, 40, value * 0.72], 4 * n));

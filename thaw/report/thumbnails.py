@@ -1,4 +1,4 @@
-"""Small pictures for the page."""
+"""Encode small images for the page."""
 
 import base64
 import io
@@ -11,22 +11,28 @@ from PIL import Image
 
 from thaw.storage.arrays import ArrayFolder
 
-QUALITY = 72
+QUALITY, TINY_QUALITY = 72, 92  # JPEG quality; blocks would be visible in an enlarged tiny image
+TINY = 32  # pixels; the page enlarges images up to this size
 
 
 def thumbnails(images: ArrayFolder, keys: Iterable[str], size: int) -> dict[str, str]:
-    """JPEG data URIs by the identity of the pixels, `size` pixels wide at most."""
+    """Return JPEG data URIs of images, at most `size` pixels wide, by `pixel_sha256`."""
     keys = list(dict.fromkeys(keys))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda key: thumbnail(images[key], size), keys)
-        return dict(zip(keys, found, strict=True))
+        uris = pool.map(lambda key: thumbnail(images[key], size), keys)
+        return dict(zip(keys, uris, strict=True))
 
 
 def thumbnail(pixels: np.ndarray, size: int) -> str:
-    """A picture (height, width, channels), uint8, as a JPEG data URI of `size` pixels at most."""
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    if max(picture.size) > size:
-        picture = picture.resize((size, size), Image.Resampling.BOX, reducing_gap=2.0)
+    """Return an image as a JPEG data URI.
+
+    Args:
+        pixels: shape (height, width, channels), uint8.
+        size: maximal width and height in pixels.
+    """
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    if max(image.size) > size:
+        image = image.resize((size, size), Image.Resampling.BOX, reducing_gap=2.0)
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=QUALITY if size > 32 else 92)
+    image.save(file, "JPEG", quality=QUALITY if size > TINY else TINY_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

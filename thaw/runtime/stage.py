@@ -1,8 +1,8 @@
-"""Run a stage in a process of its own and watch it: `python -m thaw.runtime.stage SCRIPT [ARGUMENT...]`.
+"""Run a stage in its own process and watch it: `python -m thaw.runtime.stage SCRIPT [ARGUMENT...]`.
 
-The watcher is small and waits for nothing: whatever TensorFlow is in the middle of, Ctrl-C ends
-within two seconds; a stage that the kernel killed for its memory is told of; and what became of it
-is a line of logs/runs.jsonl (its time and memory, which artifacts must not hold).
+The watching process is small and never blocks. So Ctrl-C ends a stage within two seconds whatever
+TensorFlow is doing, and a stage that the kernel killed for its memory gets a message. Each run adds
+a line to logs/runs.jsonl with its time and memory, which artifacts must not contain.
 """
 
 import contextlib
@@ -16,49 +16,56 @@ import threading
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NoReturn
 
 from thaw.errors import UserError, exception_hook, resume_hint, share_progress_notes
 
-GRACE = 1.0
-"""Seconds that a stage has to end by itself after Ctrl-C."""
-LOG = Path("logs/runs.jsonl")
-PROCESSOR = Path("/proc/cpuinfo")
+GRACE_SECONDS = 1.0  # for a stage to exit by itself after Ctrl-C, before it is killed
+LOG = Path("logs/runs.jsonl")  # one line per run of a stage
+CPU_INFO = Path("/proc/cpuinfo")  # Linux's list of the processor's features
 
 
 def main(script: str, *arguments: str) -> int:
-    """Run the stage and give the exit code: its own, or 128 and the number of the signal that
-    ended it."""
+    """Run a stage.
+
+    Args:
+        script: path of the stage's script, which has a function `main`.
+        arguments: of that function.
+
+    Returns:
+        The stage's exit code, or 128 and the number of the signal that ended it.
+    """
     started = time.time()
-    alive, held = os.pipe()  # closed, and so at its end, once this process is gone
+    watcher_alive, watcher_end = os.pipe()  # the system closes watcher_end when this process ends
     stage = os.fork()
     if not stage:
-        os.close(held)
-        _become(script, arguments, alive)
-    os.close(alive)
-    told = []
+        os.close(watcher_end)
+        _run_stage(script, arguments, watcher_alive)
+    os.close(watcher_alive)
+    received: list[int] = []
 
     def end(number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):  # it ended in this moment
+        with contextlib.suppress(ProcessLookupError):  # the stage has just ended
             os.kill(stage, number)
 
-    def tell(number, _) -> None:
-        told.append(number)
+    def interrupt(number: int, _: Any) -> None:
+        received.append(number)
         end(signal.SIGTERM)
-        signal.setitimer(signal.ITIMER_REAL, GRACE)
+        signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, tell)
+            signal.signal(number, interrupt)
     signal.signal(signal.SIGALRM, lambda *_: end(signal.SIGKILL))
-    _, status, used = os.wait4(stage, 0)
+    _, status, usage = os.wait4(stage, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)
     code = os.waitstatus_to_exitcode(status)
-    peak = used.ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
-    if told:
-        code = 128 + told[0]
+    peak = usage.ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)  # MB
+    if received:
+        code = 128 + received[0]
         sys.stderr.write(f"\nthaw: interrupted. {resume_hint()}\n")
     elif code < 0:
-        sys.stderr.write(f"\nthaw: {_killed(-code, peak)} {resume_hint()}\n")
+        sys.stderr.write(f"\nthaw: {_killed_message(-code, peak)} {resume_hint()}\n")
         code = 128 - code
     _log(
         {
@@ -72,62 +79,63 @@ def main(script: str, *arguments: str) -> int:
     return code
 
 
-def _become(script: str, arguments: tuple[str, ...], alive: int) -> None:
-    """Be the stage; never returns."""
-    threading.Thread(target=_outlive_nobody, args=(alive,), daemon=True).start()
-    # the watcher tells of Ctrl-C; a handler, unlike SIG_IGN, is not handed down to pip or apt
+def _run_stage(script: str, arguments: tuple[str, ...], watcher_alive: int) -> NoReturn:
+    """Run the stage in this process, and end the process."""
+    threading.Thread(target=_end_with_watcher, args=(watcher_alive,), daemon=True).start()
+    # the watcher reports Ctrl-C; pip and apt inherit SIG_IGN, but no handler
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, _interrupt)
-    _multiply_alike()
+    _use_one_openblas_kernel()
     code = 1
     try:
         _load(script).main(*arguments)
         code = 0
     except KeyboardInterrupt:
         pass
-    except BaseException:
-        exception_hook()(*sys.exc_info())
+    except BaseException as error:
+        exception_hook()(type(error), error, error.__traceback__)
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
-        os._exit(code)  # all is on disk, and TensorFlow takes a second to take itself apart
+        os._exit(code)  # all files are written, and TensorFlow's clean-up takes a second
 
 
 def _load(script: str) -> ModuleType:
-    """Return the module of a stage's script."""
+    """Import a stage's script."""
     name = f"stages.{Path(script).stem}"
     spec = importlib.util.spec_from_file_location(name, script)
     if spec is None or spec.loader is None or not Path(script).is_file():
-        raise UserError(f"{script}: expected the script of a stage, as stages/features.py.")
+        raise UserError(f"{script}: expected the script of a stage, such as stages/features.py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-def _multiply_alike() -> None:
-    """Have NumPy's and SciPy's OpenBLAS take the same kernels on every x86-64 processor with AVX2.
+def _use_one_openblas_kernel() -> None:
+    """Make OpenBLAS use the same kernel on every x86-64 processor with AVX2.
 
-    By itself it takes those of the nearest model that it knows, AVX-512's on Zen 4 and AVX2's on
-    Zen 5, which sum in another order: logistic models and predictions then differ in their bytes.
+    OpenBLAS, of NumPy and SciPy, chooses a kernel by processor model: that for AVX-512 on Zen 4 and
+    that for AVX2 on Zen 5. They add in different orders, so the bytes of logistic models and
+    predictions would differ.
     """
     with contextlib.suppress(OSError):
-        if " avx2 " in PROCESSOR.read_text():
+        if " avx2 " in CPU_INFO.read_text():
             os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
 
 
-def _interrupt(*_) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: None)  # once is enough
+def _interrupt(*_: Any) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: None)  # one exception is enough
     raise KeyboardInterrupt
 
 
-def _outlive_nobody(alive: int) -> None:
-    os.read(alive, 1)
+def _end_with_watcher(watcher_alive: int) -> None:
+    os.read(watcher_alive, 1)  # returns when the watcher has ended
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _killed(number: int, peak: int) -> str:
+def _killed_message(number: int, peak: int) -> str:
     name = signal.Signals(number).name
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
     return (
@@ -136,8 +144,8 @@ def _killed(number: int, peak: int) -> str:
     )
 
 
-def _log(line: dict) -> None:
-    with contextlib.suppress(OSError):  # a full disk has been told of by the stage
+def _log(line: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # the stage has reported a full disk
         LOG.parent.mkdir(exist_ok=True)
         with open(LOG, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

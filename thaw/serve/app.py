@@ -1,14 +1,15 @@
-"""The application: the page, `POST /predict`, its documentation, and `GET /health`."""
+"""The web application: the page, `POST /predict`, `GET /health` and the documentation."""
 
 import asyncio
 import base64
 import contextlib
 import os
 import time
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, File, Query, Request, UploadFile
@@ -20,27 +21,25 @@ from starlette.exceptions import HTTPException
 from thaw.errors import UserError
 from thaw.report.thumbnails import thumbnail
 from thaw.serve import pages
-from thaw.serve.batches import Batches, Full
+from thaw.serve.batch_queue import BatchQueue, QueueFull
 from thaw.serve.guard import Guard
-from thaw.serve.network import Answer, Predictor
-from thaw.serve.uploads import Unusable, pixels
+from thaw.serve.predictor import Prediction, Predictor
+from thaw.serve.uploads import UploadError, decode_upload
 
-DIGITS = 6
-LARGE = 320
-"""Pixels."""
-FILES = 1000
-"""Of a request, that Starlette reads unless it is told another number."""
+DIGITS = 6  # decimal places of probabilities in responses
+PICTURE_SIZE = 320  # pixels; of the picture that a response explains
+STARLETTE_MAX_FILES = 1000  # files in one request that Starlette accepts by default
 
 
 @dataclass
 class Limits:
-    """What a client may ask for.
+    """Limits for requests.
 
     Attributes:
-        bytes: of a request's body.
-        pixels: of an image, before it is resized.
-        queue: images that wait or are worked on at once.
-        seconds: of a request.
+        bytes: the largest request body.
+        pixels: the largest image, width times height before it is resized.
+        queue: the largest number of images that wait or are processed at once.
+        seconds: the longest duration of a request.
     """
 
     bytes: int
@@ -49,218 +48,244 @@ class Limits:
     seconds: float
 
 
-class Map(BaseModel):
-    """Where in the image the likeliest class was seen (Grad-CAM)."""
+class Heatmap(BaseModel):
+    """The Grad-CAM map of the predicted class: which parts of the image support it."""
 
     height: int
     width: int
-    values: Annotated[str, Field(description="base64, a byte a place, row by row; 255: most")]
+    values: Annotated[
+        str, Field(description="base64 of one byte for each cell, row by row; 255: the maximum")
+    ]
 
 
-class Neighbour(BaseModel):
-    """A training image."""
+class SimilarImage(BaseModel):
+    """A training image that is similar to the image."""
 
     file: str
     label: str
-    similarity: Annotated[float, Field(description="cosine of features averaged over the image")]
-    picture: Annotated[str | None, Field(description="a data URI; null: it is not here")]
+    similarity: Annotated[float, Field(description="cosine of the features' spatial averages")]
+    picture: Annotated[
+        str | None, Field(description="a data URI; null if the image is not on this machine")
+    ]
 
 
 class Explanation(BaseModel):
     """What the parameter explain adds."""
 
-    picture: Annotated[str, Field(description="what the model sees, as a data URI")]
-    map: Annotated[Map | None, Field(description="null: the model has no feature map")]
+    picture: Annotated[str, Field(description="the resized image that the model reads, a data URI")]
+    map: Annotated[Heatmap | None, Field(description="null if the model has no feature map")]
     neighbours: Annotated[
-        list[Neighbour] | None,
-        Field(description="the most similar training images; null: they are not here"),
+        list[SimilarImage] | None,
+        Field(description="the most similar training images; null if they are not available"),
     ]
 
 
-class ImageAnswer(BaseModel):
-    """Of one file: either what it shows, or an error."""
+class ImageResult(BaseModel):
+    """The result for one file: a prediction or an error."""
 
     file: str
-    error: Annotated[str | None, Field(description="why there is no answer")] = None
-    class_: Annotated[str | None, Field(alias="class", description="the likeliest")] = None
-    probability: Annotated[float | None, Field(description="of that class")] = None
-    probabilities: Annotated[dict[str, float] | None, Field(description="by class")] = None
-    milliseconds: Annotated[float | None, Field(description="waiting included")] = None
+    error: Annotated[str | None, Field(description="why there is no prediction")] = None
+    class_: Annotated[str | None, Field(alias="class", description="the most probable class")] = (
+        None
+    )
+    probability: Annotated[float | None, Field(description="probability of that class")] = None
+    probabilities: Annotated[
+        dict[str, float] | None, Field(description="probability of each class")
+    ] = None
+    milliseconds: Annotated[
+        float | None, Field(description="time since the upload, waiting included")
+    ] = None
     explanation: Explanation | None = None
 
 
-class Answers(BaseModel):
-    """Of all files, in their order."""
+class Results(BaseModel):
+    """The results for all files, in the order of the request."""
 
     model: str
-    images: list[ImageAnswer]
+    images: list[ImageResult]
 
 
 class Health(BaseModel):
-    """The server answers."""
+    """The state of the server."""
 
     status: str
     model: str
     classes: list[str]
-    images: Annotated[int, Field(description="that wait or are worked on now")]
+    images: Annotated[int, Field(description="images that wait or are processed now")]
 
 
-class Problem(BaseModel):
-    """Why there is no answer."""
+class ErrorMessage(BaseModel):
+    """Why the request failed."""
 
-    error: Annotated[str, Field(description="one sentence")]
+    error: Annotated[str, Field(description="the reason, in one line")]
 
 
-PROBLEMS = {
-    400: "nothing was sent",
+ERRORS = {
+    400: "the request contains no file",
     413: "the request has too many bytes or files",
-    415: "the file is no image, or the request no multipart/form-data",
-    421: "its header Host is no name of the machine that is asked",
-    422: "the image is damaged or has too many pixels, or a parameter is wrong",
-    503: "too many images wait; the header Retry-After says for how many seconds to stay away",
-    504: "it took too long",
+    415: "the file is not an image, or the request is not multipart/form-data",
+    421: "the Host header is not a name of this machine",
+    422: "the image is damaged or has too many pixels, or a parameter is invalid",
+    503: "too many images are waiting; the header Retry-After gives the seconds to wait",
+    504: "the request took too long",
 }
 
 
-def application(name: str, served: Predictor, limits: Limits, local: bool) -> FastAPI:
-    """The application for one model, named `name`; `local` as thaw.serve.guard.Guard."""
-    batches = Batches(served.answers, served.most, limits.queue)
+def create_app(name: str, predictor: Predictor, limits: Limits, local: bool) -> FastAPI:
+    """Return the application for one model.
+
+    Args:
+        name: the model's name, for the pages and the responses.
+        predictor: the loaded model.
+        limits: see Limits.
+        local: whether to serve this machine only, see thaw.serve.guard.Guard.
+    """
+    queue = BatchQueue(predictor.predict, predictor.max_batch, limits.queue)
     pool = ThreadPoolExecutor(os.cpu_count(), "decode")
+    classes = predictor.bundle.classes
 
     @contextlib.asynccontextmanager
-    async def lifespan(_):
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        batches.close()
+        queue.close()
         pool.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(
         title="Thaw",
-        summary=f"Images in, the probabilities of {len(served.trained.classes)} classes out.",
-        description=f"The model {name}: {', '.join(served.trained.classes)}.",
+        summary=f"Classify images into {len(classes)} classes",
+        description=f"The model {name} has the classes {', '.join(classes)}.",
         version=version("thaw"),
-        docs_url=None,  # FastAPI's own loads its script from elsewhere
+        docs_url=None,  # FastAPI's own page loads scripts from another server
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.add_middleware(Guard, most_bytes=limits.bytes, seconds=limits.seconds, local=local)
-    front = pages.front(name, served, limits)
+    app.add_middleware(Guard, max_bytes=limits.bytes, seconds=limits.seconds, local=local)
+    front_page = pages.front_page(name, predictor, limits)
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> HTMLResponse:
-        return HTMLResponse(front, headers=pages.HEADERS)
+        return HTMLResponse(front_page, headers=pages.HEADERS)
 
-    @app.get("/docs", include_in_schema=False)
+    @app.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
         url = str(request.base_url).rstrip("/")
-        return HTMLResponse(pages.reference(app.openapi(), url), headers=pages.HEADERS)
+        return HTMLResponse(pages.reference_page(app.openapi(), url), headers=pages.HEADERS)
 
     @app.get("/health")
     async def health() -> Health:
-        """Whether the server answers, for what model, and how busy it is."""
-        return Health(
-            status="ok", model=name, classes=served.trained.classes, images=batches.inside
-        )
+        """Return whether the server runs, its model and how many images it processes."""
+        return Health(status="ok", model=name, classes=classes, images=queue.active)
 
     @app.post(
         "/predict",
-        form_limits={"max_files": max(limits.queue, FILES)},
+        form_limits={"max_files": max(limits.queue, STARLETTE_MAX_FILES)},
         response_model_exclude_unset=True,
         responses={
-            status: {"model": Problem, "description": said} for status, said in PROBLEMS.items()
+            status: {"model": ErrorMessage, "description": text} for status, text in ERRORS.items()
         },
     )
     async def predict(
         images: Annotated[
-            list[UploadFile], File(description="one file or more: JPEG, PNG, WebP, TIFF, ...")
+            list[UploadFile], File(description="one or more files: JPEG, PNG, WebP, TIFF, ...")
         ],
         explain: Annotated[
-            bool, Query(description="add where the model looked, and similar training images")
+            bool, Query(description="add a Grad-CAM map and the most similar training images")
         ] = False,
-    ) -> Answers:
-        """Classes and probabilities of images.
+    ) -> Results:
+        """Return the class and the probabilities of each image.
 
-        Of one file that cannot be read the answer is an error; where several were sent, each file
-        has its answer or its error.
+        If the request has several files, each of them has a prediction or an error. If its only
+        file cannot be used, the request fails.
         """
         if len(images) > limits.queue:
-            raise HTTPException(413, f"{len(images)} files are too many: at most {limits.queue}")
-        with batches.let_in(len(images)):
-            said = await asyncio.gather(
-                *(one(file, number, explain) for number, file in enumerate(images))
+            message = f"the request has {len(images)} files. At most {limits.queue} are accepted"
+            raise HTTPException(413, message)
+        with queue.reserve(len(images)):
+            results = await asyncio.gather(
+                *(classify(file, number, explain) for number, file in enumerate(images))
             )
-        if len(said) == 1 and isinstance(said[0], Unusable):
-            raise HTTPException(said[0].status, said[0].said)
-        return Answers(
+        if len(results) == 1 and isinstance(results[0], UploadError):
+            raise HTTPException(results[0].status, results[0].message)
+        return Results(
             model=name,
             images=[
-                ImageAnswer(file=_name(file, number), error=each.said)
-                if isinstance(each, Unusable)
-                else each
-                for number, (file, each) in enumerate(zip(images, said, strict=True))
+                ImageResult(file=_name(file, number), error=result.message)
+                if isinstance(result, UploadError)
+                else result
+                for number, (file, result) in enumerate(zip(images, results, strict=True))
             ],
         )
 
-    async def one(file: UploadFile, number: int, explain: bool) -> ImageAnswer | Unusable:
+    async def classify(file: UploadFile, number: int, explain: bool) -> ImageResult | UploadError:
         started, loop = time.perf_counter(), asyncio.get_running_loop()
         try:
-            given = await decoded(file)
-        except Unusable as unusable:
-            return Unusable(unusable.status, unusable.said)  # without a traceback, which has bytes
-        answer: Answer = await batches.answer(given, explain)
-        best = served.trained.classes[answer.probabilities.argmax()]
-        each = {
+            pixels = await decode(file)
+        except UploadError as error:
+            # a copy, since the traceback of `error` keeps the file's bytes in memory
+            return UploadError(error.status, error.message)
+        prediction: Prediction = await queue.predict(pixels, explain)
+        best = classes[prediction.probabilities.argmax()]
+        probabilities = {
             label: round(float(p), DIGITS)
-            for label, p in zip(served.trained.classes, answer.probabilities, strict=True)
+            for label, p in zip(classes, prediction.probabilities, strict=True)
         }
-        told = {"file": _name(file, number), "class": best, "probability": each[best]}
-        told["probabilities"] = each
+        values: dict[str, Any] = {"file": _name(file, number), "class": best}
+        values |= {"probability": probabilities[best], "probabilities": probabilities}
         if explain:
-            told["explanation"] = await loop.run_in_executor(pool, explanation, given, answer)
-        return ImageAnswer(milliseconds=round(1000 * (time.perf_counter() - started), 1), **told)
+            values["explanation"] = await loop.run_in_executor(
+                pool, explanation, pixels, prediction
+            )
+        milliseconds = round(1000 * (time.perf_counter() - started), 1)
+        return ImageResult(milliseconds=milliseconds, **values)
 
-    async def decoded(file: UploadFile) -> np.ndarray:
-        """Its pixels; its bytes are let go, since these may wait long for their turn."""
-        loop, image = asyncio.get_running_loop(), served.trained.image
+    async def decode(file: UploadFile) -> np.ndarray:
+        """Return the file's pixels. Its bytes are freed, since the image may wait for long."""
+        loop, image = asyncio.get_running_loop(), predictor.bundle.image
         content = await file.read()
         await file.close()
-        return await loop.run_in_executor(pool, pixels, content, image, limits.pixels)
+        return await loop.run_in_executor(pool, decode_upload, content, image, limits.pixels)
 
-    def explanation(given: np.ndarray, answer: Answer) -> Explanation:
-        found = None
-        if answer.map is not None:
-            height, width = answer.map.shape
-            values = base64.b64encode(answer.map.tobytes()).decode()
-            found = Map(height=height, width=width, values=values)
-        like = None
-        # a run beside the server may rewrite data/, which spoils no answer
+    def explanation(pixels: np.ndarray, prediction: Prediction) -> Explanation:
+        heatmap = None
+        if prediction.map is not None:
+            height, width = prediction.map.shape
+            values = base64.b64encode(prediction.map.tobytes()).decode()
+            heatmap = Heatmap(height=height, width=width, values=values)
+        similar = None
+        # a run in parallel may rewrite data/; the prediction is valid all the same
         with contextlib.suppress(UserError, OSError, ValueError, LookupError):
-            like = None if answer.like is None else served.neighbours.told(answer.like)
-        return Explanation(picture=thumbnail(given, LARGE), map=found, neighbours=like)
+            if prediction.matches is not None:
+                images = predictor.nearest_images.describe(prediction.matches)
+                similar = [SimilarImage(**image) for image in images]
+        picture = thumbnail(pixels, PICTURE_SIZE)
+        return Explanation(picture=picture, map=heatmap, neighbours=similar)
 
-    @app.exception_handler(Full)
-    async def full(_, error: Full) -> JSONResponse:
-        said = f"too many images are waiting: try again in {error.retry} seconds."
-        return JSONResponse({"error": said}, 503, headers={"Retry-After": f"{error.retry}"})
+    @app.exception_handler(QueueFull)
+    async def queue_full(_: Request, error: QueueFull) -> JSONResponse:
+        message = f"too many images are waiting. Try again in {error.retry_seconds} seconds."
+        headers = {"Retry-After": f"{error.retry_seconds}"}
+        return JSONResponse({"error": message}, 503, headers=headers)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_, error: RequestValidationError) -> JSONResponse:
+    async def invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         if "images" in first["loc"]:
-            said = "nothing was sent: expected one file or more, named images."
-            return JSONResponse({"error": said}, 400)
-        said = f"{first['loc'][-1]} = {first.get('input')!r:.100}: {first['msg']}."
-        return JSONResponse({"error": said}, 422)
+            message = "the request contains no file. Expected files in the field images."
+            return JSONResponse({"error": message}, 400)
+        message = f"{first['loc'][-1]} = {first.get('input')!r:.100}: {first['msg']}."
+        return JSONResponse({"error": message}, 422)
 
     @app.exception_handler(HTTPException)
-    async def refused(request: Request, error: HTTPException) -> JSONResponse:
-        said = {
-            404: f"there is no {request.url.path[:100]} here: see /docs",
-            405: f"{request.url.path[:100]} takes no {request.method}: see /docs",
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        path = request.url.path[:100]
+        message = {
+            404: f"{path} does not exist. See /docs",
+            405: f"{path} does not accept {request.method}. See /docs",
         }.get(error.status_code, str(error.detail).removesuffix("."))
-        return JSONResponse({"error": f"{said}."}, error.status_code, headers=error.headers)
+        return JSONResponse({"error": f"{message}."}, error.status_code, headers=error.headers)
 
     @app.exception_handler(500)
-    async def failed(_, error: Exception) -> JSONResponse:
+    async def model_error(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"error": f"the model failed: {error!r:.200}."}, 500)
 
     return app

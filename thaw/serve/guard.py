@@ -1,4 +1,4 @@
-"""What is asked of a request before anybody reads its body: whom it asks, size, form and time."""
+"""Check the host, size, content type and duration of requests before their bodies are read."""
 
 import asyncio
 import time
@@ -7,111 +7,121 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from thaw.serve.server import is_loopback
 
-LINGER = 2.0
-"""Seconds for which the rest of a refused body is taken and dropped: a connection that is closed on
-a client that still sends loses the answer."""
+# Seconds for which the rest of a rejected body is read and discarded. If the connection closes
+# while the client still sends, the client loses the response.
+DRAIN_SECONDS = 2.0
 HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
 class Guard:
-    """An ASGI application before another.
+    """ASGI middleware that rejects requests which the application should not see.
 
     Args:
-        most_bytes: of a request's body.
-        seconds: of a request, from its first line to its answer.
-        local: this machine alone is answered, and by its own names alone.
+        app: the application.
+        max_bytes: the largest request body.
+        seconds: the longest time from the first line of a request to its response.
+        local: serve this machine only. Requests with other Host names are rejected.
     """
 
-    def __init__(self, app, most_bytes: int, seconds: float, local: bool):
-        self.app, self.most_bytes, self.seconds, self.local = app, most_bytes, seconds, local
+    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float, local: bool):
+        self.app, self.max_bytes, self.seconds, self.local = app, max_bytes, seconds, local
 
-    async def __call__(self, scope, receive, send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI event."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun = False
+        started = False
 
-        async def begin(message) -> None:
-            nonlocal begun
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
-                begun = True
+                started = True
                 pairs = [(k.lower().encode(), v.encode()) for k, v in HEADERS.items()]
                 message["headers"] = [*message["headers"], *pairs]
             await send(message)
 
-        if refused := self._refused(scope):
-            await self._turn_away(refused, scope, receive, begin)
+        if rejection := self._reject(scope):
+            await self._send_rejection(rejection, scope, receive, send_with_headers)
             return
         try:
             async with asyncio.timeout(self.seconds):
-                await self.app(scope, self._cut(receive), begin)
+                await self.app(scope, self._limit(receive), send_with_headers)
         except TimeoutError:
-            if begun:
+            if started:
                 raise
-            said = f"this took longer than {self.seconds:g} seconds and was given up"
-            await _answer(504, said)(scope, receive, begin)
+            message = f"the request took longer than {self.seconds:g} seconds and was cancelled"
+            await _error(504, message)(scope, receive, send_with_headers)
 
-    def _refused(self, scope) -> JSONResponse | None:
+    def _reject(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
-        if self.local and (asked := headers.get("host")) and not _local(asked):
-            return _answer(
+        if self.local and (host := headers.get("host")) and not _is_local(host):
+            return _error(
                 421,
-                f"{asked} is no name of this machine's own: expected localhost or 127.0.0.1. A "
-                f"proxy before it must say so in the header Host",
+                f"the Host header is {host}. Expected localhost or a loopback address such as "
+                f"127.0.0.1. A proxy in front of this server must set the header so",
             )
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self.most_bytes:
-            return _answer(413, self._too_large(f"{int(length):,} bytes are too many"))
+        if length.isdecimal() and int(length) > self.max_bytes:
+            return _error(413, self._too_large(f"{int(length):,}"))
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if scope["method"] == "POST" and scope["path"] == "/predict":
             if not kind and headers.get("content-length", "0") == "0":
-                return _answer(400, "nothing was sent: expected one file or more, named images")
+                return _error(400, "the request is empty. Expected files in the field images")
             if kind != "multipart/form-data":
-                return _answer(
-                    415, f"{kind or 'this'}: expected multipart/form-data with files named images"
+                return _error(
+                    415,
+                    f"the content type is {kind or 'missing'}. Expected multipart/form-data with "
+                    f"files in the field images",
                 )
         return None
 
-    def _too_large(self, what: str) -> str:
-        return f"{what}: at most {self.most_bytes:,} are taken at once"
+    def _too_large(self, count: str) -> str:
+        return f"the request has {count} bytes. At most {self.max_bytes:,} are accepted"
 
-    def _cut(self, receive):
-        """`receive` for a body that did not say its length, or said a wrong one."""
-        seen = 0
+    def _limit(self, receive: Receive) -> Receive:
+        """Return `receive` with a size limit for bodies whose length is missing or wrong."""
+        size = 0
 
-        async def limited():
-            nonlocal seen
+        async def limited() -> Message:
+            nonlocal size
             message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self.most_bytes:
-                raise HTTPException(413, self._too_large("these are too many bytes"))
+            size += len(message.get("body", b""))
+            if size > self.max_bytes:
+                raise HTTPException(413, self._too_large("too many"))
             return message
 
         return limited
 
-    async def _turn_away(self, refused: JSONResponse, scope, receive, send) -> None:
-        async def hold(message) -> None:
+    async def _send_rejection(
+        self, rejection: JSONResponse, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        async def keep_open(message: Message) -> None:
             await send({**message, "more_body": True} if "body" in message else message)
 
-        await refused(scope, receive, hold)
-        taken, until = 0, time.monotonic() + LINGER
-        while taken <= self.most_bytes and (left := until - time.monotonic()) > 0:
+        await rejection(scope, receive, keep_open)
+        size, end = 0, time.monotonic() + DRAIN_SECONDS
+        while size <= self.max_bytes and (left := end - time.monotonic()) > 0:
             try:
                 message = await asyncio.wait_for(receive(), left)
             except TimeoutError:
                 break
-            taken += len(message.get("body", b""))
+            size += len(message.get("body", b""))
             if message["type"] == "http.disconnect" or not message.get("more_body"):
                 break
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _local(host: str) -> bool:
-    """Whether a header Host names this machine as it does itself. Any other name that leads a
-    browser here may have been made to, by a page that wants to read the answers (DNS rebinding)."""
+def _is_local(host: str) -> bool:
+    """Return whether a Host header has a loopback name.
+
+    A page elsewhere may let its own name resolve to this machine to read the responses (DNS
+    rebinding). The browser then sends that name.
+    """
     try:
         name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
@@ -119,5 +129,5 @@ def _local(host: str) -> bool:
         return False
 
 
-def _answer(status: int, said: str) -> JSONResponse:
-    return JSONResponse({"error": f"{said}."}, status, headers={"Connection": "close"})
+def _error(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"error": f"{message}."}, status, headers={"Connection": "close"})

@@ -2,82 +2,82 @@
   "use strict";
   const { bytes, percent, element, paint } = thaw;
   const $ = (id) => document.getElementById(id);
-  const told = JSON.parse($("told").textContent);
-  const AT_ONCE = 4; // requests; the server gathers them into one pass
-  const SHOWN = 10; // classes of an image
-  const SIDE = 480; // pixels of a picture, so that many large photographs fit into memory
-  const WIDE = 16; // rem of a picture
+  const settings = JSON.parse($("settings").textContent);
+  const MAX_REQUESTS = 4; // open at once; the server classifies them in one batch
+  const MAX_CLASSES = 10; // listed for each image
+  const PREVIEW_PIXELS = 480; // longest side of a preview; keeps memory small with many large photos
+  const PREVIEW_REM = 16; // width of a preview
 
-  let entries = []; // {file, name, item, said, error}
+  let entries = []; // {file, name, item, result, error}
   let waiting = [];
   let running = 0;
-  let drawing = Promise.resolve(); // one picture at a time: decoded, a photograph has 50 MB
+  let drawing = Promise.resolve(); // one preview at a time: a decoded photo takes 50 MB
 
   function add(files) {
     for (const file of files) {
       const entry = { file, name: file.name || "pasted image" };
       const busy = element("p", { className: "busy", textContent: "waiting" });
-      const look = element("div", { className: "look" });
+      const box = element("div", { className: "preview" });
       entry.item = element(
-        "li", { className: "result" }, element("h2", { textContent: entry.name }), look, busy,
+        "li", { className: "result" }, element("h2", { textContent: entry.name }), box, busy,
       );
       $("results").append(entry.item);
       entries.push(entry);
       waiting.push(entry);
-      entry.drawn = drawing = drawing.then(() => preview(entry, look));
+      entry.drawn = drawing = drawing.then(() => preview(entry, box));
     }
-    tell();
-    while (running < AT_ONCE && waiting.length) work();
+    showStatus();
+    while (running < MAX_REQUESTS && waiting.length) work();
   }
 
   async function work() {
     running += 1;
     for (let entry = waiting.shift(); entry; entry = waiting.shift()) {
-      entry.item.querySelector(".busy").textContent = "the model is looking at it";
+      entry.item.querySelector(".busy").textContent = "classifying";
       try {
-        entry.said = await ask(entry);
+        entry.result = await classify(entry);
         await entry.drawn;
         show(entry);
       } catch (error) {
         entry.error = error.message;
         fail(entry);
       }
-      entry.file = null; // what is shown was drawn
-      tell();
+      entry.file = null; // frees memory; the preview has been drawn
+      showStatus();
     }
     running -= 1;
   }
 
-  async function ask(entry) {
+  async function classify(entry) {
     const { file, name } = entry;
-    if (file.size > told.bytes) {
-      throw new Error(`${size(file.size)} are too many: at most ${size(told.bytes)} are taken.`);
+    if (file.size > settings.bytes) {
+      throw new Error(`The file has ${size(file.size)}. At most ${size(settings.bytes)} are accepted.`);
     }
     try {
       await file.slice(0, 1).arrayBuffer();
     } catch {
-      throw new Error("This cannot be read. If it is a folder, choose the images in it.");
+      throw new Error("The file cannot be read. If it is a folder, choose the images in it.");
     }
     const form = new FormData();
     form.append("images", file, name);
     for (;;) {
-      let answer, content;
+      let response, content;
       try {
-        answer = await fetch("/predict?explain=true", { method: "POST", body: form });
-        content = await answer.json();
+        response = await fetch("/predict?explain=true", { method: "POST", body: form });
+        content = await response.json();
       } catch {
-        throw new Error("The server gave no answer. Does `thaw serve` still run?");
+        throw new Error("The server does not respond. Is `thaw serve` still running?");
       }
-      if (answer.ok) return content.images[0];
-      if (answer.status !== 503) throw new Error(content.error);
-      const seconds = Number(answer.headers.get("Retry-After")) || 1;
-      entry.item.querySelector(".busy")?.replaceChildren("many images are waiting");
+      if (response.ok) return content.images[0];
+      if (response.status !== 503) throw new Error(content.error);
+      const seconds = Number(response.headers.get("Retry-After")) || 1;
+      entry.item.querySelector(".busy")?.replaceChildren("waiting: the server is busy");
       await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
     }
   }
 
-  // The picture as the browser reads it; what it cannot read, the server's answer brings.
-  async function preview(entry, look) {
+  // Draws the file as a preview. If the browser cannot decode it, `show` uses the server's picture.
+  async function preview(entry, box) {
     let bitmap = null;
     try {
       bitmap = await createImageBitmap(entry.file);
@@ -85,7 +85,7 @@
       return;
     }
     const { width, height } = bitmap;
-    const scale = Math.min(1, SIDE / Math.max(width, height));
+    const scale = Math.min(1, PREVIEW_PIXELS / Math.max(width, height));
     const canvas = element("canvas", {
       width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)),
     });
@@ -94,32 +94,32 @@
     context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     bitmap.close();
     canvas.setAttribute("role", "img");
-    put(look, canvas, width, height, entry.name);
+    place(box, canvas, width, height, entry.name);
   }
 
-  function put(look, shown, width, height, name) {
-    shown.classList.add("shown");
-    shown.classList.toggle("tiny", Math.max(width, height) < 64);
-    shown.setAttribute("aria-label", name);
-    look.style.width = `min(100%, ${WIDE * Math.min(1, width / height)}rem)`;
-    look.prepend(shown);
+  function place(box, picture, width, height, name) {
+    picture.classList.add("shown");
+    picture.classList.toggle("tiny", Math.max(width, height) < 64);
+    picture.setAttribute("aria-label", name);
+    box.style.width = `min(100%, ${PREVIEW_REM * Math.min(1, width / height)}rem)`;
+    box.prepend(picture);
   }
 
   function show(entry) {
-    const { item, said } = entry;
-    const look = item.querySelector(".look");
-    const { map, neighbours, picture } = said.explanation;
-    if (!look.firstChild) put(look, element("img", { src: picture, alt: "" }), 1, 1, entry.name);
-    const saw = map && bytes(map.values);
-    const blank = saw && !saw.some((value) => value > 0);
-    if (saw && !blank) {
+    const { item, result } = entry;
+    const box = item.querySelector(".preview");
+    const { map, neighbours, picture } = result.explanation;
+    if (!box.firstChild) place(box, element("img", { src: picture, alt: "" }), 1, 1, entry.name);
+    const values = map && bytes(map.values);
+    const blank = values && !values.some((value) => value > 0);
+    if (values && !blank) {
       const canvas = element("canvas", { className: "map", hidden: !$("overlay").checked });
       canvas.setAttribute("aria-hidden", "true");
-      paint(canvas, map.height, map.width, saw);
-      look.append(canvas);
+      paint(canvas, map.height, map.width, values);
+      box.append(canvas);
     }
-    const order = Object.entries(said.probabilities).sort(([, a], [, b]) => b - a);
-    const chances = order.slice(0, SHOWN).map(([label, p]) => {
+    const order = Object.entries(result.probabilities).sort(([, a], [, b]) => b - a);
+    const bars = order.slice(0, MAX_CLASSES).map(([label, p]) => {
       const bar = element("span");
       bar.style.width = `${100 * p}%`;
       const track = element("span", { className: "track" }, bar);
@@ -127,53 +127,53 @@
       return element("li", {}, element("span", { textContent: label }),
         element("span", { textContent: percent(p) }), track);
     });
-    const notes = [`${seconds(said.milliseconds)}`];
-    if (order.length > SHOWN) notes.push(`${order.length - SHOWN} less likely classes`);
-    if (blank) notes.push("Grad-CAM: no place in it spoke for the answer by itself");
-    const list = element("ul", { className: "chances" }, ...chances);
+    const notes = [`${seconds(result.milliseconds)}`];
+    if (order.length > MAX_CLASSES) notes.push(`${order.length - MAX_CLASSES} less likely classes`);
+    if (blank) notes.push("Grad-CAM: no part of the image supports this class");
+    const list = element("ul", { className: "probabilities" }, ...bars);
     list.setAttribute("aria-label", `Probabilities, ${entry.name}`);
-    const answer = element(
+    const details = element(
       "div", {},
-      element("p", { className: "verdict" }, element("strong", { textContent: said.class }),
-        ` ${percent(said.probability)}`),
+      element("p", { className: "prediction" }, element("strong", { textContent: result.class }),
+        ` ${percent(result.probability)}`),
       list,
       element("p", { className: "small", textContent: notes.join("; ") }),
     );
-    item.querySelector(".busy").replaceWith(answer);
-    if (neighbours) item.append(near(entry, neighbours));
+    item.querySelector(".busy").replaceWith(details);
+    if (neighbours) item.append(similarImages(entry, neighbours));
   }
 
-  function near(entry, neighbours) {
-    const list = element("ul", { className: "like" }, ...neighbours.map((each) => {
-      const image = element("img", { alt: `training image ${each.file}` });
-      if (each.picture) {
+  function similarImages(entry, neighbours) {
+    const list = element("ul", { className: "similar" }, ...neighbours.map((neighbour) => {
+      const image = element("img", { alt: `training image ${neighbour.file}` });
+      if (neighbour.picture) {
         image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth < 64));
-        image.src = each.picture;
+        image.src = neighbour.picture;
       }
-      return element("li", {}, ...(each.picture ? [image] : [`${each.file}: `]),
-        each.label, element("br"), `similarity ${each.similarity.toFixed(2)}`);
+      return element("li", {}, ...(neighbour.picture ? [image] : [`${neighbour.file}: `]),
+        neighbour.label, element("br"), `similarity ${neighbour.similarity.toFixed(2)}`);
     }));
-    list.setAttribute("aria-label", `Training images most like ${entry.name}`);
-    return element("div", { className: "near" },
-      element("h3", { textContent: `Training images most like it, by features of ${told.features}` }),
+    list.setAttribute("aria-label", `Training images most similar to ${entry.name}`);
+    return element("div", { className: "nearest" },
+      element("h3", { textContent: `Most similar training images, by features of ${settings.features}` }),
       list);
   }
 
   function fail(entry) {
-    const said = entry.error[0].toUpperCase() + entry.error.slice(1);
-    entry.item.querySelector(".look").remove();
-    entry.item.querySelector(".busy").replaceWith(element("p", { className: "failed", textContent: said }));
+    const message = entry.error[0].toUpperCase() + entry.error.slice(1);
+    entry.item.querySelector(".preview").remove();
+    entry.item.querySelector(".busy").replaceWith(element("p", { className: "failed", textContent: message }));
   }
 
-  function tell() {
-    const done = entries.filter((entry) => entry.said).length;
+  function showStatus() {
+    const done = entries.filter((entry) => entry.result).length;
     const failed = entries.filter((entry) => entry.error).length;
     const left = entries.length - done - failed;
     $("controls").hidden = !entries.length;
     $("download").disabled = !(done + failed) || left > 0;
-    $("says").textContent = !entries.length ? "" :
-      `${done} of ${entries.length} image${entries.length === 1 ? "" : "s"} done` +
-      (failed ? `, ${failed} could not be used` : "") + (left ? `, ${left} to go` : "") + ".";
+    $("status").textContent = !entries.length ? "" :
+      `${done} of ${entries.length} image${entries.length === 1 ? "" : "s"} classified` +
+      (failed ? `, ${failed} failed` : "") + (left ? `, ${left} left` : "") + ".";
   }
 
   function size(count) {
@@ -185,25 +185,25 @@
 
   // The columns of `thaw predict --csv`.
   function table() {
-    const head = ["file", "class", "probability", ...told.classes.map((c) => `probability of ${c}`), "error"];
-    const rows = entries.map(({ name, said, error }) => said
-      ? [name, said.class, said.probability.toFixed(6),
-        ...told.classes.map((c) => said.probabilities[c].toFixed(6)), ""]
-      : [name, "", "", ...told.classes.map(() => ""), error]);
+    const header = ["file", "class", "probability", ...settings.classes.map((c) => `probability of ${c}`), "error"];
+    const rows = entries.map(({ name, result, error }) => result
+      ? [name, result.class, result.probability.toFixed(6),
+        ...settings.classes.map((c) => result.probabilities[c].toFixed(6)), ""]
+      : [name, "", "", ...settings.classes.map(() => ""), error]);
     const cell = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-    return [head, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
+    return [header, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
   }
 
   $("download").addEventListener("click", () => {
     const url = URL.createObjectURL(new Blob([table()], { type: "text/csv" }));
-    element("a", { href: url, download: `${told.model}.csv` }).click();
+    element("a", { href: url, download: `${settings.model}.csv` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10000);
   });
   $("clear").addEventListener("click", () => {
     entries = [];
     waiting = [];
     $("results").replaceChildren();
-    tell();
+    showStatus();
     $("files").focus();
   });
   $("overlay")?.addEventListener("input", () => {
@@ -219,9 +219,9 @@
     event.preventDefault();
     add(files);
   });
-  const brings = (event) => event.dataTransfer?.types.includes("Files");
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
   document.addEventListener("dragover", (event) => {
-    if (!brings(event)) return;
+    if (!hasFiles(event)) return;
     event.preventDefault();
     document.body.classList.add("over");
   });
@@ -229,7 +229,7 @@
     if (!event.relatedTarget) document.body.classList.remove("over");
   });
   document.addEventListener("drop", (event) => {
-    if (!brings(event)) return;
+    if (!hasFiles(event)) return;
     event.preventDefault();
     document.body.classList.remove("over");
     add([...event.dataTransfer.files]);

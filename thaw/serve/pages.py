@@ -1,12 +1,17 @@
-"""The two pages: where images are tried, and the reference of the HTTP interface."""
+"""Render the two pages: one to classify images, and the reference of the HTTP API."""
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from thaw.data.class_folders import IMAGES
 from thaw.report import page as report
+from thaw.serve.predictor import Predictor
+
+if TYPE_CHECKING:
+    from thaw.serve.app import Limits
 
 HERE = Path(__file__).parent
 HEADERS = {
@@ -17,54 +22,54 @@ HEADERS = {
     ),
     "Cache-Control": "no-store",
 }
-MOST_NAMED = 12
-"""Classes."""
+LISTED_CLASSES = 12  # classes that the page lists by name
 
 
-def front(name: str, served, limits) -> str:
-    """The page at /: everything in one, it asks for nothing but /predict."""
-    trained, neighbours = served.trained, served.neighbours
-    told = {
+def front_page(name: str, predictor: Predictor, limits: "Limits") -> str:
+    """Return the HTML of /, which loads nothing from the server but results of /predict."""
+    classes, nearest = predictor.bundle.classes, predictor.nearest_images
+    settings = {
         "model": name,
-        "classes": trained.classes,
+        "classes": classes,
         "bytes": limits.bytes,
-        "features": None if neighbours.problem else neighbours.name,
+        "features": None if nearest.problem else nearest.name,
     }
     return _render(
         "page.html",
-        told=told,
-        most_named=MOST_NAMED,
-        looks=served.looks,
-        problem=neighbours.problem,
+        settings=settings,
+        listed_classes=LISTED_CLASSES,
+        has_maps=predictor.has_maps,
+        problem=nearest.problem,
         limits=limits,
         size=report.size,
         number=report.number,
         accepted=",".join(["image/*", *IMAGES]),
-        script=Markup(report.text("shared.js") + _text("page.js")),
+        script=Markup(report.asset("shared.js") + _text("page.js")),
     )
 
 
-def reference(openapi: dict, url: str) -> str:
-    """The page at /docs: what /openapi.json says, as HTML without a script.
+def reference_page(openapi: dict[str, Any], url: str) -> str:
+    """Return the HTML of /docs: the content of /openapi.json, without a script.
 
     Args:
-        url: of this server, for the examples.
+        openapi: the OpenAPI document of the application.
+        url: the URL of this server, for the examples.
     """
     schemas = openapi["components"]["schemas"]
 
-    def named(schema: dict) -> str:
-        """What a schema is, in words; another one by its name."""
+    def type_name(schema: dict[str, Any]) -> str:
+        """Return a schema's type in words, or the name of the schema that it refers to."""
         if "$ref" in schema:
-            return schema["$ref"].rpartition("/")[2]
+            return str(schema["$ref"]).rpartition("/")[2]
         if "anyOf" in schema:
-            return " or ".join(named(each) for each in schema["anyOf"])
+            return " or ".join(type_name(each) for each in schema["anyOf"])
         if schema.get("type") == "array":
-            return f"list of {named(schema['items'])}"
+            return f"list of {type_name(schema['items'])}"
         if isinstance(schema.get("additionalProperties"), dict):
-            return f"object of {named(schema['additionalProperties'])}s"
+            return f"object of {type_name(schema['additionalProperties'])}s"
         if "contentMediaType" in schema or schema.get("format") == "binary":
             return "file"
-        return schema.get("type", "anything")
+        return str(schema.get("type", "anything"))
 
     operations = [
         (method.upper(), path, operation)
@@ -76,13 +81,13 @@ def reference(openapi: dict, url: str) -> str:
         openapi=openapi,
         operations=operations,
         schemas={n: s for n, s in schemas.items() if "ValidationError" not in n},
-        named=named,
+        type_name=type_name,
         url=url,
     )
 
 
-def _render(template: str, **values) -> str:
-    style = Markup(report.text("page.css") + _text("page.css"))
+def _render(template: str, **values: Any) -> str:
+    style = Markup(report.asset("page.css") + _text("page.css"))
     return (
         report.templates(HERE).get_template(template).render(style=style, json=json.dumps, **values)
     )

@@ -1,71 +1,79 @@
-"""The address and the server that listens there."""
+"""Bind the address of `thaw serve` and run its HTTP server."""
 
 import ipaddress
 import logging
 import socket
+from typing import Any
 
 import uvicorn
 
 from thaw.errors import UserError
 
-GRACE = 1
-"""Seconds that requests under way have to end after Ctrl-C."""
+GRACE_SECONDS = 1  # time that open requests have to finish after Ctrl-C
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens at this address, so that no other server can take it: who connects
-    before `run` waits.
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at this address.
+
+    It listens at once, so that no second server can take the address while the model is loaded.
+    Clients that connect before `run` wait.
+
+    Args:
+        host: an address or a name of this machine.
+        port: 0 chooses a free one.
 
     Raises:
-        UserError: it is taken, or no address of this machine.
+        UserError: the address is in use or does not belong to this machine.
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        made = socket.socket(family, kind)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-        made.listen()  # until then another server could bind it too
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()  # until then another server could bind it too
     except PermissionError:
         raise UserError(
-            f"--port {port}: this user may not listen there. Take 1024 or more."
+            f"--port {port}: this user may not listen on this port. Choose 1024 or above."
         ) from None
     except (socket.gaierror, UnicodeError):
         raise UserError(
-            f"--host {host}: expected an address or a name of this machine, as 127.0.0.1."
+            f"--host {host}: expected an address or a name of this machine, for example 127.0.0.1."
         ) from None
     except OSError as error:
         raise UserError(
-            f"cannot listen at {host}, port {port}: {error.strerror}. Choose another with --host "
-            f"or --port."
+            f"cannot listen on {host}, port {port}: {error.strerror}. Choose another address with "
+            f"--host or --port."
         ) from None
-    return made
+    return listener
 
 
-def url(listening: socket.socket) -> str:
-    """Of the page at a bound socket."""
-    host, port = listening.getsockname()[:2]
+def server_url(listener: socket.socket) -> str:
+    """Return the URL of the page at a bound socket."""
+    host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches an IP address."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
+    """Return whether only this machine can reach an IP address."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return bool((getattr(ip, "ipv4_mapped", None) or ip).is_loopback)
 
 
-def run(app, listening: socket.socket, said: str) -> None:
-    """Serve until a signal ends it.
+def run(app: Any, listener: socket.socket, ready_message: str) -> None:
+    """Serve until a signal ends the process.
 
     Args:
-        said: what is printed once it listens.
+        app: the ASGI application.
+        listener: from `bind`.
+        ready_message: printed once the server accepts requests.
     """
 
     class Server(uvicorn.Server):
-        async def startup(self, sockets=None) -> None:
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            print(said, flush=True)
+            print(ready_message, flush=True)
 
     config = uvicorn.Config(
         app,
@@ -73,9 +81,9 @@ def run(app, listening: socket.socket, said: str) -> None:
         access_log=False,
         lifespan="on",
         server_header=False,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = Server(config)
-    # requests that Ctrl-C cuts off are no news
+    # uvicorn logs requests that Ctrl-C cuts off as errors; they are expected
     logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
-    server.run(sockets=[listening])
+    server.run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""An uploaded file as pixels, or a status and a sentence that say why not."""
+"""Decode uploaded files, with an HTTP status and a message for files that cannot be used."""
 
 import io
 import warnings
@@ -10,39 +10,48 @@ from thaw.config.dataset import Image
 from thaw.data.decoding import FORMATS, BadImage, decode
 
 
-class Unusable(Exception):
-    """This file cannot be used.
+class UploadError(Exception):
+    """An uploaded file cannot be used.
 
     Attributes:
-        status: of HTTP, if it was the only file.
-        said: why, without a full stop.
+        status: the HTTP status if this was the only file.
+        message: the reason, without a full stop.
     """
 
-    def __init__(self, status: int, said: str):
-        super().__init__(said)
-        self.status, self.said = status, said
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status, self.message = status, message
 
 
-def pixels(content: bytes, image: Image, most_pixels: int) -> np.ndarray:
-    """A file's pixels (size, size, channels), uint8, as thaw.data.decoding makes them.
+def decode_upload(content: bytes, image: Image, max_pixels: int) -> np.ndarray:
+    """Decode and resize an uploaded image as thaw.data.decoding does.
 
-    Its head is read first, which says its dimensions: nothing larger is decoded.
+    The dimensions are read from the header first, so that nothing larger is decoded.
+
+    Args:
+        content: the file's bytes.
+        image: the size and the channels that the model expects.
+        max_pixels: the largest product of width and height before resizing.
+
+    Returns:
+        (size, size, channels), uint8.
 
     Raises:
-        Unusable: it is no image, damaged, or has more than `most_pixels`.
+        UploadError: it is not an image, is damaged, or has more than `max_pixels`.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Pillow.open(io.BytesIO(content), formats=FORMATS) as opened:
                 width, height = opened.size
-    except Exception:  # Pillow's readers raise nearly everything; decode() says it in words
+    except Exception:  # Pillow's readers raise nearly everything; decode() explains it
         width = height = 0
-    if width * height > most_pixels:
-        said = f"{width:,} x {height:,} pixels are too many: at most {most_pixels:,} are decoded"
-        raise Unusable(422, said)
+    if width * height > max_pixels:
+        raise UploadError(
+            422, f"the image has {width:,} x {height:,} pixels. At most {max_pixels:,} are accepted"
+        )
     try:
         return decode(content, image)
-    except BadImage as bad:
-        said = " ".join(str(bad).split())
-        raise Unusable(422 if width or not content else 415, said) from None
+    except BadImage as error:
+        status = 422 if width or not content else 415
+        raise UploadError(status, " ".join(str(error).split())) from None

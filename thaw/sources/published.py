@@ -1,4 +1,4 @@
-"""An archive that somebody publishes, with a sub-folder for each class, as `folder` reads it."""
+"""A published archive with a sub-folder for each class, laid out like the source `folder`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,19 +11,23 @@ from thaw.data.download.fetch import fetch
 
 
 class Parameters(Source):
+    """`dataset.source` of kind published."""
+
     kind: Literal["published"]
     url: Annotated[str, Field(pattern="^https?://.*/[^/?]+$")]
-    """Of a .zip, .tar or .tar.gz; its last part is also the name to find it by in THAW_MIRROR."""
+    """URL of a .zip, .tar or .tar.gz file. Its last part is the file name in THAW_MIRROR."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    """Of the archive."""
+    """SHA-256 of the archive."""
 
 
-def collect(source: Parameters, into: Path) -> list[dict]:
-    """Pack the archive's images into `into`, and tell of each its path there, label and, where
-    the archive has splits, its split.
+def collect(source: Parameters, into: Path) -> list[dict[str, str]]:
+    """Download the archive and pack its images into one new archive in `into`.
+
+    Returns:
+        For each image its `path` in `into`, `label`, and `split` ("" if the archive has none).
 
     Raises:
-        UserError: the archive cannot be had, or is not laid out like that.
+        UserError: The archive cannot be downloaded or is not laid out in class folders.
     """
     archive = fetch(source.url.rpartition("/")[2], source.sha256, source.url)
     return collect_archive(archive, into, source.url)

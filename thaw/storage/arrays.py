@@ -1,11 +1,15 @@
-"""Rows of one shape under the key of their content, in files that few new rows change."""
+"""Arrays of one shape, stored under the keys of their content in a folder of files.
+
+A new array changes one file, so `dvc push` sends little after a dataset has grown.
+"""
 
 import bisect
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,152 +19,168 @@ from thaw.storage.files import atomic_write
 from thaw.storage.store import read_row
 from thaw.storage.tables import RESTORE_HINT
 
-LEAST_ROWS, ROOMY = 8, 2048
-"""A file holds up to 8 rows; from 8 x 2048 rows in all it holds up to 16, and so on: then there are
-1,500 to 3,000 files. Where the number doubles, nearly all are laid anew."""
+Array = np.ndarray[Any, Any]
+
+# A file has at most 8 rows. From 8 x 2,048 rows in total it has at most 16, and so on: large
+# folders have 1,500 to 3,000 files. When the limit doubles, nearly all files are written again.
+MIN_FILE_ROWS, ROWS_FACTOR = 8, 2048
 KEY = re.compile("[0-9a-f]+")
-HELD_BYTES = 2**29
-"""Of rows that a training reads in every epoch, and so are kept in memory; more are read anew."""
+MAX_BYTES_IN_MEMORY = 2**29  # of selected rows; more are read from disk in every epoch
 
 
 class ArrayFolder:
-    """A folder as `write_arrays` made it. A file in it is checked before the first of its rows is
-    read; one that was cut or altered is refused by name.
+    """A folder that `write_array_folder` wrote.
+
+    Each file is compared with dvc.lock before its first row is read. A truncated or modified file
+    raises a UserError.
+
+    Args:
+        folder: its path.
 
     Attributes:
-        keys: sorted.
-        shape: of a row.
-        dtype: of a row.
+        keys: sorted hexadecimal digests.
+        shape: shape of a row.
+        dtype: dtype of a row.
+
+    Raises:
+        UserError: the folder cannot be read.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path) -> None:
         self._recorded = RecordedOutput(folder)
         try:
             self.keys = self._recorded.check("keys.txt").read_text(encoding="ascii").split()
             if not self.keys or self.keys != sorted(set(self.keys)):
-                raise ValueError("its keys are not in order, each once")
+                raise ValueError("its keys are not sorted and unique")
             if not all(KEY.fullmatch(key) for key in self.keys):
-                raise ValueError("a key is no digest")
+                raise ValueError("a key is not hexadecimal")
         except (OSError, ValueError) as error:
             raise UserError(f"{folder}/keys.txt cannot be read: {error}. {RESTORE_HINT}") from None
-        self._row_of = {key: row for row, key in enumerate(self.keys)}
+        self._index_of = {key: index for index, key in enumerate(self.keys)}
         self._files = array_files(self.keys)
         self._starts = np.array([start for _, start, _ in self._files])
         try:
             first = np.load(self._path(0), mmap_mode="r")
             if first.ndim < 1 or len(first) != self._files[0][2] or first.dtype.kind not in "fiub":
                 raise ValueError(f"it has shape {first.shape}")
-        except Exception as error:  # NumPy raises nearly everything on damaged files
+        except Exception as error:  # NumPy raises many types for damaged files
             raise UserError(
                 f"{self._path(0)} cannot be read: {error!s:.200}. {RESTORE_HINT}"
             ) from None
         self.shape, self.dtype = first.shape[1:], first.dtype
-        self._bytes = first[0].nbytes
+        self._row_bytes = first[0].nbytes
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, key: str) -> np.ndarray:
-        return self._one(self._row_of[key])
+    def __getitem__(self, key: str) -> Array:
+        return self._read_one(self._index_of[key])
 
-    def select(self, keys) -> "np.ndarray | Selection":
-        """The rows of `keys`, in their order: an array, or what is indexed by an array of numbers
-        (n,) like one where they would take too much memory.
+    def select(self, keys: Iterable[str]) -> "Array | Selection":
+        """Return the rows of `keys`, in that order.
+
+        Returns:
+            (n, *shape), an array, or a Selection if the rows take more than MAX_BYTES_IN_MEMORY.
 
         Raises:
-            KeyError: one is not here.
+            KeyError: the folder lacks a key.
         """
-        places = np.array([self._row_of[key] for key in keys], dtype=np.int64)
-        selection = Selection(self, places)
-        return selection[:] if len(places) * self._bytes <= HELD_BYTES else selection
+        indices = np.array([self._index_of[key] for key in keys], dtype=np.int64)
+        selection = Selection(self, indices)
+        in_memory = len(indices) * self._row_bytes <= MAX_BYTES_IN_MEMORY
+        return selection[:] if in_memory else selection
 
     def digest(self) -> str:
-        """Of keys and rows, for the recipe of a training."""
-        seen = hashlib.sha256("".join(self.keys).encode())
+        """Return the SHA-256 of keys and rows, for the recipe of a training."""
+        digest = hashlib.sha256("".join(self.keys).encode())
         for number in range(len(self._files)):
-            seen.update(np.ascontiguousarray(np.load(self._path(number), mmap_mode="r")))
-        return seen.hexdigest()
+            digest.update(np.ascontiguousarray(np.load(self._path(number), mmap_mode="r")).data)
+        return digest.hexdigest()
 
-    def read(self, places: np.ndarray) -> np.ndarray:
-        """Rows (n, ...) by their numbers (n,)."""
-        rows = np.empty((len(places), *self.shape), self.dtype)
-        files = np.searchsorted(self._starts, places, side="right") - 1
+    def read(self, indices: Array) -> Array:
+        """Return the rows (n, *shape) at indices (n,) of `keys`."""
+        rows = np.empty((len(indices), *self.shape), self.dtype)
+        files = np.searchsorted(self._starts, indices, side="right") - 1
         order = np.argsort(files, kind="stable")
-        for some in np.split(order, np.flatnonzero(np.diff(files[order])) + 1):
-            if len(some) == 1:
-                rows[some[0]] = self._one(places[some[0]])
-            elif len(some):
-                number = files[some[0]]
-                rows[some] = np.load(self._path(number))[places[some] - self._starts[number]]
+        for group in np.split(order, np.flatnonzero(np.diff(files[order])) + 1):  # one per file
+            if len(group) == 1:
+                rows[group[0]] = self._read_one(indices[group[0]])
+            elif len(group):
+                number = files[group[0]]
+                rows[group] = np.load(self._path(number))[indices[group] - self._starts[number]]
         return rows
 
-    def _one(self, place: int) -> np.ndarray:
-        number = int(np.searchsorted(self._starts, place, side="right")) - 1
+    def _read_one(self, index: int) -> Array:
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
         _, start, stop = self._files[number]
         path = self._path(number)
-        return read_row(path, int(place) - start, stop - start, self.shape, self.dtype)
+        return read_row(path, int(index) - start, stop - start, self.shape, self.dtype)
 
     def _path(self, number: int) -> Path:
         return self._recorded.check(self._files[number][0])
 
 
 class Selection:
-    """Some rows of Arrays, in an order of their own, read as they are asked for."""
+    """Selected rows of an ArrayFolder, indexed like an array and read from disk on demand."""
 
-    def __init__(self, arrays: ArrayFolder, places: np.ndarray):
-        self._arrays, self._places = arrays, places
-        self.shape, self.dtype = (len(places), *arrays.shape), arrays.dtype
+    def __init__(self, arrays: ArrayFolder, indices: Array) -> None:
+        self._arrays, self._indices = arrays, indices
+        self.shape, self.dtype = (len(indices), *arrays.shape), arrays.dtype
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._indices)
 
-    def __getitem__(self, numbers: np.ndarray | slice) -> np.ndarray:
-        return self._arrays.read(self._places[numbers])
+    def __getitem__(self, indices: Array | slice) -> Array:
+        return self._arrays.read(self._indices[indices])
 
 
 def array_files(keys: list[str]) -> list[tuple[str, int, int]]:
-    """How rows are laid in files: name, first row and end of each, in order.
+    """Return the files that rows are written to.
 
-    Rows whose keys begin with the same bits share a file; where they are too many, one bit more
-    counts. So this depends on the keys alone, whenever they came, and a new row changes one file
-    (but for the few numbers of rows at which the files' size doubles): what `dvc push` sends grows
-    with what is new.
+    Keys that begin with the same bits share a file. If a file would have too many rows, one more
+    bit is compared. So the files depend on the keys alone, in whatever order they were added, and a
+    new row changes one file (except where the limit of rows per file doubles).
 
     Args:
-        keys: hexadecimal, sorted, each once.
+        keys: hexadecimal, sorted, unique.
+
+    Returns:
+        (file name, index of its first row, index after its last row), sorted.
     """
-    most = LEAST_ROWS
-    while len(keys) >= most * ROOMY:
+    most = MIN_FILE_ROWS
+    while len(keys) >= most * ROWS_FACTOR:
         most *= 2
-    found: list[tuple[str, int, int]] = []
-    waiting = [("", 0, len(keys))]
-    while waiting:
-        prefix, start, stop = waiting.pop()
+    files: list[tuple[str, int, int]] = []
+    pending = [("", 0, len(keys))]  # bits that the keys begin with, first row, end
+    while pending:
+        prefix, start, stop = pending.pop()
         if stop - start <= most:
             if start < stop:
-                found.append((f"rows-{prefix}.npy" if prefix else "rows.npy", start, stop))
+                files.append((f"rows-{prefix}.npy" if prefix else "rows.npy", start, stop))
             continue
-        middle = bisect.bisect_left(keys, _least(f"{prefix}1"), start, stop)
-        waiting += [(f"{prefix}1", middle, stop), (f"{prefix}0", start, middle)]
-    return found
+        middle = bisect.bisect_left(keys, _smallest_key(f"{prefix}1"), start, stop)
+        pending += [(f"{prefix}1", middle, stop), (f"{prefix}0", start, middle)]
+    return files
 
 
-def _least(bits: str) -> str:
-    """The least hexadecimal key that begins with these bits."""
+def _smallest_key(bits: str) -> str:
+    """Return the smallest hexadecimal key that begins with these bits."""
     filled = bits.ljust(-(-len(bits) // 4) * 4, "0")
     return f"{int(filled, 2):0{len(filled) // 4}x}"
 
 
 def write_array_folder(
-    folder: str | Path, keys: list[str], row: Callable[[str], np.ndarray], recipe: dict
+    folder: str | Path, keys: Iterable[str], row: Callable[[str], Array], recipe: dict[str, Any]
 ) -> None:
-    """Write keys.txt, a key a line, sorted, recipe.json and the rows in files: the same always
-    make the same bytes. Memory does not grow with their number.
+    """Write arrays to a folder: keys.txt (sorted), recipe.json and .npy files of rows.
+
+    The same arguments always give the same bytes. Memory does not grow with the number of rows.
 
     Args:
+        folder: where to write. An earlier folder is replaced.
         keys: hexadecimal digests, in any order, at least one.
-        row: gives the array of a key; all of one shape and dtype.
-        recipe: what shaped the rows, by which thaw/storage/recovery.py knows them.
+        row: returns the array of a key. All have the same shape and dtype.
+        recipe: everything that shapes the rows; thaw/storage/recovery.py compares it.
     """
     keys = sorted(set(keys))
     with atomic_write(folder) as part:

@@ -1,8 +1,8 @@
-"""What a stage reads, held against what dvc.lock recorded when it was written.
+"""DVC's lock, cache and project folder, and a check of stage inputs against dvc.lock.
 
-DVC takes a write-protected object of its cache, or an output of unchanged size and time, at its
-word. So a file that a disk, a copy or a program cut or altered since is found here, where it is
-used: it is named and not read, and DVC is made to look at it again.
+DVC trusts a write-protected object of its cache, and an output of unchanged size and time. Thaw
+hashes the files that a stage reads, so a file that was truncated or modified by a disk, a copy or a
+program is reported and never used, and DVC checks it again.
 """
 
 import configparser
@@ -12,20 +12,21 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any, NoReturn
 
 import yaml
 from dvc.dirs import global_config_dir, system_config_dir
 
 from thaw.errors import UserError
 
-PIECE = 2**20
+CHUNK_BYTES = 2**20  # read at a time, so that memory does not grow with a file
 
 
 def verify_outputs(*outs: str | Path) -> None:
-    """Assert that each of `outs`, files or folders, is whole and as recorded.
+    """Check that files or folders are complete and as recorded in dvc.lock.
 
     Raises:
-        UserError: one is not, with the file's name.
+        UserError: a file was truncated or modified.
     """
     for out in outs:
         recorded = RecordedOutput(out)
@@ -34,35 +35,44 @@ def verify_outputs(*outs: str | Path) -> None:
 
 
 class RecordedOutput:
-    """An output as dvc.lock knows it. Where nothing is recorded, as outside a run of DVC,
-    everything passes."""
+    """An output of a stage as recorded in dvc.lock. Outputs without a record pass every check.
 
-    def __init__(self, out: str | Path):
+    Args:
+        out: path of the file or folder.
+
+    Raises:
+        UserError: the recorded listing of a folder was modified in DVC's cache.
+    """
+
+    def __init__(self, out: str | Path) -> None:
         self.out = Path(out)
         cache = dvc_cache()
-        # more than one, if two stages wrote it at different times
-        self._listings = [
+        # more than one if several stages have this output
+        listings = [
             _listing(cache, md5) if md5.endswith(".dir") else {"": md5}
             for md5 in recorded_digests(self.out.as_posix())
         ]
-        self._listings = [listing for listing in self._listings if listing is not None]
+        self._listings = [listing for listing in listings if listing is not None]
         self._checked: set[str] = set()
 
     def names(self) -> list[str]:
-        """The files of a folder, from it on; of a file the empty name."""
+        """Return the relative paths of a folder's files, or an empty name for a file."""
         return sorted({name for listing in self._listings for name in listing})
 
     def check(self, name: str = "") -> Path:
-        """The path of this file, which is looked at the first time.
+        """Return the path of a file of the output, hashed on its first use.
+
+        Args:
+            name: path relative to the output; empty if the output is a file.
 
         Raises:
-            UserError: it is not what was recorded.
+            UserError: the file is not what dvc.lock recorded.
         """
         path = self.out / name if name else self.out
         if name not in self._checked and self._listings:
             expected = {listing[name] for listing in self._listings if name in listing}
-            if (found := _md5(path)) not in expected:
-                _refuse(path, found, expected)
+            if (md5 := _md5(path)) not in expected:
+                _refuse(path, md5, expected)
             self._checked.add(name)
         return path
 
@@ -77,29 +87,33 @@ def recorded_digests(out: str) -> list[str]:
     ]
 
 
-def recorded_params(stage: str) -> dict:
+def recorded_params(stage: str) -> dict[str, Any]:
     """Return the parameters that dvc.lock has for a stage, by key; empty if it has never run."""
-    return recorded_stages().get(stage, {}).get("params", {}).get("params.yaml", {})
+    values: dict[str, Any] = (
+        recorded_stages().get(stage, {}).get("params", {}).get("params.yaml", {})
+    )
+    return values
 
 
-def recorded_stages(folder: str | Path = ".") -> dict[str, dict]:
-    """Return the stages of dvc.lock by name, as DVC wrote them; empty if there is no dvc.lock."""
+def recorded_stages(folder: str | Path = ".") -> dict[str, dict[str, Any]]:
+    """Return the stages of dvc.lock by name; empty without a dvc.lock. Do not change them."""
     lock = Path(folder, "dvc.lock")
     try:
         stat = lock.stat()
     except FileNotFoundError:
         return {}
-    return _parsed_lock(os.path.abspath(lock), stat.st_mtime_ns, stat.st_size)
+    return _parse_lock(os.path.abspath(lock), stat.st_mtime_ns, stat.st_size)
 
 
 @functools.lru_cache(maxsize=2)
-def _parsed_lock(lock: str, *_: int) -> dict[str, dict]:
+def _parse_lock(lock: str, *_: int) -> dict[str, dict[str, Any]]:
+    """Return the stages; the other arguments tell the versions of the file apart."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return (yaml.load(Path(lock).read_text(encoding="utf-8"), loader) or {}).get("stages") or {}
 
 
 def read_cached(cache: Path, md5: str | None) -> bytes | None:
-    """An object of DVC's cache, if it is there and whole."""
+    """Return the content of an object of DVC's cache, or None if it is missing or modified."""
     if md5 is None:
         return None
     try:
@@ -111,69 +125,73 @@ def read_cached(cache: Path, md5: str | None) -> bytes | None:
 
 
 def object_path(cache: Path, md5: str) -> Path:
+    """Return the path of an object in DVC's cache, or in a remote of the same layout."""
     return cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
 def _listing(cache: Path, md5: str) -> dict[str, str] | None:
-    """The MD5 of each file in a recorded folder; none where its listing is not in the cache.
+    """Return the MD5 of each file in a recorded folder, or None if its listing is not cached.
 
     Raises:
-        UserError: it is there and altered.
+        UserError: the listing was modified.
     """
     path = object_path(cache, md5)
     content = read_cached(cache, md5)
     if content is None and path.exists():
         _refuse(path, _md5(path), {md5})
-    return content and {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
+    if not content:
+        return None
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
 
 
 def _md5(path: Path) -> str | None:
-    seen = hashlib.md5(usedforsecurity=False)
+    """Return the MD5 of a file, or None if it cannot be read."""
+    digest = hashlib.md5(usedforsecurity=False)
     try:
         with open(path, "rb") as file:
-            while piece := file.read(PIECE):
-                seen.update(piece)
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
     except OSError:
         return None
-    return seen.hexdigest()
+    return digest.hexdigest()
 
 
-def _refuse(path: Path, found: str | None, expected: set[str]) -> None:
-    """Name `path`, and see to it that DVC does not take it, or the cache's copy, for whole."""
+def _refuse(path: Path, md5: str | None, expected: set[str]) -> NoReturn:
+    """Raise the error for a modified file. DVC will hash it, and its copy in the cache, again."""
     removed = []
     with contextlib.suppress(OSError):
-        os.utime(path)  # DVC knows a file by its time and size
-    for md5 in expected:
-        copy = object_path(dvc_cache(), md5)
-        if copy.exists() and _md5(copy) != md5.removesuffix(".dir"):
+        os.utime(path)  # DVC hashes a file again if its time has changed
+    for recorded_md5 in expected:
+        copy = object_path(dvc_cache(), recorded_md5)
+        if copy.exists() and _md5(copy) != recorded_md5.removesuffix(".dir"):
             with contextlib.suppress(OSError):
-                copy.unlink()  # as DVC does with what it finds altered
+                copy.unlink()  # as DVC does with modified objects
                 removed.append(copy)
-    what = f"has the MD5 {found}" if found else "cannot be read"
+    problem = f"has the MD5 {md5}" if md5 else "cannot be read"
     recorded = " or ".join(sorted(expected)) or "no such file"
-    also = "".join(f" {copy} in DVC's cache was altered too, and is removed." for copy in removed)
+    also = "".join(f" {copy} in DVC's cache was modified too and is removed." for copy in removed)
     raise UserError(
-        f"{path} {what}, and dvc.lock recorded {recorded}: it was cut or altered since, and is "
-        f"not used.{also} The same command again computes it anew, or `dvc pull` fetches it."
+        f"{path} {problem}, but dvc.lock recorded {recorded}. It was truncated or modified and is "
+        f"not used.{also} Run the same command again to compute it, or fetch it with `dvc pull`."
     )
 
 
 def project_root() -> Path:
-    """Return the nearest folder from the current one up that has a .dvc folder, else the current."""
+    """Return the nearest folder that has a .dvc folder, from the current one up; else that one."""
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
 
 
 def dvc_cache() -> Path:
-    """DVC's cache folder, as DVC's own configuration says.
+    """Return DVC's cache folder, from DVC's configuration files.
 
     Raises:
-        UserError: that configuration cannot be read.
+        UserError: a configuration file cannot be read.
     """
-    own = Path(os.environ.get("DVC_ROOT") or project_root()) / ".dvc"
-    cache = own / "cache"
-    everyones = (Path(system_config_dir(), "config"), Path(global_config_dir(), "config"))
-    for file in (*everyones, own / "config", own / "config.local"):  # the last wins, as with DVC
+    project = Path(os.environ.get("DVC_ROOT") or project_root()) / ".dvc"
+    cache = project / "cache"
+    shared = (Path(system_config_dir(), "config"), Path(global_config_dir(), "config"))
+    for file in (*shared, project / "config", project / "config.local"):  # the last one wins
         config = configparser.ConfigParser(interpolation=None, strict=False)
         try:
             config.read(file)
@@ -187,7 +205,10 @@ def dvc_cache() -> Path:
     return cache
 
 
-def user_path(given: str) -> Path:
-    """A path that the user gave. A relative one is meant from the repository that they stand in,
-    of which DVC's queued and temporary runs are copies elsewhere."""
-    return Path(os.environ.get("DVC_ROOT") or "") / Path(given).expanduser()
+def user_path(text: str) -> Path:
+    """Return a path that the user wrote.
+
+    A relative path starts at the user's repository, also in the copies of it in which DVC runs
+    queued and temporary experiments.
+    """
+    return Path(os.environ.get("DVC_ROOT") or "") / Path(text).expanduser()

@@ -1,7 +1,7 @@
-"""What DVC's cache still holds of an output, as dvc.lock recorded it before the stage ran.
+"""Recover results from DVC's cache that the store lacks.
 
-DVC removes a stage's outputs before it runs. In a colleague's clone, or after the store was
-cleared, they are all that is left of what was computed, so their rows are taken into the store.
+DVC removes a stage's outputs before it runs the stage. In a new clone, or after the store was
+deleted, DVC's cache has the only copy of earlier results, so their rows are copied to the store.
 """
 
 import io
@@ -22,19 +22,21 @@ from thaw.storage.store import Store
 def recover_rows(
     store: Store, wanted: Iterable[str], out: str, row_of: Callable[[str], str | None] = str
 ) -> int:
-    """Take from the recorded `out`, which `write_arrays` made, the rows that `store` lacks.
+    """Copy rows that `store` lacks from an output that `write_array_folder` wrote.
 
-    Nothing is taken where `out` was made by another recipe, or from files that are not in the
-    cache or not what DVC recorded.
+    Nothing is copied if the output has another recipe. Files that are missing from DVC's cache or
+    differ from dvc.lock are skipped.
 
     Args:
+        store: the store to add rows to.
         wanted: keys of the store.
-        row_of: the key that a key of the store has in `out`, or none.
+        out: path of the output, as in dvc.lock.
+        row_of: returns the key in `out` for a key of the store, or None if it has no row there.
 
     Returns:
-        How many were taken.
+        The number of copied rows.
     """
-    lacking = defaultdict(list)  # keys of the store by their row's
+    lacking: dict[str | None, list[str]] = defaultdict(list)  # keys of the store by key of the row
     for key in store.missing(wanted):
         lacking[row_of(key)].append(key)
     lacking.pop(None, None)
@@ -45,23 +47,23 @@ def recover_rows(
     recipe, index = (read_cached(cache, digests.get(name)) for name in ("recipe.json", "keys.txt"))
     if recipe is None or index is None or json.loads(recipe) != store.recipe:
         return 0
-    keys, taken = index.decode().split(), 0
+    keys, count = index.decode().split(), 0
     for name, start, stop in array_files(keys):
         rows = [(key, n - start) for n in range(start, stop) for key in lacking.get(keys[n], ())]
         if rows and (content := read_cached(cache, digests.get(name))) is not None:
-            chosen, places = zip(*rows, strict=True)
-            store.add(list(chosen), np.load(io.BytesIO(content))[list(places)])
-            taken += len(rows)
-    return taken
+            chosen, indices = zip(*rows, strict=True)
+            store.add(list(chosen), np.load(io.BytesIO(content))[list(indices)])
+            count += len(rows)
+    return count
 
 
 def read_recorded(out: str) -> bytes | None:
-    """The content of the recorded file `out`; none where DVC's cache has it no more."""
+    """Return the content of the recorded file `out`, or None if DVC's cache lacks it."""
     return read_cached(dvc_cache(), _digest(out))
 
 
 def read_or_fetch_recorded(out: str, stage: str) -> bytes | None:
-    """Return the content of the recorded file `out`, fetched from the remote if it is not cached."""
+    """Return the content of the recorded file `out`, fetched from a remote if it is not cached."""
     content = read_recorded(out)
     if content is None:  # a clone that has not pulled everything
         fetch = [sys.executable, "-m", "dvc", "fetch", "--quiet", stage]
@@ -71,11 +73,11 @@ def read_or_fetch_recorded(out: str, stage: str) -> bytes | None:
 
 
 def _listing(cache: Path, folder: str) -> dict[str, str]:
-    """The MD5 of each file in a recorded folder, by its name."""
+    """Return the MD5 of each file in a recorded folder, by file name."""
     content = read_cached(cache, _digest(folder))
     return {entry["relpath"]: entry["md5"] for entry in json.loads(content)} if content else {}
 
 
 def _digest(out: str) -> str | None:
-    """The MD5 that dvc.lock has for `out`."""
+    """Return the MD5 that dvc.lock has for `out`."""
     return next(iter(recorded_digests(out)), None)

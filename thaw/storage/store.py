@@ -1,20 +1,21 @@
-"""The content-addressed store of parts: what was computed for one image under one recipe.
+"""The content-addressed store of results that were computed for one image under one recipe.
 
-Artifacts are DVC's; their parts live here, beside DVC's cache and outside every output, so that a
-stage that was killed, a branch that was switched or a folder that grew finds what was done before.
-A part's recipe is everything that shapes it but the image (weights, preprocessing, precision,
-versions); its key is the image's content. A shard holds the parts that were made together:
+DVC manages artifacts. The parts that they consist of are also kept here, beside DVC's cache and
+outside every output. So a stage that was killed, another branch or a larger folder computes only
+the parts that are missing. The recipe of a part is everything that shapes it except the image
+(weights, preprocessing, precision, versions). Its key is the digest of the image's content. A shard
+contains the parts that were computed together:
 
     ROOT/KIND/RECIPE/recipe.json
     ROOT/KIND/RECIPE/<shard>.npy     the rows
-    ROOT/KIND/RECIPE/<shard>.keys    a key a line; a shard exists once this file does
+    ROOT/KIND/RECIPE/<shard>.keys    one key per line; written last, so it marks a complete shard
 
-A shard is named by the SHA-256 of its keys and the CRC-32 of its rows, and looked at before it is
-first used: what was cut or altered is dropped, and so computed again. (Shards of earlier versions
-have no CRC-32 in their names and are taken as they are.)
+A shard's name is the SHA-256 of its keys and the CRC-32 of its rows. It is checked before its first
+use: a truncated or modified shard is deleted, and its parts are computed again. (Shards of earlier
+versions have no CRC-32 in their names and are not checked.)
 
-Nothing is ever overwritten but by the same bytes, so any number of processes, on any number of
-machines, may read and add at once. To clear the store, delete its folder.
+A file is only ever overwritten by the same bytes, so any number of processes on any number of
+machines may read and add at once. To clear the store, delete its folder.
 """
 
 import contextlib
@@ -24,7 +25,9 @@ import os
 import threading
 import time
 import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -32,16 +35,18 @@ from thaw.errors import UserError
 from thaw.storage.dvc import dvc_cache, user_path
 from thaw.storage.files import atomic_write
 
-SECONDS_UNFINISHED = 3600
-"""After which a file that nobody finished writing is taken for a killed run's."""
+Array = np.ndarray[Any, Any]
+STALE_SECONDS = 3600  # age of an unfinished file that no running process can still be writing
+CHUNK_BYTES = 2**20  # read at a time, so that memory does not grow with a file
 
 
 def store_root() -> Path:
-    """The store's folder: `THAW_STORE`, or `thaw` in DVC's cache, which queued experiments and
-    clones with a shared cache have in common.
+    """Return the store's folder: `THAW_STORE`, or `thaw` in DVC's cache.
+
+    Queued experiments, and clones with a shared cache, use the same store.
 
     Raises:
-        UserError: it is not there and cannot be made.
+        UserError: the folder does not exist and cannot be created.
     """
     chosen = os.environ.get("THAW_STORE")
     folder = user_path(chosen) if chosen else dvc_cache() / "thaw"
@@ -49,39 +54,38 @@ def store_root() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"{'THAW_STORE = ' if chosen else ''}{str(folder)!r} is no folder and cannot be made "
-            f"one: {error.strerror}. Set THAW_STORE to a folder of yours."
+            f"{'THAW_STORE = ' if chosen else ''}{str(folder)!r} is no folder and cannot be "
+            f"created: {error.strerror}. Set THAW_STORE to a folder of yours."
         ) from None
     return folder
 
 
-def recipe_digest(recipe: dict) -> str:
-    """A name for `recipe`, whatever the order of its keys."""
+def recipe_digest(recipe: dict[str, Any]) -> str:
+    """Return a digest of `recipe` that does not depend on the order of its keys."""
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
 
 
 class CachedValue:
-    """JSON in the store that is quicker to read than to find out again, so that nothing is lost
-    where it is damaged or cannot be written.
+    """A JSON value in the store that can be computed again if it is damaged or cannot be written.
 
     Args:
-        kind: what is noted, for the folder's name.
-        about: what it is noted of.
+        kind: what is cached, the folder's name.
+        key: what the value belongs to.
     """
 
-    def __init__(self, kind: str, about: str):
-        self.file = (
-            store_root() / kind / f"{hashlib.sha256(os.fsencode(about)).hexdigest()[:32]}.json"
-        )
+    def __init__(self, kind: str, key: str) -> None:
+        digest = hashlib.sha256(os.fsencode(key)).hexdigest()[:32]
+        self.file = store_root() / kind / f"{digest}.json"
 
-    def read(self):
-        """The value; none where there is no note that can be read."""
+    def read(self) -> Any:
+        """Return the value, or None if it is not cached or cannot be read."""
         try:
             return json.loads(self.file.read_bytes())
         except (OSError, ValueError, RecursionError):
             return None
 
-    def write(self, value) -> None:
+    def write(self, value: Any) -> None:
+        """Cache the value, if the store can be written."""
         with contextlib.suppress(OSError), atomic_write(self.file, shared=True) as part:
             part.write_text(json.dumps(value))
 
@@ -90,90 +94,94 @@ class Store:
     """The parts of one kind and recipe.
 
     Args:
-        kind: what the parts are, for the folder's name.
-        recipe: what shapes a part besides its image; JSON values.
+        kind: what the parts are, the folder's name.
+        recipe: everything that shapes a part except its image; JSON values.
     """
 
-    def __init__(self, kind: str, recipe: dict):
+    def __init__(self, kind: str, recipe: dict[str, Any]) -> None:
         self.recipe = recipe
         self.folder = store_root() / kind / recipe_digest(recipe)
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / "recipe.json").exists():
             text = json.dumps(recipe, indent=2, sort_keys=True)
-            _write(self.folder / "recipe.json", text.encode())
-        self._places: dict[str, tuple[str, int]] = {}
-        self._counts: dict[str, int] = {}
-        self._kind: tuple[tuple[int, ...], np.dtype] | None = None
-        self._looked_at: set[str] = set()
+            _write(self.folder / "recipe.json", lambda file: file.write(text.encode()))
+        self._location: dict[str, tuple[str, int]] = {}  # shard and row of each key
+        self._counts: dict[str, int] = {}  # rows of each shard
+        self._row_type: tuple[tuple[int, ...], np.dtype[Any]] | None = None
+        self._checked: set[str] = set()  # shards
         self._lock = threading.Lock()
-        for part in self.folder.glob("*.part"):  # of a run that was killed
+        for part in self.folder.glob("*.part"):  # left by a killed run
             with contextlib.suppress(FileNotFoundError):
-                if time.time() - part.stat().st_mtime > SECONDS_UNFINISHED:
+                if time.time() - part.stat().st_mtime > STALE_SECONDS:
                     part.unlink()
         for file in sorted(self.folder.glob("*.keys")):
             content = file.read_bytes()
             if file.stem.split("-")[0] == _name(content):
-                self._know(file.stem, content.decode().split())
+                self._register(file.stem, content.decode().split())
             else:
                 self._drop(file.stem)
 
-    def _know(self, shard: str, keys: list[str]) -> None:
+    def _register(self, shard: str, keys: list[str]) -> None:
         self._counts[shard] = len(keys)
         for row, key in enumerate(keys):
-            self._places.setdefault(key, (shard, row))
+            self._location.setdefault(key, (shard, row))
 
     def _drop(self, shard: str) -> None:
-        """Forget a shard that is not what was written."""
-        print(f"{self.folder / shard}.npy was cut or altered: its parts are dropped", flush=True)
-        self._places = {key: at for key, at in self._places.items() if at[0] != shard}
-        (self.folder / f"{shard}.keys").unlink(missing_ok=True)
-        (self.folder / f"{shard}.npy").unlink(missing_ok=True)
+        """Delete a shard that was truncated or modified."""
+        path = self.folder / f"{shard}.npy"
+        print(f"{path} was truncated or modified: its parts are dropped", flush=True)
+        self._location = {key: at for key, at in self._location.items() if at[0] != shard}
+        path.with_suffix(".keys").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
     def __contains__(self, key: str) -> bool:
         with self._lock:
-            if (place := self._places.get(key)) and place[0] not in self._looked_at:
-                shard = place[0]
+            if (location := self._location.get(key)) and location[0] not in self._checked:
+                shard = location[0]
                 _, _, crc = shard.partition("-")
                 if crc and crc != _crc_of(self.folder / f"{shard}.npy"):
                     self._drop(shard)
-                self._looked_at.add(shard)
-            return key in self._places
+                self._checked.add(shard)
+            return key in self._location
 
-    def missing(self, keys) -> list[str]:
-        """Those of `keys` that are not here, each once, in their order."""
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Return those of `keys` that are not stored, without repetitions, in the same order."""
         return [key for key in dict.fromkeys(keys) if key not in self]
 
-    def add(self, keys: list[str], rows: np.ndarray) -> None:
-        """Keep `rows` (len(keys), ...) under `keys`, as one shard, on disk before this returns."""
-        content, seen = "\n".join(keys).encode(), _Crc()
-        np.save(seen, rows)
-        shard = f"{_name(content)}-{seen.value:08x}"
+    def add(self, keys: list[str], rows: Array) -> None:
+        """Write `rows` (len(keys), ...) under `keys` as one shard, flushed to disk."""
+        content, crc = "\n".join(keys).encode(), _Crc()
+        np.save(crc, rows)
+        shard = f"{_name(content)}-{crc.value:08x}"
         _write(self.folder / f"{shard}.npy", lambda file: np.save(file, rows))
-        _write(self.folder / f"{shard}.keys", content)
-        self._know(shard, keys)
-        self._looked_at.add(shard)
+        _write(self.folder / f"{shard}.keys", lambda file: file.write(content))
+        self._register(shard, keys)
+        self._checked.add(shard)
 
-    def __getitem__(self, key: str) -> np.ndarray:
-        """The row of `key`.
+    def __getitem__(self, key: str) -> Array:
+        """Return the row of `key`.
 
         Raises:
-            KeyError: it is not here.
+            KeyError: the key is not stored.
         """
         if key not in self:
             raise KeyError(key)
-        shard, row = self._places[key]
+        shard, row = self._location[key]
         path = self.folder / f"{shard}.npy"
-        if self._kind is None:
+        if self._row_type is None:
             rows = np.load(path, mmap_mode="r")
-            self._kind = rows.shape[1:], rows.dtype
-        return read_row(path, row, self._counts[shard], *self._kind)
+            self._row_type = rows.shape[1:], rows.dtype
+        return read_row(path, row, self._counts[shard], *self._row_type)
 
 
 def read_row(
-    path: Path, row: int, count: int, shape: tuple[int, ...], dtype: np.dtype
-) -> np.ndarray:
-    """One of the `count` rows of a .npy file. The file is closed again, and not mapped: there may
-    be more of them than a process can hold open, and what is mapped counts as its memory."""
+    path: Path, row: int, count: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Array:
+    """Return one of the `count` rows of a .npy file.
+
+    The file is closed again and not memory-mapped: there may be more files than a process can have
+    open, and mapped pages count as its memory.
+    """
     values = int(np.prod(shape))
     with open(path, "rb") as file:
         file.seek((row - count) * values * dtype.itemsize, os.SEEK_END)  # after NumPy's header
@@ -181,29 +189,31 @@ def read_row(
 
 
 def _name(keys: bytes) -> str:
+    """Return the first part of a shard's name."""
     return hashlib.sha256(keys).hexdigest()[:32]
 
 
 class _Crc:
-    """A file that only sums up what is written to it."""
+    """A file that computes the CRC-32 of what is written to it."""
 
     value = 0
 
-    def write(self, content) -> None:
+    def write(self, content: bytes) -> None:
         self.value = zlib.crc32(content, self.value)
 
 
 def _crc_of(path: Path) -> str | None:
-    seen = _Crc()
+    """Return the CRC-32 of a file in hexadecimal, or None if it cannot be read."""
+    crc = _Crc()
     try:
         with open(path, "rb") as file:
-            while piece := file.read(2**20):
-                seen.write(piece)
+            while chunk := file.read(CHUNK_BYTES):
+                crc.write(chunk)
     except OSError:
         return None
-    return f"{seen.value:08x}"
+    return f"{crc.value:08x}"
 
 
-def _write(path: Path, content) -> None:
+def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     with atomic_write(path, shared=True) as part, open(part, "wb") as file:
-        content(file) if callable(content) else file.write(content)
+        write(file)

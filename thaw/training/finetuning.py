@@ -1,7 +1,8 @@
-"""Fine-tune the thawed end of a backbone, from cached outputs of its frozen part or end to end."""
+"""Fine-tune the last layers of a backbone, on cached outputs of its frozen part or end to end."""
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,81 +22,121 @@ from thaw.runtime.ray_workers import batch_runner
 from thaw.runtime.tensorflow import keras, make_deterministic
 from thaw.storage.arrays import ArrayFolder
 from thaw.storage.store import store_root
+from thaw.training.batches import Inputs
+from thaw.training.gradients import sum_in_float32
+from thaw.training.losses import LossTerms
 
-START_IMAGES = 64
-"""Images on which the start is held against the subnet."""
+START_IMAGES = 64  # images on which the assembled model is compared with the subnet
+# Largest difference of a probability between the subnet on its features and on its backbone.
+# bfloat16 keeps 8 significant bits, and the split changes the order of its sums.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.02}
-"""Largest difference of a probability between the subnet on its features and the same subnet on
-its backbone. bfloat16 keeps 8 bits of a number, and sums in another order where the cut is."""
 
 
 class CachedViews:
-    """The frozen part's outputs for the images and their views, in the store."""
+    """Outputs of the frozen part for images and their augmented views, in the store.
+
+    Args:
+        frozen: the frozen part.
+        images: the decoded images.
+        parameters: of the fine-tuning.
+    """
 
     def __init__(self, frozen: FrozenBackbone, images: ArrayFolder, parameters: Finetune):
         self.frozen, self.images = frozen, images
         self.views = distinct_views(parameters.augmentation, parameters.augmented_views)
         self.view = view_function(parameters.augmentation)
-        self.themselves = frozen.store()
-        self.changed = frozen.store(augmentation=parameters.augmentation.model_dump())
+        self.image_store = frozen.store()
+        self.view_store = frozen.store(augmentation=parameters.augmentation.model_dump())
 
-    def fill(self, viewed: pd.DataFrame, plain: pd.DataFrame) -> None:
-        """Compute what is not there: all views of some rows, only the images of others.
+    def fill(self, augmented: pd.DataFrame, plain: pd.DataFrame) -> None:
+        """Compute and store the outputs that are missing.
+
+        Args:
+            augmented: rows of the split whose images are needed in all views.
+            plain: rows whose images are needed only as they are.
 
         Raises:
-            UserError: the disk cannot hold it.
+            UserError: the disk has too little space.
         """
-        keys = [*dict.fromkeys([*viewed["pixel_sha256"], *plain["pixel_sha256"]])]
-        changed = [f"{key}-{n}" for n in range(1, self.views) for key in viewed["pixel_sha256"]]
-        new = len(self.themselves.missing(keys)) + len(self.changed.missing(changed))
+        keys = [*dict.fromkeys([*augmented["pixel_sha256"], *plain["pixel_sha256"]])]
+        view_keys = [
+            f"{key}-{n}" for n in range(1, self.views) for key in augmented["pixel_sha256"]
+        ]
+        missing = len(self.image_store.missing(keys)) + len(self.view_store.missing(view_keys))
         shape = self.frozen.network.output_shape[1:]
-        size = new * int(np.prod(shape)) * np.dtype(self.frozen.dtype).itemsize
+        size = missing * int(np.prod(shape)) * np.dtype(self.frozen.dtype).itemsize
         free = shutil.disk_usage(store_root()).free
-        print(f"outputs of the frozen part: {new:,} to compute, {size / 1e9:.2f} GB in the store")
+        print(f"frozen part: {missing:,} outputs to compute, {size / 1e9:.2f} GB in the store")
         if size > free:
             raise UserError(
-                f"{size / 1e9:.1f} GB are needed in {store_root()} and {free / 1e9:.1f} GB are free. "
-                f"Lower augmented_views, choose precision=bfloat16 (half the size), thaw later, or train "
-                f"with cached=false."
+                f"{size / 1e9:.1f} GB are needed in {store_root()} and {free / 1e9:.1f} GB are "
+                f"free. Lower augmented_views, choose precision=bfloat16 (half the size), thaw "
+                f"later, or train with cached=false."
             )
         fill, image = self.frozen.fill, self.images.__getitem__
-        with batch_runner(selected_runtime(), self.frozen) as passes:
-            fill(self.themselves, keys, image, "frozen part", passes)
-            fill(self.changed, changed, self._changed, "frozen part, views", passes)
+        with batch_runner(selected_runtime(), self.frozen) as run_batches:
+            fill(self.image_store, keys, image, "frozen part", run_batches)
+            fill(self.view_store, view_keys, self._view, "frozen part, views", run_batches)
 
-    def _changed(self, key: str) -> np.ndarray:
-        pixels, number = key.split("-")
-        return self.view(self.images[pixels], pixels, int(number))
+    def _view(self, view_key: str) -> np.ndarray:
+        key, number = view_key.split("-")
+        return self.view(self.images[key], key, int(number))
 
-    def plain(self, rows: pd.DataFrame):
-        """Inputs for Batches: the images themselves."""
+    def plain(self, rows: pd.DataFrame) -> Inputs:
+        """Return inputs for Batches: the outputs for the images themselves."""
         keys = rows["pixel_sha256"].to_list()
-        return lambda n, _: _stack(self.themselves[keys[i]] for i in n)
+        return lambda n, _: _stack(self.image_store[keys[i]] for i in n)
 
-    def drawn(self, rows: pd.DataFrame):
-        """Inputs for Batches: one view of each image, drawn anew each epoch."""
+    def augmented(self, rows: pd.DataFrame) -> Inputs:
+        """Return inputs for Batches: in each epoch, the output for a random view of each image."""
         keys = rows["pixel_sha256"].to_list()
 
-        def draw(n: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        def random_views(n: np.ndarray, random: np.random.Generator) -> np.ndarray:
             views = random.integers(self.views, size=len(n))
             return _stack(self._output(keys[i], view) for i, view in zip(n, views, strict=True))
 
-        return draw
+        return random_views
 
-    def _output(self, pixels: str, view: int) -> np.ndarray:
-        return self.changed[f"{pixels}-{view}"] if view else self.themselves[pixels]
+    def _output(self, key: str, view: int) -> np.ndarray:
+        return self.view_store[f"{key}-{view}"] if view else self.image_store[key]
 
 
-def _stack(outputs) -> np.ndarray:
+def _stack(outputs: Iterable[np.ndarray]) -> np.ndarray:
     return np.stack(list(outputs)).astype("float32")
 
 
-def pixel_inputs(images: ArrayFolder, rows: pd.DataFrame, turned: Augmentation | None = None):
-    """Inputs for Batches: the images, in any of the flips of `turned`."""
+def pixel_inputs(
+    images: ArrayFolder, rows: pd.DataFrame, augmentation: Augmentation | None = None
+) -> Inputs:
+    """Return inputs for Batches: uint8 images, randomly flipped if there is an `augmentation`."""
     selected = images.select(rows["pixel_sha256"])
-    if turned is None:
+    if augmentation is None:
         return lambda n, _: selected[n]
-    return lambda n, random: random_flips(selected[n], random, turned)
+    return lambda n, random: random_flips(selected[n], random, augmentation)
+
+
+def assemble(
+    frozen: FrozenBackbone, subnet: keras.Model, terms: LossTerms
+) -> tuple[keras.Model, keras.Model]:
+    """Connect the thawed layers and the subnet.
+
+    Args:
+        frozen: the backbone, split into its frozen and its thawed part.
+        subnet: the trained head.
+        terms: of the training loss.
+
+    Returns:
+        Two models that read outputs of the frozen part and share their weights: one with the
+        subnet's output, and one with all outputs that the loss needs.
+    """
+    for layer in frozen.thawed.layers:
+        # trained batch-norm statistics would no longer match the frozen part's
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    sum_in_float32(frozen.thawed)
+    inputs = keras.Input(frozen.network.output_shape[1:], name="frozen")
+    end = keras.Model(inputs, subnet(frozen.thawed(inputs)))
+    with_loss_outputs = keras.Model(subnet.inputs, terms.outputs(subnet))
+    return end, keras.Model(inputs, with_loss_outputs(frozen.thawed(inputs)))
 
 
 def check_start(
@@ -107,16 +148,17 @@ def check_start(
     features: str,
     backbone: Backbone,
 ) -> None:
-    """Assert that the assembled model starts where the subnet ended: the same preprocessing, the
-    same batch norm (keras-team/keras#6386 is what happens otherwise).
+    """Check that the assembled model predicts what the subnet predicts on its features.
+
+    It fails if preprocessing or batch norm differ (see keras-team/keras#6386).
 
     Args:
-        subnet: as trained on features.
-        end: the thawed part and the subnet, on outputs of the frozen part.
-        cache: of those outputs.
-        rows: of the split, on whose images the two are compared.
+        subnet: the trained head, which reads features.
+        end: the thawed part and the subnet, which read outputs of the frozen part.
+        cache: those outputs.
+        rows: of the split, the images to compare on.
         name: of the subnet.
-        features: of the backbone, the folder in data/features/.
+        features: the backbone's name, a folder in data/features/.
         backbone: its parameters.
 
     Raises:
@@ -126,9 +168,9 @@ def check_start(
     worst = 0.0
     outputs = cache.plain(rows)
     for start in range(0, len(rows), 64):
-        some = np.arange(start, min(start + 64, len(rows)))
-        on_features = subnet.predict_on_batch(selected[some].astype("float32"))
-        assembled = end.predict_on_batch(outputs(some, None))
+        batch = np.arange(start, min(start + 64, len(rows)))
+        on_features = subnet.predict_on_batch(selected[batch].astype("float32"))
+        assembled = end.predict_on_batch(outputs(batch, np.random.default_rng()))
         difference = to_probabilities(assembled) - to_probabilities(on_features)
         worst = max(worst, float(np.abs(difference).max()))
     tolerance = TOLERANCE[backbone.precision]
@@ -137,12 +179,12 @@ def check_start(
         raise UserError(
             f"the assembled model's probabilities differ from those of {name} on its "
             f"features by {worst:.3f}, expected {tolerance:g} at most. Features and subnet must "
-            f"come from this backbone: dvc repro finetune@... makes them anew."
+            f"come from this backbone. Compute them again: dvc repro finetune@NAME"
         )
 
 
 def initial_weights(name: str, subnet: keras.Model, seed: int) -> list[np.ndarray]:
-    """The weights that subnet `name` started from."""
+    """Return the weights that the subnet `name` had before its training."""
     record = json.loads(Path(f"models/{name}/record.json").read_text())
     head = trained_head(record["settings"], f"models/{name}/record.json")
     make_deterministic(seed)
@@ -153,7 +195,7 @@ def initial_weights(name: str, subnet: keras.Model, seed: int) -> list[np.ndarra
 def on_augmented_pixels(
     frozen: FrozenBackbone, end: keras.Model, parameters: Finetune
 ) -> keras.Model:
-    """The whole network on newly sheared and zoomed uint8 pixels."""
+    """Return the full network, which shears and zooms its uint8 pixels at random in training."""
     pixels = keras.Input(frozen.network.input_shape[1:], dtype="uint8", name="pixels")
     x = keras.ops.cast(pixels, "float32")
     for layer in random_layers(parameters.augmentation):
@@ -163,14 +205,18 @@ def on_augmented_pixels(
 
 
 def finished_model(frozen: FrozenBackbone, end: keras.Model, parameters: Finetune) -> keras.Model:
-    """The finished model, from uint8 pixels (batch, height, width, channels)."""
+    """Return the model to save, from uint8 pixels (batch, height, width, channels).
+
+    With test-time augmentation it averages the predictions for all flips of an image.
+    """
     pixels = keras.Input(frozen.network.input_shape[1:], dtype="uint8", name="pixels")
-    turned = (
+    orientations = (
         flips(parameters.augmentation) if parameters.test_time_augmentation else [(False, False)]
     )
-    given = []
-    for vertical, horizontal in turned:
+    predictions = []
+    for vertical, horizontal in orientations:
         axes = [axis for axis, flip in ((1, vertical), (2, horizontal)) if flip]
-        given.append(end(frozen.network(keras.ops.flip(pixels, axes) if axes else pixels)))
-    mean = keras.layers.Average(dtype="float32")(given) if len(given) > 1 else given[0]
-    return keras.Model(pixels, mean)
+        predictions.append(end(frozen.network(keras.ops.flip(pixels, axes) if axes else pixels)))
+    if len(predictions) == 1:
+        return keras.Model(pixels, predictions[0])
+    return keras.Model(pixels, keras.layers.Average(dtype="float32")(predictions))

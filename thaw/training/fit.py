@@ -1,36 +1,21 @@
-"""The one way in which networks are trained."""
+"""Train a Keras model: the one training loop of subnets, networks and fine-tunings."""
 
-import contextlib
-import hashlib
 import importlib.util
-import json
-import os
 import shutil
 import sys
-import time
-import zipfile
-import zlib
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from dvclive import Live
 
 from thaw.config.training import Training
-from thaw.errors import UserError, note_progress
-from thaw.runtime.tensorflow import keras, tf
-from thaw.storage.files import atomic_write
-from thaw.storage.store import recipe_digest, store_root
+from thaw.errors import UserError
+from thaw.runtime.tensorflow import keras
 from thaw.training.batches import Batches
+from thaw.training.checkpoint import Checkpoint
 from thaw.training.optimizers import Adam, AdamW
 from thaw.training.record import Record
-
-LEAST_SECONDS, LARGEST_SHARE = 1, 0.02
-"""A checkpoint follows an epoch, but not within a second, nor where writing them would take more of
-the time than this share: then it is quicker to do an epoch again."""
-SECONDS_KEPT = 30 * 24 * 3600
-"""Of the state of a training that was interrupted."""
-
 
 OPTIMIZERS = {
     "adam": Adam,
@@ -41,22 +26,24 @@ OPTIMIZERS = {
 
 
 def compile_model(model: keras.Model, training: Training, steps: int) -> None:
-    """Give `model`, which has its loss, an optimizer with its schedule.
+    """Compile `model`, which has its own loss, with the optimizer and learning-rate schedule.
 
     Args:
-        steps: batches an epoch, which the schedule needs.
+        model: from LossTerms.trainer.
+        training: its parameters.
+        steps: batches per epoch; the schedule depends on it.
     """
-    chosen, every = training.optimizer, steps * training.epochs
-    rate = chosen.learning_rate
+    optimizer, total_steps = training.optimizer, steps * training.epochs
+    rate: Any = optimizer.learning_rate
     if training.schedule == "cosine":
-        warm = every // 10
+        warmup_steps = total_steps // 10
         rate = keras.optimizers.schedules.CosineDecay(
-            0.0, max(every - warm, 1), warmup_target=rate, warmup_steps=warm
+            0.0, max(total_steps - warmup_steps, 1), warmup_target=rate, warmup_steps=warmup_steps
         )
     elif training.schedule == "exponential":
-        rate = keras.optimizers.schedules.ExponentialDecay(rate, every, 0.01)
-    options = chosen.model_dump(exclude={"name", "learning_rate"})
-    model.compile(OPTIMIZERS[chosen.name](rate, **options), metrics=["accuracy"])
+        rate = keras.optimizers.schedules.ExponentialDecay(rate, total_steps, 0.01)
+    options = optimizer.model_dump(exclude={"name", "learning_rate"})
+    model.compile(OPTIMIZERS[optimizer.name](rate, **options), metrics=["accuracy"])
 
 
 def fit(
@@ -65,26 +52,34 @@ def fit(
     train: Batches,
     validation: Batches | None,
     training: Training,
-    recipe: dict,
+    recipe: dict[str, Any],
     folder: Path,
     from_trained: bool = False,
 ) -> Record:
-    """Train `model` in place, and leave it with the weights of the epoch that is kept.
+    """Train `model` in place and leave it with the weights of the epoch that is kept.
 
-    After a kill, training with the same recipe, code and data goes on from the last checkpoint
-    to the same weights: optimizer, schedule, order, dropout, patience and the best epoch included.
+    An interrupted training resumes from its last checkpoint if recipe, code and data are the same,
+    and reaches the same weights: the checkpoint has the optimizer, schedule, order, dropout,
+    patience and best epoch.
 
     Args:
-        trainer: shares the model's weights and has its loss, see thaw/training/losses.py. It
-            takes the optimizer too, which would else be saved with the model.
-        recipe: all that the training depends on; its digest names the checkpoints. Its entry
-            `settings` are the parameters, for the record.
-        folder: of the model; DVCLive writes its curves to live/ in it.
-        from_trained: the start counts as epoch 0, and is kept if no epoch is better.
+        model: the model to train.
+        trainer: a model that shares its weights and has the loss, from LossTerms.trainer. The
+            optimizer belongs to it, so it is not saved with `model`.
+        train: training batches.
+        validation: validation batches, or None.
+        training: the parameters.
+        recipe: everything that the training depends on; its digest names the checkpoint. Its entry
+            `settings` goes into the record.
+        folder: the model's folder; DVCLive writes learning curves to its live/.
+        from_trained: count the start as epoch 0, which is kept if no epoch is better.
+
+    Returns:
+        The record of the training.
 
     Raises:
-        UserError: the best epoch is to be kept and there is no validation data, or TensorBoard's
-            files are to be written and it is not installed.
+        UserError: `keep` is "best" without validation data, TensorBoard is on but not installed,
+            or the loss is not finite.
     """
     if validation is None and training.keep == "best":
         raise UserError(
@@ -94,91 +89,115 @@ def fit(
     if training.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UserError(
             "tensorboard = True: expected False, since the package tensorboard is not installed. "
-            "pip install tensorboard"
+            "Install it: pip install tensorboard"
         )
     compile_model(trainer, training, len(train))
     trainer.optimizer.build(trainer.trainable_variables)
-    checkpoint = _Checkpoint(trainer, recipe)
-    keeper = _Keeper(training, checkpoint, train, validation is not None, folder / "live")
-    callbacks = [keeper]
-    resumed = checkpoint.restore(keeper)
+    checkpoint = Checkpoint(trainer, recipe, training.epochs)
+    monitor = TrainingMonitor(training, checkpoint, train, validation is not None, folder / "live")
+    callbacks = [monitor]
+    resumed = checkpoint.restore()
+    if resumed:
+        monitor.resume(*resumed)
     if training.tensorboard:
         logs = Path("logs") / folder.name.removesuffix(".part")
-        # not among the artifacts: its files hold times
-        if not resumed:  # or the curves of two trainings would run into each other
+        # no stage output, since its files contain times
+        if not resumed:  # the curves of two trainings must not mix
             shutil.rmtree(logs, ignore_errors=True)
         callbacks.append(keras.callbacks.TensorBoard(logs, histogram_freq=1, write_graph=False))
-    held_out = validation.dataset() if validation else None
-    if from_trained and not resumed and held_out is not None:
-        keeper.set_model(trainer)
-        keeper.begin(_named(trainer.evaluate(held_out, verbose=0, return_dict=True)))
-    keeper.replay()
-    if not keeper.finished():
+    validation_data = validation.dataset() if validation else None
+    if from_trained and not resumed and validation_data is not None:
+        monitor.set_model(trainer)
+        metrics = trainer.evaluate(validation_data, verbose=0, return_dict=True)
+        monitor.count_start({name: float(value) for name, value in metrics.items()})
+    if not monitor.finished():
         trainer.fit(
             train.dataset(),
-            validation_data=held_out,
-            initial_epoch=keeper.epoch,
+            validation_data=validation_data,
+            initial_epoch=monitor.epoch,
             epochs=training.epochs,
-            shuffle=False,  # Batches does, by seed and epoch
+            shuffle=False,  # Batches shuffles by seed and epoch
             callbacks=callbacks,
             verbose=1 if sys.stderr.isatty() else 2,
         )
-    keeper.live.end()
+    monitor.live.end()
     if training.keep == "best":
-        trainer.set_weights(keeper.best_weights)
+        trainer.set_weights(monitor.best_weights)
     checkpoint.remove()
-    kept = keeper.best_epoch if training.keep == "best" else keeper.epoch
     return Record(
-        kept=kept,
-        epochs=keeper.epoch,
+        kept=monitor.best_epoch if training.keep == "best" else monitor.epoch,
+        epochs=monitor.epoch,
         settings=recipe["settings"],
         parameters=model.count_params(),
         trained=sum(int(np.prod(v.shape)) for v in model.trainable_variables),
-        history=keeper.history,
-        start=keeper.start,
+        history=monitor.history,
+        start=monitor.start,
     )
 
 
-class _Keeper(keras.callbacks.Callback):
-    """Follows the validation data: history, best weights, patience; one object, so that one
-    checkpoint holds all of it (keras-team/keras#17012 is what happens otherwise)."""
+class TrainingMonitor(keras.callbacks.Callback):
+    """Record metrics, keep the best weights, stop when patience ends, and save checkpoints.
 
-    def __init__(self, training: Training, checkpoint, train: Batches, validated, curves: Path):
+    One callback does all of it, so that one checkpoint restores all of it. Separate Keras
+    callbacks lose their state when a training resumes (keras-team/keras#17012).
+
+    Args:
+        training: the parameters.
+        checkpoint: saves the state after each epoch.
+        train: the training batches, which start a new order in each epoch.
+        validated: whether there is validation data.
+        curves: folder for DVCLive's learning curves.
+    """
+
+    PROGRESS = ("epoch", "best_epoch", "best", "history", "start")  # attributes in a checkpoint
+
+    def __init__(
+        self,
+        training: Training,
+        checkpoint: Checkpoint,
+        train: Batches,
+        validated: bool,
+        curves: Path,
+    ):
         super().__init__()
         self.training, self.checkpoint = training, checkpoint
         self.train, self.validated = train, validated
-        self.epoch, self.best_epoch, self.best = 0, 0, None
+        self.epoch, self.best_epoch = 0, 0
+        self.best: float | None = None
         self.best_weights: list[np.ndarray] = []
-        self.history: list[dict] = []
-        self.start: dict | None = None
+        self.history: list[dict[str, float]] = []
+        self.start: dict[str, float] | None = None
         self.live = Live(
             str(curves), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False
         )
 
-    def begin(self, metrics: dict) -> None:
-        """Take the trained start as the epoch to beat."""
-        self.start = metrics
-        self.best, self.best_weights = metrics[self.training.monitor], self.model.get_weights()
-
-    def replay(self) -> None:
-        """Write again the curves of the epochs before an interruption."""
+    def resume(self, progress: dict[str, Any], best_weights: list[np.ndarray]) -> None:
+        """Continue from a checkpoint, and write the learning curves of its epochs again."""
+        vars(self).update(progress, best_weights=best_weights)
         for row in self.history:
             self._log(row)
 
-    def finished(self) -> bool:
-        """Whether there is no epoch left to run."""
-        patience = self.training.patience
-        tired = patience is not None and self.validated and self.epoch - self.best_epoch >= patience
-        return tired or self.epoch >= self.training.epochs
+    def count_start(self, metrics: dict[str, float]) -> None:
+        """Make the trained start, with these validation metrics, the best epoch so far."""
+        self.start = metrics
+        self.best, self.best_weights = metrics[self.training.monitor], self.model.get_weights()
 
-    def on_epoch_begin(self, epoch, logs=None) -> None:
+    def finished(self) -> bool:
+        """Return whether all epochs have run or patience has ended."""
+        patience, waited = self.training.patience, self.epoch - self.best_epoch
+        out_of_patience = patience is not None and self.validated and waited >= patience
+        return out_of_patience or self.epoch >= self.training.epochs
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Shuffle the training batches for this epoch."""
         self.train.start(epoch + 1)
 
-    def on_epoch_end(self, epoch, logs=None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Record the epoch, and stop the training or save a checkpoint."""
         row = {name: float(value) for name, value in (logs or {}).items()}
         if not all(np.isfinite(value) for value in row.values()):
             raise UserError(
-                f"the loss is not finite after epoch {epoch + 1}. Lower learning_rate "
+                f"the loss is not finite after epoch {epoch + 1}. Lower optimizer.learning_rate "
                 f"(now {self.training.optimizer.learning_rate:g})."
             )
         self.epoch = epoch + 1
@@ -191,94 +210,16 @@ class _Keeper(keras.callbacks.Callback):
         if self.finished():
             self.model.stop_training = True
         else:
-            self.checkpoint.save(self)
+            progress = {name: getattr(self, name) for name in self.PROGRESS}
+            self.checkpoint.save(progress, self.best_weights)
 
     def _better(self, value: float) -> bool:
         if self.best is None:
             return True
         return value > self.best if self.training.monitor == "accuracy" else value < self.best
 
-    def _log(self, row: dict) -> None:
+    def _log(self, row: dict[str, float]) -> None:
         for name, value in sorted(row.items()):
             split, metric = ("validation", name[4:]) if name.startswith("val_") else ("train", name)
             self.live.log_metric(f"{split}/{metric}", value, plot=True)
         self.live.next_step()
-
-
-class _Checkpoint:
-    """A training's whole state after an epoch, in the store under the digest of its recipe."""
-
-    FOLLOWED = ("epoch", "best_epoch", "best", "history", "start")
-
-    def __init__(self, model: keras.Model, recipe: dict):
-        self.model, self.due = model, time.monotonic() + LEAST_SECONDS
-        made_by = {name: version(name) for name in ("keras", "numpy")} | {"code": _code()}
-        made_by["threads"] = os.environ.get("TF_NUM_INTRAOP_THREADS", os.cpu_count())
-        self.folder = (
-            store_root() / "training" / recipe_digest({**recipe, **made_by, "tf": tf.__version__})
-        )
-
-    def _variables(self) -> list:
-        return [*self.model.variables, *self.model.optimizer.variables]
-
-    def save(self, keeper: _Keeper) -> None:
-        if (started := time.monotonic()) < self.due:
-            return
-        followed = {name: getattr(keeper, name) for name in self.FOLLOWED}
-        arrays = {f"variable {n}": np.asarray(v) for n, v in enumerate(self._variables())}
-        arrays |= {f"best {n}": values for n, values in enumerate(keeper.best_weights)}
-        with atomic_write(self.folder / "state.npz", shared=True) as part, open(part, "wb") as file:
-            np.savez(file, followed=json.dumps(followed), **arrays)
-        took = time.monotonic() - started
-        self.due = started + took + max(LEAST_SECONDS, took / LARGEST_SHARE)
-        note_progress(f"{keeper.epoch} of {keeper.training.epochs} epochs")
-
-    def restore(self, keeper: _Keeper) -> bool:
-        """Bring model and keeper to the state that was saved; whether there was one."""
-        path = self.folder / "state.npz"
-        if not path.exists():
-            return False
-        try:
-            with np.load(path) as file:  # its parts have checksums
-                state = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as reason:
-            print(f"{path} was cut or altered ({reason}): training starts anew", flush=True)
-            return False
-        for name, value in json.loads(str(state.pop("followed"))).items():
-            setattr(keeper, name, value)
-        for number, variable in enumerate(self._variables()):
-            variable.assign(state.pop(f"variable {number}"))
-        keeper.best_weights = list(state.values())  # in their order
-        print(
-            f"going on after epoch {keeper.epoch}, where the last run was interrupted", flush=True
-        )
-        note_progress(f"{keeper.epoch} of {keeper.training.epochs} epochs")
-        return True
-
-    def remove(self) -> None:
-        """Leave nothing, nor what older trainings left that nobody went on with."""
-        (self.folder / "state.npz").unlink(missing_ok=True)
-        for left in self.folder.parent.glob("*/*"):
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > SECONDS_KEPT:
-                    left.unlink()
-                    left.parent.rmdir()
-        with contextlib.suppress(OSError):  # another process writes its own there, or none did
-            self.folder.rmdir()
-
-
-def _code() -> str:
-    """A digest of every file of ours that is loaded: other code never goes on from old states."""
-    files = {
-        module.__file__
-        for name, module in list(sys.modules.items())
-        if name.split(".")[0] in ("thaw", "stages") and getattr(module, "__file__", None)
-    }
-    seen = hashlib.sha256()
-    for file in sorted(files):
-        seen.update(Path(file).read_bytes())
-    return seen.hexdigest()
-
-
-def _named(metrics: dict) -> dict:
-    return {name: float(value) for name, value in metrics.items()}

@@ -1,38 +1,39 @@
-"""What is written down of a training."""
+"""The record of a training: record.json beside each model."""
 
 import json
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass
 class Record:
-    """What became of a training.
+    """The settings and results of a training.
 
     Attributes:
-        kept: the epoch whose weights the model has, counted from 1; 0 is the start, where that
-            was a trained model.
-        epochs: how many were run.
-        settings: the parameters it was run with.
+        kept: the epoch whose weights the model has, counted from 1; 0 is a trained start.
+        epochs: how many epochs were run.
+        settings: the training's parameters.
+        parameters: how many numbers the model has.
         classes: the labels in the order of their numbers.
-        image: how a file becomes the pixels that the model, or its backbone, reads.
-        backbone: the parameters of the backbone whose features a subnet reads, and its `name`;
-            none for a model of pixels. Its `digest` is that of the weights which made them.
-        parameters: how many numbers the model has, of which `trained` were learnt here.
+        image: how a file is decoded to the pixels that the model, or its backbone, reads.
+        backbone: for a subnet, the backbone's parameters, its `name`, and the `digest` of the
+            weights that computed the features; None for a model of pixels.
+        trained: how many of the parameters were trained.
         history: the metrics of each epoch.
-        start: the metrics before the first epoch, where it was a trained model.
+        start: the metrics before the first epoch, if the start was a trained model.
     """
 
     kept: int
     epochs: int
-    settings: dict
+    settings: dict[str, Any]
     parameters: int
     classes: list[str] = field(default_factory=list)
-    image: dict = field(default_factory=dict)
-    backbone: dict | None = None
+    image: dict[str, Any] = field(default_factory=dict)
+    backbone: dict[str, Any] | None = None
     trained: int | None = None
-    history: list[dict] = field(default_factory=list)
-    start: dict | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+    start: dict[str, float] | None = None
 
     def json(self) -> str:
-        """The record as text, the same for the same training."""
+        """Return the record as JSON text, equal for equal trainings."""
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"

@@ -1,4 +1,4 @@
-"""Trials of hostile input, and their count at the end of the run."""
+"""Trials of hostile input, and a summary of their outcomes at the end of the run."""
 
 import shutil
 import tempfile
@@ -14,21 +14,21 @@ KEY = "hostile"
 
 @pytest.fixture
 def trials(request):
-    """A function that makes Trials, and a check at the end that none ended as none may."""
-    made: list[Trials] = []
-    memory = Path("/dev/shm")  # where 100,000 files are made in seconds
+    """Return a function that makes Trials. At the end, check that all outcomes are acceptable."""
+    all_trials: list[Trials] = []
+    memory = Path("/dev/shm")  # 100,000 files are written in seconds there
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > 4e9
 
     with tempfile.TemporaryDirectory(dir=memory if roomy else None) as folder:
 
-        def make(room: str, **limits) -> Trials:
-            made.append(Trials(Path(folder) / f"box{len(made)}", room, **limits))
-            return made[-1]
+        def make(module: str, **limits) -> Trials:
+            all_trials.append(Trials(Path(folder) / f"box{len(all_trials)}", module, **limits))
+            return all_trials[-1]
 
         yield make
-        counted = [{"room": one.room, **one.summary()} for one in made]
+        counted = [{"module": one.module, **one.summary()} for one in all_trials]
     bad = []
-    for one, count in zip(made, counted, strict=True):
+    for one, count in zip(all_trials, counted, strict=True):
         request.node.user_properties.append((KEY, count))
         bad += one.bad
         one.close()
@@ -36,28 +36,28 @@ def trials(request):
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """A line for each kind of input: how many there were and how they ended."""
-    rooms: dict[str, Counter] = {}
+    """Print the number of inputs and of outcomes for each kind of input."""
+    modules: dict[str, Counter] = {}
     for reports in terminalreporter.stats.values():
         for report in reports:
             if getattr(report, "when", "") != "teardown":
                 continue
-            for key, found in report.user_properties:
+            for key, outcomes in report.user_properties:
                 if key == KEY:
-                    held = rooms.setdefault(found.pop("room"), Counter())
-                    for name, value in found.items():
-                        most = max(held[name], value)
-                        held[name] = most if "," in name else held[name] + value
-    if rooms:
+                    counts = modules.setdefault(outcomes.pop("module"), Counter())
+                    for name, value in outcomes.items():
+                        most = max(counts[name], value)
+                        counts[name] = most if "," in name else counts[name] + value
+    if modules:
         terminalreporter.section("hostile input")
-        for room, held in [*rooms.items(), ("in all", _total(rooms))]:
-            said = ", ".join(f"{name} {value:g}" for name, value in held.items())
-            terminalreporter.write_line(f"{room}: {said}")
+        for module, counts in [*modules.items(), ("in all", _total(modules))]:
+            summary = ", ".join(f"{name} {value:g}" for name, value in counts.items())
+            terminalreporter.write_line(f"{module}: {summary}")
 
 
-def _total(rooms: dict[str, Counter]) -> Counter:
-    held: Counter = Counter()
-    for room in rooms.values():
-        for name, value in room.items():
-            held[name] = max(held[name], value) if "," in name else held[name] + value
-    return held
+def _total(modules: dict[str, Counter]) -> Counter:
+    counts: Counter = Counter()
+    for outcomes in modules.values():
+        for name, value in outcomes.items():
+            counts[name] = max(counts[name], value) if "," in name else counts[name] + value
+    return counts

@@ -1,9 +1,10 @@
-"""Pictures that mean harm or took it, and what decodes them."""
+"""Malicious and damaged images, and the function that decodes them."""
 
 import io
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,6 +14,7 @@ from thaw.data.decoding import decode
 
 
 def target(path: str) -> None:
+    """Decode an image in two ways and check the shape of the result."""
     with open(path, "rb") as file:
         content = file.read()
     for resampling, colour in (("bicubic", "rgb"), ("nearest", "grey")):
@@ -20,10 +22,10 @@ def target(path: str) -> None:
         assert pixels.shape == (32, 32, 3 if colour == "rgb" else 1) and pixels.dtype == "uint8"
 
 
-def encoded(picture, kind: str, **options) -> bytes:
-    held = io.BytesIO()
-    picture.save(held, kind, **options)
-    return held.getvalue()
+def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def noise(mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> Image.Image:
@@ -31,12 +33,19 @@ def noise(mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> Image.Image:
     return Image.fromarray(values, "RGBA").convert(mode)
 
 
-def png(width: int, height: int, *chunks: tuple[bytes, bytes], depth=8, colour=2, data=None):
-    """A PNG that says this of itself, whatever its data is."""
+def png(
+    width: int,
+    height: int,
+    *chunks: tuple[bytes, bytes],
+    depth: int = 8,
+    colour: int = 2,
+    data: bytes | None = None,
+) -> bytes:
+    """Return a PNG whose header declares these values, whatever its data is."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        whole = kind + content
-        return struct.pack(">I", len(content)) + whole + struct.pack(">I", zlib.crc32(whole))
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     data = zlib.compress(bytes(100)) if data is None else data
@@ -45,10 +54,10 @@ def png(width: int, height: int, *chunks: tuple[bytes, bytes], depth=8, colour=2
 
 
 def zeros(count: int) -> bytes:
-    """So many zeros, compressed a megabyte at a time."""
+    """Return `count` zeros, compressed one megabyte at a time to save memory."""
     packer = zlib.compressobj(9)
-    held = [packer.compress(bytes(2**20)) for _ in range(count >> 20)]
-    return b"".join([*held, packer.compress(bytes(count & 0xFFFFF)), packer.flush()])
+    pieces = [packer.compress(bytes(2**20)) for _ in range(count >> 20)]
+    return b"".join([*pieces, packer.compress(bytes(count & 0xFFFFF)), packer.flush()])
 
 
 def exif(content: bytes) -> bytes:
@@ -56,7 +65,7 @@ def exif(content: bytes) -> bytes:
 
 
 def corpus() -> Iterator[tuple[str, bytes, str | None]]:
-    """Each as (what it is, content, how it must end or none)."""
+    """Yield images as (description, content, expected outcome or None)."""
     yield "zero bytes", b"", "refused"
     yield "text", b"<html>404 not found</html>", "refused"
     yield "an SVG", b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "refused"
@@ -70,12 +79,12 @@ def corpus() -> Iterator[tuple[str, bytes, str | None]]:
     yield "an XBM", b"#define w_width 8\n#define w_height 8\nstatic char w[]={0};", "refused"
     yield "an XPM", b'/* XPM */\nstatic char *x[]={"1 1 1 1","a c #000","a"};', "refused"
     for kind in ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"):
-        whole = encoded(noise(), kind)
-        yield f"{kind}", whole, "taken"
+        intact = encoded(noise(), kind)
+        yield f"{kind}", intact, "accepted"
         for share in (0.001, 0.01, 0.1, 0.5, 0.9):
-            yield f"{kind} cut at {share}", whole[: int(len(whole) * share)], "refused"
-        yield f"{kind} without its beginning", whole[4:], "refused"
-        yield f"{kind} with text behind it", whole + b"<?php evil(); ?>" * 100, "taken"
+            yield f"{kind} truncated to {share}", intact[: int(len(intact) * share)], "refused"
+        yield f"{kind} without its beginning", intact[4:], "refused"
+        yield f"{kind} followed by text", intact + b"<?php evil(); ?>" * 100, "accepted"
     for mode in (
         "1",
         "L",
@@ -98,21 +107,21 @@ def corpus() -> Iterator[tuple[str, bytes, str | None]]:
             try:
                 content = encoded(picture, kind)
             except (OSError, ValueError, KeyError):
-                continue  # Pillow writes no such file
+                continue  # Pillow cannot write this combination
             wide = kind == "TIFF" and mode in ("F", "I")  # PNG has 16 bits at most
-            yield f"{kind} of mode {mode}", content, "refused" if wide else "taken"
-    clear = noise("P")
+            yield f"{kind} of mode {mode}", content, "refused" if wide else "accepted"
+    palette = noise("P")
     yield (
         "palette with transparency",
-        encoded(clear, "PNG", transparency=bytes(range(256))),
-        "taken",
+        encoded(palette, "PNG", transparency=bytes(range(256))),
+        "accepted",
     )
-    yield "one transparent colour", encoded(noise(), "PNG", transparency=(1, 2, 3)), "taken"
+    yield "one transparent colour", encoded(noise(), "PNG", transparency=(1, 2, 3)), "accepted"
     for kind in ("GIF", "PNG", "WEBP", "TIFF"):
         frames = [Image.new("RGB", (40, 30), (n, n, n)) for n in range(1, 60)]
-        moving = encoded(noise(), kind, save_all=True, append_images=frames)
-        yield f"animated {kind}", moving, "taken"
-        yield f"animated {kind}, cut", moving[: len(moving) // 2], None
+        animation = encoded(noise(), kind, save_all=True, append_images=frames)
+        yield f"animated {kind}", animation, "accepted"
+        yield f"animated {kind}, truncated", animation[: len(animation) // 2], None
     for depth in (1, 2, 4, 8, 16, 3, 32, 255):
         for colour in (0, 2, 3, 4, 6, 5, 255):
             packed = zeros(9 * 100 * 8)
@@ -124,7 +133,7 @@ def corpus() -> Iterator[tuple[str, bytes, str | None]]:
     for width, height in [(0, 0), (0, 5), (5, 0), (1, 1), (2**31 - 1, 2**31 - 1), (2**31, 1)]:
         yield f"PNG of {width} x {height}", png(width, height), None if width == 1 else "refused"
     for width, height in [(60_000, 60_000), (1, 2**31 - 1), (2**31 - 1, 1), (16_000, 16_000)]:
-        yield f"PNG that says {width} x {height}", png(width, height), "refused"
+        yield f"PNG that declares {width} x {height}", png(width, height), "refused"
     yield "PNG bomb of 3.6 GB", png(60_000, 60_000, data=zeros(3_600_000_000 // 32)), "refused"
     yield "GIF of 65,535 x 65,535", _gif(65_535, 65_535), "refused"
     yield "GIF of 0 x 0", _gif(0, 0), "refused"
@@ -135,28 +144,28 @@ def corpus() -> Iterator[tuple[str, bytes, str | None]]:
     at = jpeg.find(b"\xff\xc0")
     for height, width in [(65_535, 65_535), (0, 0), (0, 40), (1, 65_535)]:
         jpeg[at + 5 : at + 9] = struct.pack(">HH", height, width)
-        yield f"JPEG that says {width} x {height}", bytes(jpeg), "refused"
+        yield f"JPEG that declares {width} x {height}", bytes(jpeg), "refused"
     yield "JPEG of 20,000 scans", _scans(20_000), "refused"
-    yield "JPEG of 50 scans", _scans(50), "taken"
+    yield "JPEG of 50 scans", _scans(50), "accepted"
     yield "a profile bomb", png(9, 9, (b"iCCP", b"p\0\0" + zeros(3 * 10**8)), data=zeros(900)), None
     yield "a text bomb", png(9, 9, (b"zTXt", b"p\0\0" + zeros(3 * 10**8)), data=zeros(900)), None
     many = [(b"tEXt", b"key\0" + b"x" * 1000)] * 20_000
     yield "20,000 texts", png(9, 9, *many, data=zeros(900)), None
     yield "a chunk longer than the file", png(9, 9)[:33] + b"\x7f\xff\xff\xffIDAT", "refused"
     for what, content in {
-        "nothing": b"",
-        "rubbish": bytes(range(256)),
+        "empty": b"",
+        "random bytes": bytes(range(256)),
         "half a header": b"II*\0",
-        "a circle": b"II*\0\x08\0\0\0\1\0\x69\x87\4\0\1\0\0\0\x08\0\0\0\x08\0\0\0",
+        "a cycle": b"II*\0\x08\0\0\0\1\0\x69\x87\4\0\1\0\0\0\x08\0\0\0\x08\0\0\0",
         "a huge count": b"MM\0*\0\0\0\x08\xff\xff" + b"\x01\x12\0\3\xff\xff\xff\xff\0\1\0\0",
         "orientation 99": b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\x63\0\0\0\0\0\0",
         "orientation of text": b"MM\0*\0\0\0\x08\0\1\x01\x12\0\2\0\0\0\4evil\0\0\0\0",
     }.items():
-        yield f"EXIF: {what}", exif(content), "taken"
+        yield f"EXIF: {what}", exif(content), "accepted"
     for count in (0, 1, 2**16, 2**31):
         for tag in (256, 257, 258, 262, 273, 277, 278, 279, 322, 323):
             yield f"TIFF with tag {tag} = {count}", _tiff(tag, count), None
-    yield "TIFF that follows itself", _circle(), None
+    yield "TIFF with a cycle", _cycle(), None
 
 
 def _gif(width: int, height: int) -> bytes:
@@ -174,14 +183,14 @@ def _bmp(width: int, height: int) -> bytes:
 
 
 def _scans(count: int) -> bytes:
-    """A progressive JPEG of 4,000 x 4,000 pixels whose last scan is there so many times more."""
+    """Return a progressive JPEG of 4,000 x 4,000 pixels that repeats its last scan."""
     content = encoded(Image.new("L", (4_000, 4_000)), "JPEG", progressive=True)
     last = content[content.rfind(b"\xff\xda") : -2]
     return content[:-2] + last * count + content[-2:]
 
 
 def _tiff(tag: int, value: int) -> bytes:
-    """A TIFF in which a tag has this value."""
+    """Return a TIFF in which a tag has this value."""
     content = bytearray(encoded(noise(), "TIFF"))
     start = struct.unpack_from("<I", content, 4)[0]
     for number in range(struct.unpack_from("<H", content, start)[0]):
@@ -191,7 +200,7 @@ def _tiff(tag: int, value: int) -> bytes:
     return bytes(content)
 
 
-def _circle() -> bytes:
+def _cycle() -> bytes:
     content = bytearray(encoded(noise(), "TIFF"))
     start = struct.unpack_from("<I", content, 4)[0]
     end = start + 2 + 12 * struct.unpack_from("<H", content, start)[0]
@@ -200,7 +209,7 @@ def _circle() -> bytes:
 
 
 def seeds() -> list[bytes]:
-    """Valid files to be harmed."""
+    """Return valid files to be mutated."""
     wide = noise(size=(70, 50))
     return [
         *(encoded(noise(), kind) for kind in ("PNG", "BMP", "WEBP", "TIFF", "JPEG")),

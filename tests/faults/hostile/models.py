@@ -1,4 +1,4 @@
-"""Model files that mean harm or took it, and what loads them."""
+"""Malicious and damaged model files, and the function that loads them."""
 
 import copy
 import io
@@ -10,20 +10,21 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from thaw.models import loading as room
+from thaw.models import loading
 
 
-def target(given: dict) -> None:
-    allowed = tuple(given.get("allowed", ()))
-    if given.get("judge"):  # without TensorFlow, which takes long
-        dict(room._judged(given["file"], room._config(given["file"]), {}))
-        with room.open_weights(given["file"]):
+def target(argument: dict) -> None:
+    """Load the model file of `argument`, or, with `judge`, only check it."""
+    file, allowed = argument["file"], tuple(argument.get("allowed", ()))
+    if argument.get("judge"):  # without TensorFlow, which takes long to start
+        dict(loading._custom_classes(file, loading._config(file), {}))
+        with loading.open_weights(file):
             return
-    room.load_keras_model(given["file"], allowed)
+    loading.load_keras_model(file, allowed)
 
 
 def good() -> dict[str, bytes]:
-    """The members of a valid file: an input and a dense layer."""
+    """Return the members of a valid file, whose model has an input and a dense layer."""
     policy = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}}
     policy["registered_name"] = None
     entry = {
@@ -67,27 +68,29 @@ def good() -> dict[str, bytes]:
 
 
 def weights(change=None) -> bytes:
-    held = io.BytesIO()
-    with h5py.File(held, "w") as file:
+    """Return an HDF5 file of weights of `good`, after `change` edited it."""
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
         variables = file.create_group("layers/dense/vars")
         variables["0"], variables["1"] = np.zeros((3, 2), "float32"), np.zeros(2, "float32")
         file.create_group("layers/input_layer/vars")
         file.create_group("vars")
         if change is not None:
             change(file)
-    return held.getvalue()
+    return content.getvalue()
 
 
 def packed(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w", compression) as archive:
+    """Return a zip file of members."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    return held.getvalue()
+    return file.getvalue()
 
 
 def layer(change) -> bytes:
-    """The valid file with its dense layer changed."""
+    """Return the valid file after `change` edited the configuration of its dense layer."""
     members = good()
     config = json.loads(members["config.json"])
     change(config["config"]["layers"][1])
@@ -112,34 +115,38 @@ CLASSES = [
 
 
 def corpus() -> Iterator[tuple[str, bytes, str | None]]:
-    """Each as (what it is, content, how it must end or none)."""
+    """Yield (description, content of the file, expected outcome or None)."""
     members = good()
-    yield "a good one", packed(members), "taken"
+    yield "valid file", packed(members), "accepted"
     for module, name in CLASSES:
 
-        def be(held, module=module, name=name) -> None:
-            held.update({"module": module, "class_name": name})
+        def replace_class(config, module=module, name=name) -> None:
+            config.update({"module": module, "class_name": name})
 
-        yield f"class {module}.{name}", layer(be), "refused"
+        yield f"class {module}.{name}", layer(replace_class), "refused"
 
-        def within(held, module=module, name=name) -> None:
-            held["config"]["kernel_initializer"] = {
+        def add_nested_class(config, module=module, name=name) -> None:
+            config["config"]["kernel_initializer"] = {
                 "module": module, "class_name": name, "config": {}, "registered_name": None,
             }  # fmt: skip
 
-        yield f"within it {module}.{name}", layer(within), "refused"
+        yield f"nested class {module}.{name}", layer(add_nested_class), "refused"
     registered = ["evil>Evil", "Lambda", "keras.layers>Lambda", 5, ["x"]]
-    for given in registered:
-        change = lambda held, given=given: held.update(registered_name=given)  # noqa: E731
-        yield f"registered as {given}", layer(change), "refused"
+    for value in registered:
+        change = lambda config, value=value: config.update(registered_name=value)  # noqa: E731
+        yield f"registered as {value}", layer(change), "refused"
     lambda_ = {"class_name": "__lambda__", "config": {"value": ["4wAA", None, None]}}
     for key in ("activation", "kernel_initializer", "units", "name", "dtype"):
-        change = lambda held, key=key: held["config"].update({key: lambda_})  # noqa: E731
-        yield f"a lambda as {key}", layer(change), "refused"
+        change = lambda config, key=key: config["config"].update({key: lambda_})  # noqa: E731
+        yield f"lambda as {key}", layer(change), "refused"
     compiled = {"optimizer": "adam"}
-    yield "compiled within", layer(lambda held: held.update(compile_config=compiled)), "refused"
+    yield (
+        "compiled nested model",
+        layer(lambda config: config.update(compile_config=compiled)),
+        "refused",
+    )
     for units in (10**5, 10**9, 10**18, -1, 0, 2.5, "x", None, [1]):
-        change = lambda held, units=units: held["config"].update(units=units)  # noqa: E731
+        change = lambda config, units=units: config["config"].update(units=units)  # noqa: E731
         yield f"{units} units", layer(change), "refused"
     for content in (
         b"",
@@ -166,40 +173,40 @@ def corpus() -> Iterator[tuple[str, bytes, str | None]]:
             packed({**members, more: b"cos\nsystem\n(S'touch evil'\ntR."}),
             "refused",
         )
-    yield "packed", packed(members, zipfile.ZIP_DEFLATED), "refused"
+    yield "compressed", packed(members, zipfile.ZIP_DEFLATED), "refused"
     bomb = packed({**members, "model.weights.h5": bytes(10**8)}, zipfile.ZIP_DEFLATED)
-    yield "a bomb", bomb, "refused"
-    whole = packed(members)
+    yield "decompression bomb", bomb, "refused"
+    content = packed(members)
     for share in (0, 0.1, 0.5, 0.9, 0.99):
-        yield f"cut at {share}", whole[: int(len(whole) * share)], "refused"
-    yield "text", b"<html>404 not found</html>", "refused"
-    yield "a pickle", b"cos\nsystem\n(S'touch evil'\ntR.", "refused"
-    yield "an HDF5 file", members["model.weights.h5"], "refused"
-    for what, change in {
-        "a soft link": lambda f: f.__setitem__("x", h5py.SoftLink("/layers")),
-        "an external link": lambda f: f.__setitem__("x", h5py.ExternalLink("../secret.txt", "/")),
-        "a pickle": lambda f: f.create_dataset("x", data=np.void(b"cos\nsystem\n(S'x'\ntR.")),
+        yield f"truncated to {share}", content[: int(len(content) * share)], "refused"
+    yield "HTML", b"<html>404 not found</html>", "refused"
+    yield "pickle", b"cos\nsystem\n(S'touch evil'\ntR.", "refused"
+    yield "HDF5 file", members["model.weights.h5"], "refused"
+    for problem, change in {
+        "soft link": lambda f: f.__setitem__("x", h5py.SoftLink("/layers")),
+        "external link": lambda f: f.__setitem__("x", h5py.ExternalLink("../secret.txt", "/")),
+        "pickle": lambda f: f.create_dataset("x", data=np.void(b"cos\nsystem\n(S'x'\ntR.")),
         "text": lambda f: f.create_dataset("x", data="evil"),
-        "an external file": lambda f: f.create_dataset(
+        "external file": lambda f: f.create_dataset(
             "x", (5,), "u1", external=[("../secret.txt", 0, 5)]
         ),
-        "a petabyte": lambda f: f.create_dataset("x", (10**15,), "u1", chunks=(1000,)),
-        "a packed terabyte": lambda f: f.create_dataset(
+        "declares a petabyte": lambda f: f.create_dataset("x", (10**15,), "u1", chunks=(1000,)),
+        "declares a compressed terabyte": lambda f: f.create_dataset(
             "x", (10**12,), "u1", chunks=(1000,), compression="gzip"
         ),
     }.items():
         yield (
-            f"weights: {what}",
+            f"weights: {problem}",
             packed({**members, "model.weights.h5": weights(change)}),
             "refused",
         )
     for shape in ((2, 3), (3, 3), (), (0,), (6,)):
 
-        def other(file, shape=shape) -> None:
+        def reshape_kernel(file, shape=shape) -> None:
             del file["layers/dense/vars/0"]
             file["layers/dense/vars/0"] = np.zeros(shape, "float32")
 
-        changed = packed({**members, "model.weights.h5": weights(other)})
+        changed = packed({**members, "model.weights.h5": weights(reshape_kernel)})
         yield f"weights of shape {shape}", changed, "refused"
     for content in (b"", b"\x89HDF\r\n\x1a\n", members["model.weights.h5"][:500], b"text"):
         changed = packed({**members, "model.weights.h5": content})
@@ -207,6 +214,7 @@ def corpus() -> Iterator[tuple[str, bytes, str | None]]:
 
 
 def write(folder: Path, content: bytes) -> str:
+    """Write FOLDER/model.keras and return its path."""
     file = folder / "model.keras"
     file.write_bytes(content)
     return str(file)

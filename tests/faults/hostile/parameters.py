@@ -1,7 +1,6 @@
-"""Files of parameters that are not what conf/ composes to, and what reads them."""
+"""Invalid files of parameters, and the code that reads them."""
 
 import copy
-import functools
 import os
 import random
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ from pathlib import Path
 import yaml
 
 from thaw.composition import validate_composition
-from thaw.config import base
 from thaw.config.audit import Audit
 from thaw.config.backbone import Backbone
 from thaw.config.base import Common, load_section, read_params, read_value
@@ -21,23 +19,26 @@ from thaw.config.subnet import validate_subnet
 from thaw.data.registry import validate_source
 from thaw.models.registry import validate_network
 
-ALLOWED = {"subprocess.Popen", "os.posix_spawn"}  # Keras is asked for the layers of a backbone
+ALLOWED = {
+    "subprocess.Popen",
+    "os.posix_spawn",
+}  # Keras lists a backbone's layers
 ROOT = Path(__file__).parents[3]
 
 
-def target(given: dict) -> None:
-    os.chdir(Path(given["file"]).parent)
-    if given["how"] == "whole":  # as dvc exp run does
+def target(argument: dict) -> None:
+    """Read a file as `dvc exp run` does (how: composition), or as the stages do (how: stages)."""
+    os.chdir(Path(argument["file"]).parent)
+    if argument["how"] == "composition":
         validate_composition(read_params())
         return
-    base._parsed = functools.cache(PARSED)  # they would read it 30 times
-    validate_source(read_params("dataset", "source"))  # as the stages do, one after the other
+    validate_source(read_params("dataset", "source"))
     (
         load_section(Image, "dataset", "image"),
         load_section(Split, "dataset", "split"),
         load_section(Evaluate, "evaluate"),
     )
-    for key in ("limit", "positive", "on_bad_image", "symmetries", "name"):
+    for key in ("max_train_images", "positive_class", "on_bad_image", "allowed_flips", "name"):
         read_value(Dataset, "dataset", key)
     for key in ("seed", "threads"):
         read_value(Common, key)
@@ -46,39 +47,41 @@ def target(given: dict) -> None:
         ("subnets", lambda name: validate_subnet(read_params("subnets", name), name)),
         ("networks", lambda name: validate_network(read_params("networks", name), name)),
         ("finetunes", lambda name: load_section(Finetune, "finetunes", name)),
-        ("doubts", lambda name: load_section(Audit, "doubts", name)),
+        ("audits", lambda name: load_section(Audit, "audits", name)),
     ):
         for name in read_params(group) if isinstance(read_params(group), dict) else ["any"]:
             check(name)
 
 
-PARSED = base._parsed
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 VALUES = [None, True, -1, 10**30, float("nan"), "", "\x1b[2J\0\n", "9" * 5000, [None], {"a": {}}]
 
 
 def real() -> dict:
-    return yaml.safe_load((ROOT / "params.yaml").read_text())
+    """Return the repository's parameters, without the derived ones, which nobody may set."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    del values["derived"]
+    return values
 
 
 def warm() -> None:
-    """Have Keras asked for VGG16's layers before memory is limited."""
+    """Make Keras list VGG16's layers before memory is limited."""
     validate_composition(real())
 
 
-def places(held, *above) -> Iterator[tuple]:
-    """The key of every value, sections included."""
-    for key, value in held.items() if isinstance(held, dict) else ():
+def keys_of(values, *above) -> Iterator[tuple]:
+    """Yield the keys of every value and section."""
+    for key, value in values.items() if isinstance(values, dict) else ():
         yield *above, key
-        yield from places(value, *above, key)
+        yield from keys_of(value, *above, key)
 
 
 def corpus() -> Iterator[tuple[str, str]]:
-    """Each key missing, beside an unknown one, and with each wrong value, in turn."""
+    """Yield files with one key missing, one unknown key, or one wrong value."""
     whole = real()
-    for place in places(whole):
-        *above, last = place
-        label = ".".join(map(str, place))
+    for keys in keys_of(whole):
+        *above, last = keys
+        label = ".".join(map(str, keys))
 
         def changed(change, above=above) -> str:
             values = copy.deepcopy(whole)
@@ -93,14 +96,14 @@ def corpus() -> Iterator[tuple[str, str]]:
         yield f"{label}x unknown", unknown
         marked = changed(lambda section, last=last: section.update({last: "MARK"}))
         for value in VALUES:
-            given = yaml.safe_dump(value, default_flow_style=True, width=10**6)
-            yield f"{label} = {value!r:.20}", marked.replace("MARK", given.removesuffix("...\n"))
+            text = yaml.safe_dump(value, default_flow_style=True, width=10**6)
+            yield f"{label} = {value!r:.20}", marked.replace("MARK", text.removesuffix("...\n"))
 
 
 def texts() -> Iterator[tuple[str, bytes, str | None]]:
-    """Files that are no parameters, or hardly: what they are, content, how they must end."""
+    """Yield a label, the content and the expected outcome of files that are not parameters."""
     whole = (ROOT / "params.yaml").read_bytes()
-    yield "the real one", whole, "taken"
+    yield "the real one", whole, "accepted"
     yield "empty", b"", "refused"
     yield "a list", b"- 1\n- 2\n", "refused"
     yield "a word", b"params\n", "refused"
@@ -131,7 +134,7 @@ def texts() -> Iterator[tuple[str, bytes, str | None]]:
         "refused",
     )
     yield "ten megabytes", whole + b"#" * 10**7, "refused"
-    yield "a number of sixty parts", whole.replace(b"seed: 0", b"seed: 1:2:3"), None
+    yield "a sexagesimal number", whole.replace(b"seed: 0", b"seed: 1:2:3"), None
     yield "a date", whole.replace(b"seed: 0", b"seed: 2001-99-99"), "refused"
     yield "two documents", whole + b"---\n" + whole, "refused"
 

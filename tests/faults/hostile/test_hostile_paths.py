@@ -1,4 +1,4 @@
-"""Folders, files, classes and environment variables with every letter that a path may have."""
+"""Special characters in paths and classes, and invalid stores and configurations."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.faults.test_interrupted import made
+from tests.faults.test_interrupted import artifacts_of
 from tests.faults.test_verify import thaw
 from tests.pipeline.conftest import Project, draw
 from tests.pipeline.test_pipeline import overrides
@@ -29,28 +29,27 @@ PIPELINE = [
 
 
 def project(folder, name: str) -> Project:
-    """A project in a folder called `name`, with a store of that name and pictures of a class and of
-    a file of special names."""
+    """Make a project and a store named `name`, with special characters in a class and a file."""
     (folder / name).mkdir(parents=True)
-    made_here = Project(folder / name, folder / f"store {name}")
-    photos = draw(made_here.folder / "photos", {"disc": 20, "square": 20})
+    new_project = Project(folder / name, folder / f"store {name}")
+    photos = draw(new_project.folder / "photos", {"disc": 20, "square": 20})
     (photos / "disc").rename(photos / f"disc {SPECIAL}")
-    one = sorted((photos / "square").iterdir())[0]
-    one.rename(one.with_name(f"one\t{SPECIAL}{one.suffix}"))
-    return made_here
+    image = sorted((photos / "square").iterdir())[0]
+    image.rename(image.with_name(f"one\t{SPECIAL}{image.suffix}"))
+    return new_project
 
 
-def test_special_letters_change_nothing(tmp_path):
+def test_special_characters_change_no_artifact(tmp_path):
     plain, special = project(tmp_path / "one", "plain"), project(tmp_path / "other", SPECIAL)
     for each in (plain, special):
-        said = each.dvc("exp", "run", *overrides(*PIPELINE))
-        assert "Traceback" not in said
+        output = each.dvc("exp", "run", *overrides(*PIPELINE))
+        assert "Traceback" not in output
         assert each.ran(each.dvc("repro")) == ["scan@folder"]
-    assert made(plain) == made(special)
+    assert artifacts_of(plain) == artifacts_of(special)
     code, table = thaw(special, "predict", "logistic", "photos", "--json")
     assert code == 0 and len([line for line in table.splitlines() if line.startswith("{")]) == 40
-    code, said = thaw(special, "report")
-    assert code == 0, said
+    code, output = thaw(special, "report")
+    assert code == 0, output
     assert (special.folder / "report" / "index.html").stat().st_size > 100_000
     assert not list(tmp_path.glob("**/owned"))
 
@@ -66,18 +65,18 @@ CONFIGS = {"no section": b"dir = x\n", "binary": bytes(range(256)), "UTF-16": b"
 
 
 @pytest.fixture
-def refuses(tmp_path):
-    """A function that runs a stage which must refuse, in one line."""
+def stage_error(tmp_path):
+    """Return a function that runs a stage, which must fail with one line."""
     (tmp_path / "project").mkdir()
-    made_here = Project(tmp_path / "project", tmp_path / "store")
-    draw(made_here.folder / "photos", {"disc": 6, "square": 6})
-    made_here.dvc("exp", "run", *overrides(*PIPELINE), "conf")
+    new_project = Project(tmp_path / "project", tmp_path / "store")
+    draw(new_project.folder / "photos", {"disc": 6, "square": 6})
+    new_project.dvc("exp", "run", *overrides(*PIPELINE), "conf")
 
-    def refuses(**environment: str) -> str:
+    def error_line(**environment: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "thaw.runtime.stage", f"{ROOT}/stages/scan.py", "folder"],
-            cwd=made_here.folder,
-            env={**made_here.environment, **environment},
+            cwd=new_project.folder,
+            env={**new_project.environment, **environment},
             capture_output=True,
             text=True,
             timeout=60,
@@ -86,40 +85,40 @@ def refuses(tmp_path):
         (line,) = done.stderr.splitlines()
         return line
 
-    refuses.project = made_here
-    return refuses
+    error_line.project = new_project
+    return error_line
 
 
 @pytest.mark.parametrize("case", STORES)
-def test_a_store_that_cannot_be_made_is_refused(refuses, case):
-    folder = refuses.project.folder
+def test_a_store_that_cannot_be_created_is_refused(stage_error, case):
+    folder = stage_error.project.folder
     (folder / "file").write_text("here already")
     (folder / "loop").symlink_to("loop")
-    line = refuses(THAW_STORE=STORES[case])
+    line = stage_error(THAW_STORE=STORES[case])
     assert line.startswith("thaw: THAW_STORE = ") and "Set THAW_STORE to a folder of yours" in line
     assert (folder / "file").read_text() == "here already"
 
 
 @pytest.mark.parametrize("case", CONFIGS)
-def test_a_configuration_of_dvc_that_is_none_is_refused(refuses, case):
-    (refuses.project.folder / ".dvc" / "config").write_bytes(CONFIGS[case])
-    del refuses.project.environment["THAW_STORE"]
-    assert re.match(r"thaw: .*\.dvc/config cannot be read: .+ Expected DVC's conf", refuses())
+def test_an_invalid_configuration_of_dvc_is_refused(stage_error, case):
+    (stage_error.project.folder / ".dvc" / "config").write_bytes(CONFIGS[case])
+    del stage_error.project.environment["THAW_STORE"]
+    assert re.match(r"thaw: .*\.dvc/config cannot be read: .+ Expected DVC's conf", stage_error())
 
 
-def test_notes_that_took_harm_are_made_anew(refuses):
-    """What `scan` remembers of the files it has read."""
-    here = refuses.project
+def test_a_damaged_cache_of_scan_is_written_again(stage_error):
+    """Stage scan caches the digests of the files that it has read."""
+    project = stage_error.project
     command = [sys.executable, "-m", "thaw.runtime.stage", f"{ROOT}/stages/scan.py", "folder"]
 
     def scan() -> bytes:
-        subprocess.run(command, cwd=here.folder, env=here.environment, check=True)
-        return (here.folder / "data" / "inventory.csv").read_bytes()
+        subprocess.run(command, cwd=project.folder, env=project.environment, check=True)
+        return (project.folder / "data" / "inventory.csv").read_bytes()
 
-    whole = scan()
-    (note,) = Path(here.environment["THAW_STORE"], "scanned").iterdir()
-    good = note.read_bytes()
-    for harm in (
+    expected = scan()
+    (cache,) = Path(project.environment["THAW_STORE"], "scanned").iterdir()
+    good = cache.read_bytes()
+    for damaged in (
         b"",
         b"[]",
         b"{",
@@ -127,9 +126,9 @@ def test_notes_that_took_harm_are_made_anew(refuses):
         b"\xff\xfe",
         good.replace(b"[", b"{").replace(b"]", b"}"),
     ):
-        note.write_bytes(harm)
-        assert scan() == whole
+        cache.write_bytes(damaged)
+        assert scan() == expected
     values = json.loads(good)
-    note.write_text(json.dumps(dict.fromkeys(values, 7)))
-    assert scan() == whole
-    assert note.read_bytes() == good
+    cache.write_text(json.dumps(dict.fromkeys(values, 7)))
+    assert scan() == expected
+    assert cache.read_bytes() == good

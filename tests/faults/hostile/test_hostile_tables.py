@@ -1,4 +1,4 @@
-"""Splits and keys that are none: refused in one message."""
+"""Invalid splits and keys: refused with one message."""
 
 import random
 
@@ -6,25 +6,25 @@ from tests.faults.hostile import tables
 from tests.faults.hostile.trials import SEED, mutated, rounds
 
 
-def test_splits_that_are_none(trials):
-    tried = trials("tables", fork=False, seconds=20, megabytes=512)
-    file = tried.project / "split.csv"
+def test_invalid_splits(trials):
+    trial = trials("tables", fork=False, seconds=20, megabytes=512)
+    file = trial.project / "split.csv"
     for label, content, expected in tables.corpus():
         file.write_bytes(content)
-        tried(label, {"what": "split", "path": str(file)}, expected)
+        trial(label, {"what": "split", "path": str(file)}, expected)
     chance = random.Random(SEED)
     for number in range(rounds(300)):
         file.write_bytes(mutated(tables.GOOD.encode(), chance))
-        tried(f"{number} of seed {SEED}", {"what": "split", "path": str(file)})
+        trial(f"{number} of seed {SEED}", {"what": "split", "path": str(file)})
 
 
-def test_keys_that_are_none(trials):
-    tried = trials("tables", fork=False, seconds=20, megabytes=512)
-    file = tried.project / "keys.txt"
+def test_invalid_keys(trials):
+    trial = trials("tables", fork=False, seconds=20, megabytes=512)
+    file = trial.project / "keys.txt"
     for content in (b"", b"\n", b"zz\n", b"b\na\n", b"a\na\n", b"../evil\n", bytes(range(256))):
         file.write_bytes(content)
-        tried(f"keys {content[:9]!r}", {"what": "keys", "path": str(file)}, "refused")
+        trial(f"keys {content[:9]!r}", {"what": "keys", "path": str(file)}, "refused")
     file.write_bytes(b"a\nb\n")
     for content in (b"", b"\x93NUMPY\1\0v\0{}", b"text", b"cos\nsystem\n(S'x'\ntR."):
-        (tried.project / "rows.npy").write_bytes(content)
-        tried(f"rows {content[:9]!r}", {"what": "keys", "path": str(file)}, "refused")
+        (trial.project / "rows.npy").write_bytes(content)
+        trial(f"rows {content[:9]!r}", {"what": "keys", "path": str(file)}, "refused")

@@ -1,4 +1,4 @@
-"""Inputs given to a part of Thaw, one after the other, each watched and none trusted."""
+"""Run hostile inputs through a part of Thaw, one after the other, and count the outcomes."""
 
 import json
 import os
@@ -10,27 +10,41 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[3]
 SEED = int(os.environ.get("HOSTILE_SEED", "0"))
-ROUNDS = float(os.environ.get("HOSTILE_ROUNDS", "1"))
-"""Times the usual number of mutations that the fuzzers try."""
-GOOD = ("taken", "refused")
+ROUNDS = float(os.environ.get("HOSTILE_ROUNDS", "1"))  # factor on the number of mutated inputs
+ACCEPTABLE = ("accepted", "refused")
 
 
 class Trials:
-    """Tries inputs on `target` of a module beside this one, and counts how they end.
+    """Passes inputs to the function `target` of a module in this folder, and counts the outcomes.
+
+    Args:
+        box: The folder in which everything happens. A trial runs in its sub-folder `project`,
+            beside which there is a file that no trial may read.
+        module: The name of the module.
+        fork: Whether each trial runs in a process of its own.
+        seconds: Time limit of a trial.
+        megabytes: Memory limit of a trial.
 
     Attributes:
-        box: the folder in which everything happens; a trial runs in its folder `project`, beside
-            which lies a file that nothing may read.
-        writes: the folder in which a trial may write; the box if nothing else is said.
-        bad: the inputs that ended as none may.
+        writes: The folder in which a trial may write, by default the box.
+        bad: A line for each input with an unacceptable outcome.
     """
 
-    def __init__(self, box: Path, room: str, fork: bool = True, seconds=10, megabytes=1024):
-        self.box, self.room, self.fork = box, room, fork
+    def __init__(
+        self,
+        box: Path,
+        module: str,
+        fork: bool = True,
+        seconds: float = 10,
+        megabytes: int = 1024,
+    ) -> None:
+        self.box, self.module, self.fork = box, module, fork
         self.seconds, self.megabytes = seconds, megabytes
         self.project, self.secret = box / "project", box / "secret.txt"
         self.project.mkdir(parents=True)
@@ -47,7 +61,13 @@ class Trials:
         for name in ("tmp", "home"):
             (self.box / name).mkdir(exist_ok=True)
         self._worker = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.hostile.watched", self.room, str(int(self.fork))],
+            [
+                sys.executable,
+                "-m",
+                "tests.faults.hostile.watched",
+                self.module,
+                str(int(self.fork)),
+            ],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,
@@ -55,10 +75,10 @@ class Trials:
             start_new_session=True,
         )
         self._rest = b""
-        assert self._line(120) == b"ready", f"{self.room} does not start"
+        assert self._line(120) == b"ready", f"{self.module} does not start"
 
     def _line(self, seconds: float) -> bytes | None:
-        """The next line, or none after that time or once the process has ended."""
+        """Return the next line, or None after the given time or the end of the process."""
         end = time.monotonic() + seconds
         while b"\n" not in self._rest:
             ready = select.select([self._worker.stdout], [], [], max(0, end - time.monotonic()))[0]
@@ -69,33 +89,36 @@ class Trials:
         line, _, self._rest = self._rest.partition(b"\n")
         return line
 
-    def __call__(self, label: str, argument, expected: str | None = None) -> dict:
-        """Try one input.
+    def __call__(self, label: str, argument: Any, expected: str | None = None) -> dict[str, Any]:
+        """Run one trial.
 
         Args:
-            label: to call it.
-            argument: what `target` gets, of JSON.
-            expected: how it must end, taken or refused; none: either.
+            label: Names the input in messages.
+            argument: The argument of `target`, a JSON value.
+            expected: The outcome, accepted or refused. None allows both.
+
+        Returns:
+            The outcome (`kind`, `text`), its time and its memory.
         """
         if self._worker is None:
             self._start()
         places = {n: str(getattr(self, n)) for n in ("writes", "project", "secret")}
-        asked = {"argument": argument, "megabytes": self.megabytes, **places}
-        self._worker.stdin.write(json.dumps(asked).encode() + b"\n")
+        request = {"argument": argument, "megabytes": self.megabytes, **places}
+        self._worker.stdin.write(json.dumps(request).encode() + b"\n")
         self._worker.stdin.flush()
         answer = self._answer()
-        if answer["kind"] in GOOD and answer["megabytes"] > self.megabytes:
+        if answer["kind"] in ACCEPTABLE and answer["megabytes"] > self.megabytes:
             answer["kind"] = "memory"
-        if answer["kind"] in GOOD and expected not in (None, answer["kind"]):
+        if answer["kind"] in ACCEPTABLE and expected not in (None, answer["kind"]):
             answer["kind"] = f"{answer['kind']} (expected: {expected})"
         self.counts[answer["kind"]] += 1
         self.slowest = max(self.slowest, answer.get("seconds", self.seconds))
         self.largest = max(self.largest, answer.get("megabytes", 0))
-        if answer["kind"] not in GOOD:
+        if answer["kind"] not in ACCEPTABLE:
             self.bad.append(f"{label}: {answer['kind']}: {answer['text'][:400]}")
         return answer
 
-    def _answer(self) -> dict:
+    def _answer(self) -> dict[str, Any]:
         if not self.fork:
             line = self._line(self.seconds)
             if line is None:
@@ -103,7 +126,8 @@ class Trials:
                 self._kill()
                 return {"kind": "hang" if hung else "died", "text": ""}
             return json.loads(line)
-        lines: dict = {}  # of the worker, its child's number and end; of the child, its answer
+        # the worker sends its child's process id and exit status, the child its answer
+        lines: dict[str, Any] = {}
         end = time.monotonic() + self.seconds
         while "ended" not in lines:
             line = self._line(max(0.0, end - time.monotonic()))
@@ -120,6 +144,7 @@ class Trials:
         self._worker = None
 
     def close(self) -> None:
+        """Stop the worker and delete the box."""
         if self._worker is not None:
             self._worker.stdin.close()
             try:
@@ -129,7 +154,8 @@ class Trials:
             self._worker = None
         shutil.rmtree(self.box, ignore_errors=True)
 
-    def summary(self) -> dict:
+    def summary(self) -> dict[str, Any]:
+        """Return the number of inputs, the counts of outcomes, and the maximum time and memory."""
         assert self.secret.read_text() == "nothing may read this\n"
         return {
             "inputs": sum(self.counts.values()),
@@ -139,39 +165,42 @@ class Trials:
         }
 
 
-def mutated(content: bytes, chance: random.Random, others: list[bytes] = ()) -> bytes:
-    """`content` with up to four harms: bits turned, bytes set, pieces cut out, doubled, moved or
-    taken from another file, the end cut off."""
-    held = bytearray(content)
+def mutated(content: bytes, chance: random.Random, others: Sequence[bytes] = ()) -> bytes:
+    """Return `content` with one to four random mutations.
+
+    A mutation flips a bit, overwrites bytes, deletes, duplicates or copies a piece (also from
+    another file), or truncates the content.
+    """
+    mutant = bytearray(content)
     for _ in range(chance.randint(1, 4)):
-        if not held:
+        if not mutant:
             break
-        at = chance.randrange(len(held))
-        some = chance.choice([1, 2, 4, 8, 16, 64, 256, 1024])
+        at = chance.randrange(len(mutant))
+        size = chance.choice([1, 2, 4, 8, 16, 64, 256, 1024])
         match chance.randrange(8):
             case 0:
-                held[at] ^= 1 << chance.randrange(8)
+                mutant[at] ^= 1 << chance.randrange(8)
             case 1:
-                held[at : at + some] = bytes(some)
+                mutant[at : at + size] = bytes(size)
             case 2:
-                held[at : at + 4] = chance.choice(
+                mutant[at : at + 4] = chance.choice(
                     [b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80"]
                 )
             case 3:
-                del held[at : at + some]
+                del mutant[at : at + size]
             case 4:
-                held[at:at] = held[at : at + some]
+                mutant[at:at] = mutant[at : at + size]
             case 5:
-                held[at : at + some] = chance.randbytes(some)
+                mutant[at : at + size] = chance.randbytes(size)
             case 6:
-                del held[at:]
+                del mutant[at:]
             case 7:
                 other = chance.choice([content, *others])
                 start = chance.randrange(len(other) or 1)
-                held[at : at + some] = other[start : start + some]
-    return bytes(held)
+                mutant[at : at + size] = other[start : start + size]
+    return bytes(mutant)
 
 
 def rounds(usual: int) -> int:
-    """How many mutations to try."""
+    """Return how many mutated inputs to try."""
     return max(1, int(usual * ROUNDS))

@@ -1,8 +1,8 @@
-"""The process in which inputs are tried: `python -m tests.faults.hostile.watched ROOM FORK`.
+"""The process that runs trials: `python -m tests.faults.hostile.watched MODULE FORK`.
 
-It reads a trial a line from stdin, {"argument": ..., "megabytes": ...}, and answers each with one
-on stdout. With FORK 1 every trial has a process of its own; TensorFlow does not survive a fork, so
-with FORK 0 they follow one another in this one.
+It reads one trial per line from stdin, {"argument": ..., "megabytes": ...}, and writes one answer
+per line to stdout. With FORK 1 every trial runs in a process of its own. TensorFlow does not
+survive a fork, so with FORK 0 all trials run in this process.
 """
 
 import contextlib
@@ -15,10 +15,13 @@ import sys
 import time
 import traceback
 import unicodedata
+from collections.abc import Callable
+from typing import Any
 
 from thaw.data.decoding import BadImage
 from thaw.errors import UserError
 
+# Audit events that change the file system, with the number of their leading path arguments
 WRITING = {
     "os.mkdir": 1,
     "os.rename": 2,
@@ -31,7 +34,7 @@ WRITING = {
     "os.chown": 1,
     "os.utime": 1,
 }
-"""Events by which the file system changes, with the number of paths that they begin with."""
+# Audit events that no input may cause
 FORBIDDEN = {
     "subprocess.Popen",
     "os.system",
@@ -42,49 +45,51 @@ FORBIDDEN = {
     "pickle.find_class",
     "ctypes.dlopen",
 }
-"""Events that no input may bring about."""
-MOST_TEXT = 6000
+MAX_TEXT = 6000  # characters of a message
 
 
 class Watch:
-    """Everything that a trial does outside its box, noted by an audit hook.
+    """Records by an audit hook what a trial does outside its box.
 
     Attributes:
-        box: the folder in which it may write.
-        secret: a file that nothing may open.
+        box: The folder in which a trial may write, or None outside trials.
+        secret: A file that no trial may open.
+        seen: The recorded events.
+        allowed: Forbidden events that the module of the trial may cause.
     """
 
-    def __init__(self):
-        self.box = self.secret = None
+    def __init__(self) -> None:
+        self.box: str | None = None
+        self.secret: str | None = None
         self.seen: list[str] = []
         self.allowed: set[str] = set()
         sys.addaudithook(self._hook)
 
-    def _hook(self, event: str, given: tuple) -> None:
+    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.box is None:
             return
         if event == "open":
-            path, mode, flags = given
+            path, mode, flags = arguments
             if isinstance(path, int):
                 return
             writes = (isinstance(mode, str) and set(mode) & set("wax+")) or (
                 mode is None and isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)
             )
-            place = self._place(path)
+            place = self._absolute(path)
             if place == self.secret or (writes and not self._inside(place)):
                 self.seen.append(f"{event} {place}")
         elif event in WRITING:
-            for path in given[: WRITING[event]]:
-                folder = next((g for g in given[1:] if isinstance(g, int) and g > 2), None)
-                place = self._place(path, folder)
-                if event == "os.symlink" and path is given[0]:
-                    continue  # what a link says; that it is made at all is noted below
+            for path in arguments[: WRITING[event]]:
+                folder = next((a for a in arguments[1:] if isinstance(a, int) and a > 2), None)
+                place = self._absolute(path, folder)
+                if event == "os.symlink" and path is arguments[0]:
+                    continue  # the target of the link; its own path is the next argument
                 if not self._inside(place):
                     self.seen.append(f"{event} {place}")
         elif event in FORBIDDEN - self.allowed:
-            self.seen.append(f"{event} {given!r:.200}")
+            self.seen.append(f"{event} {arguments!r:.200}")
 
-    def _place(self, path, folder: int | None = None) -> str:
+    def _absolute(self, path: Any, folder: int | None = None) -> str:
         path = os.fsdecode(path) if not isinstance(path, int) else f"/proc/self/fd/{path}"
         if folder is not None and not os.path.isabs(path):
             with contextlib.suppress(OSError):
@@ -95,26 +100,26 @@ class Watch:
         return place.startswith(f"{self.box}/") or place == "/dev/null" or place == self.box
 
 
-def _judged(target, argument) -> dict:
-    """How one trial ended: taken, refused, or one of the ways in which none may end."""
-    said = io.StringIO()
+def _outcome(target: Callable[[Any], None], argument: Any) -> dict[str, Any]:
+    """Run `target` and return its outcome: accepted, refused, or an unacceptable one."""
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             target(argument)
-        kind, text = "taken", ""
+        kind, text = "accepted", ""
     except (UserError, BadImage) as refusal:
         kind, text = "refused", str(refusal)
-        if not text.strip() or len(text) > MOST_TEXT or _controls(text):
+        if not text.strip() or len(text) > MAX_TEXT or _controls(text):
             kind, text = "unclear", repr(text)
     except BaseException as error:
-        where = traceback.extract_tb(error.__traceback__)
-        ours = [f"{f.filename}:{f.lineno}" for f in where if "stages" in f.filename]
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [f"{f.filename}:{f.lineno}" for f in frames if "/thaw/" in f.filename]
         kind, text = "traceback", f"{type(error).__name__}: {error} {ours[-1:]}"
-    return {"kind": kind, "text": text[:MOST_TEXT], "said": said.getvalue()[-2000:]}
+    return {"kind": kind, "text": text[:MAX_TEXT], "said": output.getvalue()[-2000:]}
 
 
 def _controls(text: str) -> bool:
-    """Whether it holds what a terminal would obey."""
+    """Return whether the text contains control characters other than line feeds."""
     return any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n" for c in text)
 
 
@@ -123,18 +128,21 @@ def _kilobytes(field: str) -> int:
         return next(int(line.split()[1]) for line in status if line.startswith(field))
 
 
-def trial(watch: Watch, target, asked: dict) -> dict:
-    """Run one and tell how it ended, its time, its memory and what it did outside its box."""
+def trial(watch: Watch, target: Callable[[Any], None], request: dict[str, Any]) -> dict[str, Any]:
+    """Run one trial and return its outcome, time and memory.
+
+    The outcome is `outside` if the trial did something outside its box.
+    """
     with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # VmHWM starts anew
+        file.write("5")  # reset VmHWM
     before = _kilobytes("VmRSS")
-    most = (_kilobytes("VmSize") + 1024 * asked["megabytes"]) * 1024
+    limit = (_kilobytes("VmSize") + 1024 * request["megabytes"]) * 1024
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     started = time.monotonic()
-    watch.seen, watch.box, watch.secret = [], asked["writes"], asked["secret"]
-    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    watch.seen, watch.box, watch.secret = [], request["writes"], request["secret"]
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     try:
-        answer = _judged(target, asked["argument"])
+        answer = _outcome(target, request["argument"])
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
         watch.box = None
@@ -145,20 +153,21 @@ def trial(watch: Watch, target, asked: dict) -> dict:
     return answer
 
 
-def main(room: str, fork: str) -> None:
+def main(module_name: str, fork: str) -> None:
+    """Run the trials that stdin asks for."""
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is no answer
-    module = importlib.import_module(f"tests.faults.hostile.{room}")
+    os.dup2(2, 1)  # output of libraries must not mix with answers
+    module = importlib.import_module(f"tests.faults.hostile.{module_name}")
     getattr(module, "warm", lambda: None)()
     watch = Watch()
     watch.allowed = set(getattr(module, "ALLOWED", ()))
     print("ready", file=out, flush=True)
     for line in sys.stdin:
-        asked = json.loads(line)
-        os.chdir(asked["project"])
+        request = json.loads(line)
+        os.chdir(request["project"])
         child = os.fork() if fork == "1" else 0
         if child == 0:
-            print(json.dumps(trial(watch, module.target, asked)), file=out, flush=True)
+            print(json.dumps(trial(watch, module.target, request)), file=out, flush=True)
             if fork == "1":
                 os._exit(0)
         else:

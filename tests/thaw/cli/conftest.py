@@ -1,6 +1,10 @@
-"""A repository as it is after a run, made of real parts: random weights, nothing trained long."""
+"""A repository after a run, with real files: random weights, and no long training."""
 
 import json
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +51,10 @@ def image(resampling: str = "bicubic", colour: str = "rgb") -> dict:
 
 
 class Repository:
-    """A folder with data/weights/ and models/, and pictures in photos/.
+    """A folder with data/weights/, models/ and images in photos/.
 
     Attributes:
-        expected: of each model, what the pipeline's own code gives for the pictures, in order.
+        expected: for each model, the probabilities of the photos by the pipeline's code.
     """
 
     def __init__(self, folder: Path):
@@ -68,16 +72,16 @@ class Repository:
         return folder
 
     def features(self, name: str, precision: str, image: dict) -> tuple[dict, np.ndarray]:
-        """A backbone's record, and what it makes of the pictures, as stage features keeps it."""
-        held = {**BACKBONE, "precision": precision}
+        """Return a backbone's record and its features of the photos, as stage features does."""
+        section = {**BACKBONE, "precision": precision}
         pixels = self.pixels(image)
         weights = self.folder / "data" / "weights" / f"{name}.npz"
-        frozen = FrozenBackbone(Backbone(**held), weights, pixels.shape[1:], None)
+        frozen = FrozenBackbone(Backbone(**section), weights, pixels.shape[1:], None)
         rows = [frozen.apply(pixels[n : n + 4]).numpy() for n in range(0, len(pixels), 4)]
-        return {"name": name, **held}, np.concatenate(rows)
+        return {"name": name, **section}, np.concatenate(rows)
 
     def dense(self, name: str, classes: list[str], precision: str, image: dict) -> None:
-        """A subnet on averaged features, whose answers for the pictures differ."""
+        """Add a subnet on averaged features, whose predictions differ between photos."""
         backbone, features = self.features("vgg16", precision, image)
         folder = self.record(name, image, classes, backbone)
         inputs = keras.Input(features.shape[1:])
@@ -100,7 +104,7 @@ class Repository:
         self.expected[name] = logistic.predict(fitted, pooled)
 
     def network(self, name: str, classes: list[str], image: dict) -> None:
-        """A small CNN on pixels."""
+        """Add a small CNN on pixels."""
         folder, pixels = self.record(name, image, classes, None), self.pixels(image)
         inputs = keras.Input(pixels.shape[1:], dtype="uint8", name="pixels")
         x = keras.layers.Rescaling(1 / 255)(inputs)
@@ -112,7 +116,7 @@ class Repository:
         self.expected[name] = predict_batches(load_keras_model(folder / "model.keras"), pixels, 32)
 
     def finetuned(self, name: str, classes: list[str], image: dict) -> None:
-        """A subnet on its backbone, over an image and its mirror image."""
+        """Add a fine-tuned model that averages over an image and its mirror image."""
         pixels = self.pixels(image)
         weights = self.folder / "data" / "weights" / "vgg16.npz"
         frozen = FrozenBackbone(Backbone(**BACKBONE), weights, pixels.shape[1:], "block5_conv1")
@@ -122,14 +126,14 @@ class Repository:
         spread(end, frozen.apply(pixels).numpy())
         folder = self.record(name, image, classes, None)
         inputs = keras.Input(pixels.shape[1:], dtype="uint8", name="pixels")
-        turned = (inputs, keras.ops.flip(inputs, [2]))
-        mean = keras.layers.Average(dtype="float32")([end(frozen.network(t)) for t in turned])
+        views = (inputs, keras.ops.flip(inputs, [2]))
+        mean = keras.layers.Average(dtype="float32")([end(frozen.network(v)) for v in views])
         save_model(keras.Model(inputs, mean), folder / "model.keras")
         self.expected[name] = predict_batches(load_keras_model(folder / "model.keras"), pixels, 32)
 
 
 def spread(model: keras.Model, inputs: np.ndarray) -> None:
-    """Have the output layer tell these inputs apart: its sums get mean 0 and deviation 1."""
+    """Scale the output layer so that its logits have mean 0 and deviation 1 on these inputs."""
     layer = model.layers[-1]
     before = keras.Model(model.inputs, layer.input).predict(inputs, verbose=0)
     sums = before @ layer.kernel.numpy()
@@ -138,12 +142,12 @@ def spread(model: keras.Model, inputs: np.ndarray) -> None:
 
 
 def _draw(folder: Path):
-    """Photos of several sizes and kinds, one in a folder further down."""
+    """Write photos of several sizes and formats, one of them in a sub-folder."""
     random = np.random.default_rng(0)
     (folder / "deeper").mkdir(parents=True)
     sizes = [(40, 53), (91, 64), (20, 17), (32, 32), (64, 96), (150, 75), (33, 200)]
-    kinds = ["a.png", "b.jpg", "c.bmp", "d.webp", "e.jpeg", "deeper/f.png", "g.jpg"]
-    for name, (height, width) in zip(kinds, sizes, strict=True):
+    names = ["a.png", "b.jpg", "c.bmp", "d.webp", "e.jpeg", "deeper/f.png", "g.jpg"]
+    for name, (height, width) in zip(names, sizes, strict=True):
         coarse = random.integers(0, 256, (5, 4, 3), dtype="uint8")
         picture = Pillow.fromarray(coarse).resize((width, height), Pillow.Resampling.BICUBIC)
         if name == "a.png":
@@ -154,30 +158,54 @@ def _draw(folder: Path):
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory, store) -> Repository:
-    made = Repository(tmp_path_factory.mktemp("repository"))
+    repository = Repository(tmp_path_factory.mktemp("repository"))
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
-    weights = made.folder / "data" / "weights" / "vgg16.npz"
+    weights = repository.folder / "data" / "weights" / "vgg16.npz"
     weights.parent.mkdir(parents=True)
     np.savez(weights, **named_tensors(build_application("VGG16", SIZE)))
-    made.dense("gap", CLASSES, "float32", image())
-    made.dense("gap_half", CLASSES, "bfloat16", image())
-    made.dense("gap_grey", ["a", "b", "c"], "float32", image("bilinear", "grey"))
-    made.logistic("logistic", CLASSES, image("lanczos"), "average_max")
-    made.logistic("logistic_three", ["a", "b", "c"], image(), "average")
-    made.network("cnn", CLASSES, image("nearest"))
-    made.network("cnn_grey", ["a", "b", "c"], image("bicubic", "grey"))
-    made.finetuned("finetuned", CLASSES, image())
-    return made
+    repository.dense("gap", CLASSES, "float32", image())
+    repository.dense("gap_half", CLASSES, "bfloat16", image())
+    repository.dense("gap_grey", ["a", "b", "c"], "float32", image("bilinear", "grey"))
+    repository.logistic("logistic", CLASSES, image("lanczos"), "average_max")
+    repository.logistic("logistic_three", ["a", "b", "c"], image(), "average")
+    repository.network("cnn", CLASSES, image("nearest"))
+    repository.network("cnn_grey", ["a", "b", "c"], image("bicubic", "grey"))
+    repository.finetuned("finetuned", CLASSES, image())
+    return repository
 
 
 @pytest.fixture
 def inside(repository, monkeypatch) -> Repository:
-    """The repository, as the current folder."""
+    """Return the repository, as the current folder."""
     monkeypatch.chdir(repository.folder)
     return repository
 
 
+@pytest.fixture
+def environment(tmp_path_factory) -> Callable:
+    """A function that installs a wheel of the library in a new environment, offline.
+
+    The environment has the packages of this one, but not its editable library. The function
+    returns the path of the environment's Python.
+    """
+
+    def install(wheel) -> str:
+        folder = tmp_path_factory.mktemp("environment")
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+        python = str(folder / "bin" / "python")
+        site = folder / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
+        (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        options = ["--quiet", "--offline", "--no-deps", "--require-hashes", "--python", python]
+        line = site / "requirements.txt"
+        line.write_text(f"{wheel.path.resolve()} --hash=sha256:{wheel.digest}\n")
+        install = [sys.executable, "-m", "uv", "pip", "install", *options]
+        subprocess.run([*install, "--requirement", str(line)], check=True)
+        return python
+
+    return install
+
+
 def lines(text: str) -> list[dict]:
-    """What --json writes."""
+    """Return the objects that --json writes."""
     return [json.loads(line) for line in text.splitlines()]

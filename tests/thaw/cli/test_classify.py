@@ -19,8 +19,8 @@ FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, repository):
-    """A mirror with a whole application, top included, and the names of 1,000 classes."""
+def application(tmp_path_factory, repository):
+    """A mirror with the weights of a network, top included, and the names of 1,000 classes."""
     from keras.src.legacy.saving import legacy_h5_format
 
     keras.utils.clear_session(free_memory=False)
@@ -29,23 +29,23 @@ def made(tmp_path_factory, repository):
     model = keras.applications.MobileNetV2(weights=None)
     pixels = [decode(Path(p).read_bytes(), IMAGE) for p in repository.photos]
     spread(model, read(np.stack(pixels).astype("float32")))
-    with h5py.File(folder / FILE, "w") as file:  # in the form of Keras's downloads
+    with h5py.File(folder / FILE, "w") as file:  # the format of Keras's downloads
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
-    (folder / FILE.replace(".h5", "_no_top.h5")).write_text("is not asked")
+    (folder / FILE.replace(".h5", "_no_top.h5")).write_text("not read")
     names = {str(n): [f"n{n:08}", f"thing_{n}"] for n in range(1000)}
     (folder / "imagenet_class_index.json").write_text(json.dumps(names))
     return folder, model
 
 
 @pytest.fixture
-def mirror(made, monkeypatch):
-    monkeypatch.setenv("THAW_MIRROR", str(made[0]))
-    return made[0]
+def mirror(application, monkeypatch):
+    monkeypatch.setenv("THAW_MIRROR", str(application[0]))
+    return application[0]
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    """In the place of an application: built in no time."""
+    """Replace the network by a small one that is built quickly."""
 
     def build(_: str) -> keras.Model:
         pixels = keras.Input((224, 224, 3), dtype="uint8")
@@ -55,18 +55,18 @@ def quick(monkeypatch):
     monkeypatch.setattr("thaw.cli.classify._network", build)
 
 
-def test_answers_are_those_of_keras_itself(inside, mirror, made, capsys):
-    """Its own size, preprocessing and weights; as decode_predictions would list them."""
-    given = ["photos/b.jpg", "photos/deeper"]
-    assert command(["classify", *given, "--backbone", "mobilenet_v2", "--top", "5", "--json"]) == 0
-    said = capsys.readouterr()
-    answers = lines(said.out)
+def test_predictions_equal_those_of_keras(inside, mirror, application, capsys):
+    """With the network's size, preprocessing and weights, in decode_predictions' order."""
+    images = ["photos/b.jpg", "photos/deeper"]
+    assert command(["classify", *images, "--backbone", "mobilenet_v2", "--top", "5", "--json"]) == 0
+    printed = capsys.readouterr()
+    answers = lines(printed.out)
     assert [answer["file"] for answer in answers] == ["photos/b.jpg", "photos/deeper/f.png"]
-    assert said.err == ""
+    assert printed.err == ""
     for answer in answers:
         content = (inside.folder / answer["file"]).read_bytes()
         pixels = decode(content, IMAGE)[None].astype("float32")
-        scores = made[1](read(pixels))[0].numpy()
+        scores = application[1](read(pixels))[0].numpy()
         best = scores.argsort()[::-1][:5]
         assert [c["id"] for c in answer["classes"]] == [f"n{n:08}" for n in best]
         assert [c["class"] for c in answer["classes"]] == [f"thing_{n}" for n in best]
@@ -74,43 +74,43 @@ def test_answers_are_those_of_keras_itself(inside, mirror, made, capsys):
         np.testing.assert_allclose(shown, scores[best], atol=1e-4)
 
 
-def test_the_default_is_a_table_and_bad_files_are_named(inside, mirror, quick, tmp_path, capsys):
+def test_the_default_is_a_table_and_unreadable_files_are_named(
+    inside, mirror, quick, tmp_path, capsys
+):
     (tmp_path / "page.jpg").write_text("no image")
     bad = str(tmp_path / "page.jpg")
     assert command(["classify", "photos/b.jpg", bad, "--backbone", "MobileNetV2"]) == 3
-    said = capsys.readouterr()
-    head, *rows = (line.split() for line in said.out.splitlines())
+    printed = capsys.readouterr()
+    head, *rows = (line.split() for line in printed.out.splitlines())
     assert head == ["file", "id", "class", "score"] and len(rows) == 3
     assert {row[0] for row in rows} == {"photos/b.jpg"}
-    assert said.err.startswith(f"thaw: {bad}: no image that Pillow can read\n")
+    assert printed.err.startswith(f"thaw: {bad}: no image that Pillow can read\n")
     assert command(["classify", bad, "--backbone", "mobilenet-v2", "--json"]) == 3
     assert lines(capsys.readouterr().out) == [
         {"file": bad, "error": "no image that Pillow can read"}
     ]
 
 
-def test_without_network_and_mirror_one_line_says_what_to_do(inside, capsys):
-    with pytest.raises(UserError) as refusal:
+def test_without_network_and_mirror_one_line_explains_what_to_do(inside, capsys):
+    with pytest.raises(UserError) as error:
         command(["classify", "photos/b.jpg", "--backbone", "mobilenet_v2"])
-    said = str(refusal.value)
-    assert "\n" not in said
-    assert "no source has the ImageNet weights of MobileNetV2: THAW_MIRROR: not set" in said
-    assert "the network is unplugged" in said
-    assert "imagenet_class_index.json, put them in a folder and set THAW_MIRROR" in said
+    message = str(error.value)
+    assert "\n" not in message
+    assert "no source has the ImageNet weights of MobileNetV2: THAW_MIRROR: not set" in message
+    assert "the network is unplugged" in message
+    assert "imagenet_class_index.json, put them in a folder and set THAW_MIRROR" in message
     assert capsys.readouterr() == ("", "")
 
 
-def test_without_the_names_of_the_classes_one_line_says_what_to_do(
-    inside, quick, tmp_path, monkeypatch
-):
+def test_without_class_names_one_line_explains_what_to_do(inside, quick, tmp_path, monkeypatch):
     (tmp_path / "mirror").mkdir()
     monkeypatch.setenv("THAW_MIRROR", str(tmp_path / "mirror"))
     index = tmp_path / "mirror" / "imagenet_class_index.json"
     arguments = ["classify", "photos/b.jpg", "--backbone", "mobilenet_v2"]
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError) as error:
         command(arguments)
-    assert "holds no imagenet_class_index.json; Keras's download: " in str(refusal.value)
-    assert "\n" not in str(refusal.value)
+    assert "holds no imagenet_class_index.json; Keras's download: " in str(error.value)
+    assert "\n" not in str(error.value)
     index.write_text('["tench"]')
     with pytest.raises(UserError, match='expected {"0": '):
         command(arguments)
@@ -126,7 +126,7 @@ def test_without_the_names_of_the_classes_one_line_says_what_to_do(
         (["photos/b.jpg", "--backbone", "vgg61"], "Did you mean vgg1[69]?"),
     ],
 )
-def test_what_cannot_be_used_is_refused(inside, arguments, expected):
+def test_unusable_arguments_are_refused(inside, arguments, expected):
     with pytest.raises(UserError, match=expected):
         command(["classify", *arguments])
 
@@ -143,14 +143,14 @@ def test_what_cannot_be_used_is_refused(inside, arguments, expected):
         ("convnext-tiny", "ConvNeXtTiny"),
     ],
 )
-def test_names_are_written_as_in_conf_or_as_in_keras(written, name):
+def test_network_names_may_be_spelled_as_in_conf_or_keras(written, name):
     from thaw.cli.classify import _application
 
     assert _application(written) == name
 
 
 @pytest.mark.parametrize("top", ["0", "1001", "three"])
-def test_top_is_a_number_of_classes(capsys, top):
+def test_top_must_be_a_number_of_classes(capsys, top):
     with pytest.raises(SystemExit):
         command(["classify", "a.jpg", "--top", top])
     assert f"{top!r}: expected 1 to 1000" in capsys.readouterr().err

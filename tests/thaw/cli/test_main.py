@@ -1,4 +1,4 @@
-"""The command as a process of its own: quick, quiet, and with exit codes."""
+"""The command line in a separate process: start-up time, output and exit codes."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ def thaw(repository):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # a shell's background jobs ignore Ctrl-C, and hand that down
+            # background jobs of a shell ignore Ctrl-C, and so do their children
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
@@ -34,7 +34,7 @@ def thaw(repository):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["--help"], 0, ""),
         (
@@ -49,18 +49,18 @@ def thaw(repository):
         ),
     ],
 )
-def test_help_and_refusals_of_paths_wait_for_no_tensorflow(thaw, arguments, code, said):
-    """Which takes seconds to import; the processor's time is bounded, since others use it too."""
+def test_help_and_errors_of_paths_do_not_import_tensorflow(thaw, arguments, code, message):
+    """The import takes seconds. Processor time is bounded, because other processes run too."""
     before = os.times()
     running = thaw(*arguments)
     _, errors = running.communicate()
     after = os.times()
     spent = sum(after[2:4]) - sum(before[2:4])
-    assert (running.returncode, errors) == (code, said)
+    assert (running.returncode, errors) == (code, message)
     assert spent < 1.5
 
 
-def test_an_answer_has_nothing_beside_it_and_a_closed_pipe_is_no_error(thaw):
+def test_output_has_predictions_only_and_a_closed_pipe_is_no_error(thaw):
     running = thaw("predict", "cnn", "photos", "--csv")
     out, errors = running.communicate()
     assert (running.returncode, errors) == (0, "")
@@ -71,30 +71,30 @@ def test_an_answer_has_nothing_beside_it_and_a_closed_pipe_is_no_error(thaw):
     assert (running.wait(), errors) == (0, "")
 
 
-def test_help_says_what_is_so(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")  # else names are broken at their hyphens
-    said = {}
+def test_help_describes_each_command(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # narrower output breaks names at their hyphens
+    texts = {}
     for name in ("predict", "package", "export", "serve"):
         with pytest.raises(SystemExit):
             command([name, "--help"])
-        said[name] = " ".join(capsys.readouterr().out.split())
-    assert "or exports/MODEL-FORMAT-int8" in said["export"]
-    assert "Bring pictures of 16 bits to 8 first" in said["package"]
-    assert "Choose T on validation data; the report's slider" in said["predict"]
-    assert "EXTRA" not in said["serve"], "make setup installs what it needs"
+        texts[name] = " ".join(capsys.readouterr().out.split())
+    assert "or exports/MODEL-FORMAT-int8" in texts["export"]
+    assert "Reduce images of 16 bits to their upper 8 bits first" in texts["package"]
+    assert "Choose T on validation data; the report's slider" in texts["predict"]
+    assert "EXTRA" not in texts["serve"], "make setup installs what it needs"
 
 
-def test_arguments_that_are_none_are_explained(thaw):
+def test_missing_arguments_are_named(thaw):
     running = thaw("predict", "gap")
     _, errors = running.communicate()
     assert running.returncode == 2
     assert errors.endswith("the following arguments are required: IMAGE_OR_FOLDER\n")
 
 
-def test_ctrl_c_ends_in_one_line_at_once(thaw, tmp_path):
+def test_ctrl_c_stops_at_once_with_one_line(thaw, tmp_path):
     os.mkfifo(tmp_path / "slow.jpg")
     running = thaw("predict", "cnn", str(tmp_path / "slow.jpg"))
-    with open(tmp_path / "slow.jpg", "w"):  # it has begun to read
+    with open(tmp_path / "slow.jpg", "w"):  # opens once the command reads
         time.sleep(0.2)
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=20)

@@ -1,5 +1,6 @@
-"""`thaw new`: from a folder of images to a repository in which the pipeline runs."""
+"""`thaw new`: create a project for a folder of images, in which the pipeline runs."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,9 @@ import yaml
 
 from tests.pipeline.conftest import draw
 from thaw.cli.main import command
+from thaw.cli.wheel import Wheel
+from thaw.composition import compose
+from thaw.config.base import read_params
 from thaw.errors import UserError
 
 
@@ -20,21 +24,22 @@ def photos(tmp_path, monkeypatch) -> Path:
     return draw(tmp_path / "my photos", {"disc": 20, "square": 15})
 
 
-def call(*arguments: str, cwd: str) -> str:
-    environment = {**os.environ}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+def call(*arguments: str, cwd: str, python: str = sys.executable) -> str:
+    """Return what a command prints in the folder `cwd`, with the environment of `python`."""
+    path = f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path}
     done = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True)
     assert not done.returncode, done.stdout + done.stderr
     return done.stdout
 
 
-def test_the_pipeline_runs_in_it_and_its_readme_names_the_classes(photos, capsys):
+def test_the_pipeline_runs_in_it_and_its_readme_names_the_classes(photos, capsys, environment):
     (photos / "disc" / "notes.txt").write_text("no image")
     Path("cells.part").mkdir()
     assert command(["new", "cells", "--images", "my photos"]) == 0
     said = capsys.readouterr().out
-    assert Path("cells.part").is_dir()  # the user's own
-    assert "35 images of disc (20), square (15)" in said and "cd cells && dvc repro" in said
+    assert Path("cells.part").is_dir()  # a folder of the user
+    assert "35 images of disc (20), square (15)" in said and "cd cells && make repro" in said
     assert call("git", "status", "--porcelain", cwd="cells") == ""
     readme = Path("cells/README.md").read_text()
     assert "| disc | 20 |" in readme and "| square | 15 |" in readme and str(photos) in readme
@@ -42,21 +47,57 @@ def test_the_pipeline_runs_in_it_and_its_readme_names_the_classes(photos, capsys
     values = yaml.safe_load(Path("cells/params.yaml").read_text())
     assert values["dataset"]["name"] == "cells"
     assert values["dataset"]["source"]["path"] == str(photos)
-    assert not any(Path("cells", name).exists() for name in ("tests", "results", "dvc.lock"))
-    out = call(sys.executable, "-m", "dvc", "repro", "split", cwd="cells")
+    absent = ("tests", "results", "dvc.lock", "thaw", "hydra_plugins", "benchmarks", "docs")
+    assert not any(Path("cells", name).exists() for name in absent)
+    (path,) = Path("cells/vendor").iterdir()
+    wheel = Wheel(path)
+    code = yaml.safe_load(Path("cells/dvc.yaml").read_text())["vars"][0]["code"]
+    assert set(code.values()) == {f"vendor/{path.name}"}
+    pinned = f"./vendor/{path.name} --hash=sha256:{wheel.digest}"
+    assert Path("cells/requirements-cpu.lock").read_text().splitlines()[-1] == pinned
+    python = environment(wheel)
+    assert "environment" in call(python, "-c", "import thaw; print(thaw.__file__)", cwd="cells")
+    out = call(python, "-m", "dvc", "repro", "split", cwd="cells", python=python)
     assert "Running stage 'scan@folder'" in out and "test       disc" in out
+    recorded = yaml.safe_load(Path("cells/dvc.lock").read_text())["stages"]["split"]["deps"]
+    assert f"vendor/{path.name}" in [dependency["path"] for dependency in recorded]
+    # the installed wheel creates projects too
+    call(python, "-m", "thaw.cli.main", "new", "other", "--images", "my photos", cwd=".")
+    assert Wheel(Path("other/vendor", path.name)).same_content(wheel)
 
 
-def test_splits_of_the_users_are_told_of(photos):
+@pytest.mark.parametrize("name", ["1e3", "null", "a: b", "${seed}", "c\\${x}"])
+def test_names_and_paths_are_text(photos, name):
+    images = photos.rename(photos.parent / f"{name} photos")
+    assert command(["new", name, "--images", images.name]) == 0
+    with contextlib.chdir(name):
+        for values in (read_params(), compose()):
+            assert values["dataset"]["name"] == name
+            assert values["dataset"]["source"]["path"] == str(images)
+    assert call(sys.executable, "-m", "dvc", "status", "conf", cwd=name)
+
+
+def test_the_makefile_installs_the_wheel_and_has_no_tests(photos):
+    assert command(["new", "cells", "--images", "my photos"]) == 0
+    commands = call("make", "--dry-run", "setup", "EXTRA=s3", cwd="cells")
+    assert "--require-hashes --compile-bytecode requirements-cpu.lock" in commands
+    assert "'./vendor/thaw-" in commands and "-any.whl[s3]'" in commands
+    assert "--editable" not in commands
+    assert subprocess.run(
+        ["make", "--dry-run", "test"], cwd="cells", capture_output=True
+    ).returncode
+
+
+def test_the_readme_describes_splits_that_the_user_made(photos):
     for split in ("train", "validation"):
         draw(photos.parent / "split" / split, {"disc": 6, "square": 5}, seed=len(split))
     assert command(["new", "cells", "--images", "split"]) == 0
     readme = Path("cells/README.md").read_text()
     assert "| class | train | validation |" in readme and "| disc | 6 | 6 |" in readme
-    assert "the images of `validation/` are the test data" in readme
+    assert "the images of `validation/` are the test split" in readme
 
 
-def test_what_cannot_be_used_leaves_nothing(photos):
+def test_unusable_arguments_leave_nothing(photos):
     Path("full").mkdir()
     Path("full/file").write_text("mine")
     (photos.parent / "flat").mkdir()
@@ -65,14 +106,14 @@ def test_what_cannot_be_used_leaves_nothing(photos):
     strange.mkdir()
     (strange.parent / "dog/0-0.png").rename(strange / "0.png")
     for arguments, message in (
-        (("full", "my photos"), "full is there already: expected a new name"),
+        (("full", "my photos"), "full already exists: expected a new name"),
         (("cells", "nowhere"), "--images nowhere: no such folder or archive"),
         (("cells", "flat"), "1 images are in no class folder of flat"),
-        (("my photos/cells", "my photos"), "lies in my photos: expected a place outside"),
+        (("my photos/cells", "my photos"), "is inside my photos: expected a place outside"),
         (("cells", "strange"), "1 files of strange have names that are not UTF-8"),
-        ((".", "my photos"), "expected the name of a folder to make"),
-        (("", "my photos"), "'': expected the name of a folder to make"),
-        (("nowhere/..", "my photos"), "'nowhere/..': expected the name of a folder to make"),
+        ((".", "my photos"), "expected the name of a folder to create"),
+        (("", "my photos"), "'': expected the name of a folder to create"),
+        (("nowhere/..", "my photos"), "'nowhere/..': expected the name of a folder to create"),
         (("cells", ""), "--images '': expected a folder or an archive"),
         (("cells", "full/file"), "expected a folder or one of"),
     ):

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -15,75 +16,76 @@ from thaw.models.bundle import find_model
 from thaw.models.resizing import resize_pictures
 from thaw.runtime.tensorflow import keras
 
-ELSEWHERE = """
+WITHOUT_THAW = """
 import sys
-sys.modules["stages"] = None  # whatever the path, nothing of ours can be imported
+sys.modules["stages"] = sys.modules["thaw"] = None  # imports of the library fail
 import keras, numpy as np
 from PIL import Image
 *packaged, out = sys.argv[1:sys.argv.index("--")]
 photos = sys.argv[sys.argv.index("--") + 1:]
 for path in packaged:
     model = keras.saving.load_model(path)
-    given = [model(np.asarray(Image.open(photo).convert("RGB"))[None]) for photo in photos]
-    np.save(path + ".npy", np.concatenate(given))
+    probabilities = [model(np.asarray(Image.open(photo).convert("RGB"))[None]) for photo in photos]
+    np.save(path + ".npy", np.concatenate(probabilities))
 """
 
 
 @pytest.fixture(scope="module")
 def packaged(repository, tmp_path_factory):
-    """Each model packaged, and what it gives where nothing of this repository is: (path,
-    probabilities of the original files)."""
+    """The package of each model, and its probabilities for the photos without Thaw."""
     folder = tmp_path_factory.mktemp("packaged")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(repository.folder)
         for name in MODELS:
             command(["package", name, str(folder / f"{name}.keras")])
     paths = [str(folder / f"{name}.keras") for name in MODELS]
-    call = [sys.executable, "-I", "-c", ELSEWHERE, *paths, "out", "--", *repository.photos]
+    call = [sys.executable, "-I", "-c", WITHOUT_THAW, *paths, "out", "--", *repository.photos]
     subprocess.run(call, cwd=folder, check=True)
     return {name: (p, np.load(p + ".npy")) for name, p in zip(MODELS, paths, strict=True)}
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_elsewhere_it_gives_the_probabilities_of_the_evaluation(repository, packaged, name):
-    _, given = packaged[name]
+def test_without_thaw_it_predicts_the_probabilities_of_the_evaluation(repository, packaged, name):
+    _, probabilities = packaged[name]
     expected = repository.expected[name]
-    assert given.dtype == "float32" and given.shape == expected.shape
-    np.testing.assert_allclose(given.sum(axis=1), 1, atol=1e-6)
+    assert probabilities.dtype == "float32" and probabilities.shape == expected.shape
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
     tolerance = 0.02 if name == "gap_half" else 1e-3
-    assert np.abs(given - expected).max() < tolerance
+    assert np.abs(probabilities - expected).max() < tolerance
     assert expected.std(axis=0).min() > 10 * tolerance or name == "gap_half"
 
 
 @pytest.mark.parametrize("name", ["gap", "gap_grey", "cnn_grey"])
-def test_predict_knows_a_packaged_file_and_its_classes(inside, packaged, capsys, name):
+def test_predict_reads_a_packaged_file_and_its_classes(inside, packaged, capsys, name):
     assert command(["predict", packaged[name][0], "photos", "--json"]) == 0
-    given = lines(capsys.readouterr().out)
+    predictions = lines(capsys.readouterr().out)
     record = json.loads((inside.folder / "models" / name / "record.json").read_text())
-    assert list(given[0]["probabilities"]) == record["classes"]
-    probabilities = [list(answer["probabilities"].values()) for answer in given]
+    assert list(predictions[0]["probabilities"]) == record["classes"]
+    probabilities = [list(row["probabilities"].values()) for row in predictions]
     np.testing.assert_allclose(probabilities, inside.expected[name], atol=1e-5)
 
 
-def test_it_is_plain_keras_and_the_same_bytes_each_time(inside, tmp_path, afresh):
+def test_it_has_no_thaw_layers_and_the_same_bytes_each_time(inside, tmp_path, afresh):
     for name in ("a", "b"):
         afresh()
         command(["package", "gap", str(tmp_path / f"{name}.keras")])
     assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
     with zipfile.ZipFile(tmp_path / "a.keras") as archive:
-        assert b"stages" not in archive.read("config.json")
+        config = archive.read("config.json")
+        # no class of the library or of stages/; the model itself is named "thaw"
+        assert not re.search(rb'stages|thaw(?!")', config)
         card = json.loads(archive.read("thaw.json"))
     assert card["classes"] == ["cat", "dog"] and card["model"] == "gap"
     assert card["backbone"]["application"] == "VGG16"
 
 
-def test_it_remembers_what_the_model_was_trained_with(inside, packaged):
-    """Also that of a fine-tuned one, whose backbone `thaw serve` compares by."""
-    held = find_model("finetuned").settings
-    assert held and find_model(packaged["finetuned"][0]).settings == held
+def test_it_records_the_training_parameters(inside, packaged):
+    """`thaw serve` reads the backbone of a fine-tuned model from them."""
+    settings = find_model("finetuned").settings
+    assert settings and find_model(packaged["finetuned"][0]).settings == settings
 
 
-def test_what_cannot_be_packaged_is_refused(inside, tmp_path, packaged):
+def test_unusable_models_and_paths_are_refused(inside, tmp_path, packaged):
     (tmp_path / "folder.keras").mkdir()
     with pytest.raises(UserError, match="expected the name of a file that ends in .keras"):
         command(["package", "gap", ""])
@@ -92,9 +94,7 @@ def test_what_cannot_be_packaged_is_refused(inside, tmp_path, packaged):
             UserError, match=f"{out}: expected the name of a file that ends in .ker"
         ):
             command(["package", "gap", str(tmp_path / out)])
-    with pytest.raises(
-        UserError, match="lies in the folder of a trained model: expected another pl"
-    ):
+    with pytest.raises(UserError, match="is in the folder of a trained model: expected another pl"):
         command(["package", "gap", "models/gap/model.keras"])
     with pytest.raises(UserError, match="gap.keras is packaged already"):
         command(["package", packaged["gap"][0], str(tmp_path / "again.keras")])
@@ -102,7 +102,7 @@ def test_what_cannot_be_packaged_is_refused(inside, tmp_path, packaged):
         command(["package", "gpa", str(tmp_path / "out.keras")])
 
 
-def test_a_file_whose_card_is_damaged_is_refused(tmp_path):
+def test_a_file_with_a_damaged_card_is_refused(tmp_path):
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("thaw.json", "cats and dogs " * 99)
@@ -116,25 +116,25 @@ def test_a_file_whose_card_is_damaged_is_refused(tmp_path):
 
 @pytest.mark.parametrize("resampling", ["nearest", "bilinear", "bicubic", "lanczos"])
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
-def test_its_resizing_is_that_of_the_pipeline(picture, resampling, colour):
-    """Smaller and larger, odd sizes, smooth pictures and noise: at most 1 apart, and rarely."""
+def test_its_resizing_equals_the_pipelines(picture, resampling, colour):
+    """Values differ by at most 1, and rarely, for all sizes, smooth images and noise."""
     raw = keras.Input((None, None, 3), dtype="uint8")
     model = keras.Model(raw, resize_pictures(raw, 50, resampling, colour))
-    apart, count = 0, 0
+    different, count = 0, 0
     sizes = [(37, 53), (101, 63), (224, 224), (300, 200), (50, 200), (1, 1), (3, 400), (99, 25)]
     for number, (height, width) in enumerate(sizes):
         noise = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype="uint8")
         for pixels in (picture(number, height, width), noise):
             opened = Image.fromarray(pixels).convert("RGB" if colour == "rgb" else "L")
             expected = decoded(opened, 50, resampling).astype(int)
-            given = np.asarray(model(pixels[None]))[0]
-            assert given.dtype == "uint8" and given.shape == expected.shape
-            assert np.abs(given - expected).max() <= (0 if resampling == "nearest" else 1)
-            apart, count = apart + (given != expected).sum(), count + given.size
-    assert apart / count < 0.002
+            resized = np.asarray(model(pixels[None]))[0]
+            assert resized.dtype == "uint8" and resized.shape == expected.shape
+            assert np.abs(resized - expected).max() <= (0 if resampling == "nearest" else 1)
+            different, count = different + (resized != expected).sum(), count + resized.size
+    assert different / count < 0.002
 
 
-def test_every_colour_becomes_pillows_grey():
+def test_colours_are_converted_to_grey_as_pillow_does():
     colours = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype="uint8")
     colours[0, 0], colours[0, 1] = 255, 0
     raw = keras.Input((None, None, 3), dtype="uint8")

@@ -17,23 +17,23 @@ from thaw.storage.npz import file_digest
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_answers_are_those_of_the_evaluation(inside, capsys, name):
+def test_predictions_equal_those_of_the_evaluation(inside, capsys, name):
     assert command(["predict", name, "photos", "--json"]) == 0
-    given = lines(capsys.readouterr().out)
-    assert [answer["file"] for answer in given] == [
+    predictions = lines(capsys.readouterr().out)
+    assert [answer["file"] for answer in predictions] == [
         os.path.relpath(photo, inside.folder) for photo in inside.photos
     ]
-    probabilities = np.array([list(answer["probabilities"].values()) for answer in given])
+    probabilities = np.array([list(answer["probabilities"].values()) for answer in predictions])
     expected = inside.expected[name]
-    assert expected.std(axis=0).min() > 0.02, "the pictures are told apart"
-    tolerance = 0.02 if name == "gap_half" else 1e-5  # bfloat16, and another number at once
+    assert expected.std(axis=0).min() > 0.02, "predictions differ between images"
+    tolerance = 0.02 if name == "gap_half" else 1e-5  # bfloat16, and another batch size
     np.testing.assert_allclose(probabilities, expected, atol=tolerance)
-    for answer, row in zip(given, expected, strict=True):
+    for answer, row in zip(predictions, expected, strict=True):
         assert answer["class"] == list(answer["probabilities"])[row.argmax()]
         assert answer["probability"] == max(answer["probabilities"].values())
 
 
-def test_a_model_is_named_by_name_or_by_folder_from_anywhere(inside, capsys, tmp_path, monkeypatch):
+def test_a_model_can_be_named_by_name_or_folder(inside, capsys, tmp_path, monkeypatch):
     command(["predict", "gap", "photos/b.jpg", "--csv"])
     expected = capsys.readouterr().out.replace("photos/", "")
     monkeypatch.chdir(inside.folder / "photos")
@@ -57,7 +57,7 @@ def test_the_default_is_a_table_and_csv_has_every_probability(inside, capsys):
         assert sum(both) == pytest.approx(1, abs=1e-5) and row["error"] == ""
 
 
-def test_a_table_has_nothing_that_a_terminal_would_obey(inside, capsys, tmp_path):
+def test_a_table_has_no_control_characters(inside, capsys, tmp_path):
     name, narrow = "a\x1b[2J\nb\x07.jpg", "Screenshot 1\u202fPM.jpg"
     for given in (name, narrow):
         shutil.copyfile(inside.folder / "photos" / "b.jpg", tmp_path / given)
@@ -72,7 +72,7 @@ def test_a_table_has_nothing_that_a_terminal_would_obey(inside, capsys, tmp_path
 
 
 @pytest.mark.parametrize(("file", "form"), [("a.csv", "csv"), ("a.jsonl", "json"), ("a", "table")])
-def test_a_files_name_says_its_form(inside, capsys, tmp_path, file, form):
+def test_the_suffix_of_the_file_selects_the_format(inside, capsys, tmp_path, file, form):
     command(["predict", "cnn", "photos", "--out", str(tmp_path / file)])
     assert capsys.readouterr().out == ""
     command(["predict", "cnn", "photos", *([f"--{form}"] if form != "table" else [])])
@@ -80,7 +80,7 @@ def test_a_files_name_says_its_form(inside, capsys, tmp_path, file, form):
     assert os.listdir(tmp_path) == [file]
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_answered(inside, capsys, tmp_path):
+def test_unreadable_files_are_named_and_the_others_predicted(inside, capsys, tmp_path):
     folder = tmp_path / "mixed"
     shutil.copytree(inside.folder / "photos", folder)
     (folder / "page.jpg").write_text("<html>404 not found</html>")
@@ -97,14 +97,14 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_answered(inside, capsys, t
     assert given["b.jpg"]["class"] in CLASSES
     assert f"thaw: {folder}/page.jpg: no image that Pillow can read\n" in said.err
     assert f"thaw: {folder}/cut.jpg: " in said.err
-    assert "thaw: left out, since no images by name: 1 files\n" in said.err
+    assert "thaw: skipped 1 files without an image suffix\n" in said.err
     assert said.err.endswith("thaw: 2 of 9 files could not be read\n")
     assert command(["predict", "cnn", str(folder / "page.jpg"), "--csv"]) == 3
     row = next(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert (row["class"], row["error"]) == ("", "no image that Pillow can read")
 
 
-def test_names_that_are_no_utf8_are_written_as_they_are(inside, capfdbinary, tmp_path):
+def test_names_that_are_not_utf8_keep_their_bytes(inside, capfdbinary, tmp_path):
     name = os.fsencode(tmp_path) + b"/\xff.png"
     shutil.copyfile(os.fsencode(inside.folder) + b"/photos/a.png", name)
     for form in ("--csv", "--json"):
@@ -126,8 +126,14 @@ def test_a_name_with_a_carriage_return_stays_in_its_row(inside, capsys, tmp_path
     [
         (["gpa", "photos"], "no model 'gpa'. Did you mean gap? models/ has: cnn, cnn_grey, fine"),
         (["gap", "fotos", "photos"], "no such file or folder: fotos"),
-        (["gap", "photos/empty"], "photos/empty holds no image. Expected are .jpg"),
-        (["photos/b.jpg", "photos"], "photos/b.jpg is no model: expected a file that `thaw pack"),
+        (
+            ["gap", "photos/empty"],
+            "photos/empty contains no images. Expected files that end in .jpg",
+        ),
+        (
+            ["photos/b.jpg", "photos"],
+            "photos/b.jpg is not a model: expected a file that `thaw pack",
+        ),
         (["gap", "photos", "--out", "photos"], "--out photos: expected a file"),
         (["gap", "photos", "--out", "photos/b.jpg"], "b.jpg: expected another file than the pict"),
         (
@@ -136,28 +142,28 @@ def test_a_name_with_a_carriage_return_stays_in_its_row(inside, capsys, tmp_path
         ),
     ],
 )
-def test_what_cannot_be_used_is_refused(inside, arguments, expected):
+def test_unusable_arguments_are_refused(inside, arguments, expected):
     (inside.folder / "photos" / "empty").mkdir(exist_ok=True)
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError) as error:
         command(["predict", *arguments])
-    assert expected in str(refusal.value) and "\n" not in str(refusal.value)
+    assert expected in str(error.value) and "\n" not in str(error.value)
 
 
 def test_an_empty_name_is_not_the_current_folder(inside, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "letter.txt").write_text("keep")
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(UserError, match="--out '': expected the name of a file") as refusal:
+    with pytest.raises(UserError, match="--out '': expected the name of a file") as error:
         command(["predict", str(inside.folder / "models/cnn"), inside.photos[0], "--out", ""])
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
     assert (tmp_path / "here" / "letter.txt").read_text() == "keep"
 
 
 @pytest.mark.parametrize("form", ["--json", "--csv", "--table"])
-def test_a_threshold_moves_the_answer_and_no_probability(inside, capsys, form):
+def test_a_threshold_changes_the_class_but_no_probability(inside, capsys, form):
     positive = inside.expected["cnn"][:, 1]
-    threshold = float(np.sort(positive)[-2:].mean())  # of one picture it is as much or more
-    assert sorted(positive)[-2] > 0.5, "by default the answer is another"
+    threshold = float(np.sort(positive)[-2:].mean())  # one image reaches it
+    assert sorted(positive)[-2] > 0.5, "the default predicts another class"
 
     def rows(*threshold: str) -> list[dict]:
         more = [] if form == "--table" else [form]
@@ -175,51 +181,51 @@ def test_a_threshold_moves_the_answer_and_no_probability(inside, capsys, form):
         own = p if p >= threshold else 1 - p
         assert float(row.pop("probability")) == pytest.approx(own, abs=1e-4)
         assert float(other.pop("probability")) == pytest.approx(max(p, 1 - p), abs=1e-4)
-        assert row == other, "each class's probability, where it is told"
+        assert row == other, "the probabilities of all classes are equal"
 
 
 @pytest.mark.parametrize("threshold", ["0", "1", "nan", "-0.1", "half"])
-def test_a_threshold_lies_between_0_and_1(capsys, threshold):
+def test_a_threshold_must_be_between_0_and_1(capsys, threshold):
     with pytest.raises(SystemExit):
         command(["predict", "cnn", "photos", f"--threshold={threshold}"])
     assert f"{threshold!r}: expected more than 0 and less than 1" in capsys.readouterr().err
 
 
-def test_a_models_folder_may_lie_directly_below_the_root(inside, monkeypatch):
+def test_a_models_folder_may_be_in_the_root_folder(inside, monkeypatch):
     monkeypatch.setattr(Path, "resolve", lambda *_: Path("/model"))
-    with pytest.raises(UserError, match=r" /data/weights/vgg16.npz, are not there"):
+    with pytest.raises(UserError, match=r" /data/weights/vgg16.npz, are missing"):
         find_model("gap")
 
 
-def test_without_models_it_says_where_they_come_from(tmp_path, monkeypatch):
+def test_without_models_the_error_explains_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="none in models/. Run thaw in the repository, where `dvc "):
         command(["predict", "gap", "."])
 
 
-def test_parts_that_are_not_on_this_machine_are_named(inside, tmp_path, monkeypatch):
+def test_missing_parts_of_a_model_are_named(inside, tmp_path, monkeypatch):
     shutil.copytree(inside.folder / "models", tmp_path / "models")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        UserError, match=r"data/weights/vgg16.npz, are not .* weights@vgg16` brings"
+        UserError, match=r"data/weights/vgg16.npz, are missing.* weights@vgg16` restores"
     ):
         command(["predict", "gap", str(inside.folder / "photos")])
     (tmp_path / "models" / "cnn" / "model.keras").unlink()
-    with pytest.raises(UserError, match="models/cnn holds no model: `dvc pull` or `dvc repro`"):
+    with pytest.raises(UserError, match="models/cnn contains no model: `dvc pull` or `dvc repro`"):
         command(["predict", "cnn", str(inside.folder / "photos")])
     record = tmp_path / "models" / "gap" / "record.json"
     old = json.loads(record.read_text())
     record.write_text(json.dumps({key: old[key] for key in old if key != "classes"}))
-    with pytest.raises(UserError, match="trained by an older version. `dvc repro` trains it anew"):
+    with pytest.raises(UserError, match="trained by an older version. `dvc repro` trains it again"):
         command(["predict", "gap", str(inside.folder / "photos")])
     (tmp_path / "models" / "cnn_grey" / "model.keras").write_text("damaged")
     with pytest.raises(
-        UserError, match="model.keras is no model: expected a .keras file. `dvc check"
+        UserError, match="model.keras is not a model: expected a .keras file. `dvc check"
     ):
         command(["predict", "cnn_grey", str(inside.folder / "photos")])
 
 
-def test_other_weights_than_it_was_trained_on_are_refused(inside, tmp_path, monkeypatch):
+def test_backbone_weights_that_differ_from_training_are_refused(inside, tmp_path, monkeypatch):
     for folder in ("models", "data"):
         shutil.copytree(inside.folder / folder, tmp_path / folder)
     monkeypatch.chdir(tmp_path)
@@ -230,12 +236,14 @@ def test_other_weights_than_it_was_trained_on_are_refused(inside, tmp_path, monk
         record["backbone"]["digest"] = digest
         path.write_text(json.dumps(record))
         if refused:
-            with pytest.raises(UserError, match="vgg16.npz is not what .* was trained on"):
+            with pytest.raises(
+                UserError, match="vgg16.npz differs from the weights that .* was trained with"
+            ):
                 find_model("gap")
         else:
             assert find_model("gap").backbone.digest == right
 
 
-def test_a_device_is_written_to_and_not_replaced(inside):
+def test_a_device_is_written_to_not_replaced(inside):
     assert command(["predict", "cnn", inside.photos[0], "--out", os.devnull]) == 0
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)

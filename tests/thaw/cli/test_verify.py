@@ -1,4 +1,4 @@
-"""What `thaw verify` refuses before it runs anything; tests/faults/test_verify.py runs it."""
+"""Errors of `thaw verify` before it runs a stage; tests/faults/test_verify.py runs it."""
 
 import os
 import subprocess
@@ -9,8 +9,8 @@ from thaw.cli.main import command
 from thaw.errors import UserError
 
 
-def test_a_lock_that_is_in_no_commit_is_refused(tmp_path, monkeypatch):
-    """What is run is the last commit."""
+def test_an_uncommitted_lock_is_refused(tmp_path, monkeypatch):
+    """`thaw verify` runs the last commit."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     (tmp_path / "params.yaml").write_text("dataset: {source: {kind: folder}}\n")
@@ -18,8 +18,8 @@ def test_a_lock_that_is_in_no_commit_is_refused(tmp_path, monkeypatch):
     own = ["git", "-c", "user.name=thaw", "-c", "user.email=thaw@localhost"]
     for arguments in (["init", "-q"], ["add", "params.yaml"], ["commit", "-q", "-m", "first"]):
         subprocess.run([*own, *arguments], check=True)
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError) as error:
         command(["verify"])
-    assert str(refusal.value) == (
+    assert str(error.value) == (
         "expected a git repository with a dvc.lock here. Run dvc repro and commit."
     )

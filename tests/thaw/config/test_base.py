@@ -1,8 +1,11 @@
+"""Sections of params.yaml: validation, messages and reading."""
+
 from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
 
+from thaw.config import base
 from thaw.config.base import Section, did_you_mean, load_section, read_params, validate
 from thaw.errors import UserError
 
@@ -30,14 +33,14 @@ GOOD = {
 }
 
 
-def refusal(**values) -> str:
-    with pytest.raises(UserError) as refused:
+def error_of(**values) -> str:
+    with pytest.raises(UserError) as error:
         validate(Outer, {**GOOD, **values}, "subnets", "mine")
-    return str(refused.value)
+    return str(error.value)
 
 
-def test_good_values_become_a_section_that_cannot_be_changed():
-    section = validate(Outer, {**GOOD, "rate": 1}, "subnets", "mine")  # a whole number is a number
+def test_valid_values_become_an_immutable_section():
+    section = validate(Outer, {**GOOD, "rate": 1}, "subnets", "mine")  # int for float
     assert section.rate == 1.0 and section.inner.zoom == 0.2
     with pytest.raises(ValueError, match="frozen"):
         section.rate = 2.0
@@ -75,11 +78,11 @@ WRONG = {
         {"patience": 2.5},
         ["subnets.mine.patience = 2.5: input should be a valid integer."],
     ),
-    "number for yes or no": (
+    "number for a boolean": (
         {"balanced": 1},
         ["subnets.mine.balanced = 1: input should be a valid boolean."],
     ),
-    "yes for a number": (
+    "boolean for a number": (
         {"rate": True},
         ["subnets.mine.rate = True: input should be a valid number."],
     ),
@@ -110,24 +113,24 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_value_is_told_with_its_key_and_what_was_expected(case):
+def test_an_invalid_value_gives_a_line_with_key_value_and_expectation(case):
     values, lines = WRONG[case]
-    assert sorted(line.strip() for line in refusal(**values).splitlines()) == sorted(lines)
+    assert sorted(line.strip() for line in error_of(**values).splitlines()) == sorted(lines)
 
 
-def test_a_missing_key_is_told():
+def test_a_missing_key_is_reported():
     with pytest.raises(UserError, match=r"^subnets.mine.rate is missing\.$"):
         validate(Outer, {k: v for k, v in GOOD.items() if k != "rate"}, "subnets", "mine")
 
 
-def test_at_the_top_level_keys_have_no_prefix():
+def test_keys_of_the_top_level_have_no_prefix():
     with pytest.raises(
         UserError, match=r"^inner_ is no parameter. Did you mean inner\? params.yaml takes: k"
     ):
         validate(Outer, {**GOOD, "inner_": {}})
 
 
-def test_a_section_is_read_from_its_place_in_a_file(tmp_path):
+def test_a_section_is_read_by_its_keys(tmp_path):
     file = tmp_path / "params.yaml"
     file.write_text("deep:\n  er: {zoom: 0.25}\n")
     assert load_section(Inner, "deep", "er", file=file).zoom == 0.25
@@ -142,7 +145,7 @@ def test_a_section_is_read_from_its_place_in_a_file(tmp_path):
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(
-        UserError, match="cannot be read: .*No such file.* `dvc exp run` composes it"
+        UserError, match="cannot be read: .*No such file.* Run `dvc exp run` to compose it"
     ):
         read_params("seed", file=tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("a: [1")
@@ -150,7 +153,30 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
         read_params("seed", file=tmp_path / "params.yaml")
 
 
-def test_the_nearest_name_is_one_that_is_alike():
+@pytest.mark.parametrize(
+    ("text", "number"), [("2e-05", 2e-05), ("1e-1", 0.1), ("1E3", 1000.0), ("-1.5e+2", -150.0)]
+)
+def test_numbers_of_yaml_1_2_are_read_as_numbers(tmp_path, text, number):
+    """DVC writes them so, and YAML 1.1 reads them as text."""
+    file = tmp_path / "params.yaml"
+    file.write_text(f"rate: {text}\n")
+    assert read_params("rate", file=file) == number
+    assert isinstance(read_params("rate", file=file), float)
+
+
+def test_a_file_is_parsed_once_and_again_when_it_has_changed(tmp_path, monkeypatch):
+    file = tmp_path / "params.yaml"
+    file.write_text("seed: 1\n")
+    parsed = []
+    monkeypatch.setattr(base.yaml, "parse", lambda *_: parsed.append(1) or iter(()))
+    assert [read_params("seed", file=file) for _ in range(3)] == [1, 1, 1]
+    assert len(parsed) == 1
+    file.write_text("seed: 23\n")
+    assert read_params("seed", file=file) == 23
+    assert len(parsed) == 2
+
+
+def test_only_a_similar_name_is_suggested():
     assert did_you_mean("dropuot", ["dropout", "units"]) == " Did you mean dropout?"
     assert did_you_mean("VGG61", ["VGG16", "ResNet50"]) == " Did you mean VGG16?"
     assert did_you_mean("colour", ["units"]) == "" == did_you_mean("x", [])

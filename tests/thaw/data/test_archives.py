@@ -3,6 +3,7 @@ import io
 import os
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -19,14 +20,14 @@ def into(tmp_path):
     return folder
 
 
-def made_zip(path, files: dict[str, bytes]):
+def write_zip(path: Path, files: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return path
 
 
-def made_tar(path, *entries: tarfile.TarInfo, mode: str = "w"):
+def write_tar(path: Path, *entries: tarfile.TarInfo, mode: str = "w") -> Path:
     with tarfile.open(path, mode) as archive:
         for entry in entries:
             archive.addfile(entry, io.BytesIO(b"x" * entry.size))
@@ -41,15 +42,15 @@ def entry(name: str, **values) -> tarfile.TarInfo:
     return info
 
 
-def refused(archive, into, content, match: str) -> None:
-    """It is refused and nothing was written, neither in `into` nor around it."""
+def assert_refused(archive, into, content, match: str) -> None:
+    """Assert that unpacking fails and that nothing was written in `into` or beside it."""
     with pytest.raises(UserError, match=match):
         unpack(archive, into)
     assert content(into.parent) == {}
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tgz", ".TAR.GZ"])
-def test_every_kind_gives_its_files(tmp_path, into, content, suffix):
+def test_unpack_writes_the_files_of_each_archive_format(tmp_path, into, content, suffix):
     source = tmp_path / "source"
     for name, data in FILES.items():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ def test_every_kind_gives_its_files(tmp_path, into, content, suffix):
     archive = tmp_path / f"images{suffix}"
     assert is_archive(archive)
     if suffix == ".zip":
-        made_zip(archive, FILES)
+        write_zip(archive, FILES)
     else:
         with tarfile.open(archive, "w" if suffix == ".tar" else "w:gz") as opened:
             opened.add(source, ".")
@@ -69,82 +70,92 @@ OUTSIDE = ["../evil", "cats/../../evil", "/etc/evil", "..\\evil", "C:/evil", "C:
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_entries_outside_their_folder_are_refused_in_a_zip(tmp_path, into, content, name):
-    archive = made_zip(tmp_path / "a.zip", {**FILES, name: b"evil"})
-    refused(archive, into, content, "1 entries are unsafe:\n.*evil' would be written outside")
+def test_zip_entries_outside_the_target_folder_are_refused(tmp_path, into, content, name):
+    archive = write_zip(tmp_path / "a.zip", {**FILES, name: b"evil"})
+    assert_refused(
+        archive, into, content, "has 1 unsafe entries and .*:\n.*evil' would be written outside"
+    )
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_entries_outside_their_folder_are_refused_in_a_tar(tmp_path, into, content, name):
-    archive = made_tar(tmp_path / "a.tar", entry("cats/1.jpg"), entry(name))
-    refused(archive, into, content, "1 entries are unsafe:\n.*evil' would be written outside")
+def test_tar_entries_outside_the_target_folder_are_refused(tmp_path, into, content, name):
+    archive = write_tar(tmp_path / "a.tar", entry("cats/1.jpg"), entry(name))
+    assert_refused(
+        archive, into, content, "has 1 unsafe entries and .*:\n.*evil' would be written outside"
+    )
 
 
 @pytest.mark.parametrize(
     "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
 )
-def test_links_and_devices_are_refused_in_a_tar(tmp_path, into, content, kind):
+def test_links_and_devices_in_a_tar_are_refused(tmp_path, into, content, kind):
     special = entry("special", type=kind, linkname="/etc/passwd")
-    archive = made_tar(tmp_path / "a.tar.gz", entry("cats/1.jpg"), special, mode="w:gz")
-    refused(archive, into, content, "'special' is a link or a device")
+    archive = write_tar(tmp_path / "a.tar.gz", entry("cats/1.jpg"), special, mode="w:gz")
+    assert_refused(archive, into, content, "'special' is a link or a device")
 
 
-def test_links_are_refused_in_a_zip(tmp_path, into, content):
+def test_links_in_a_zip_are_refused(tmp_path, into, content):
     link = zipfile.ZipInfo("link")
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("cats/1.jpg", b"one")
         archive.writestr(link, "/etc/passwd")
-    refused(tmp_path / "a.zip", into, content, "'link' is a link or a device")
+    assert_refused(tmp_path / "a.zip", into, content, "'link' is a link or a device")
 
 
-def test_twenty_offenders_are_named_and_the_rest_counted(tmp_path, into, content):
-    archive = made_zip(tmp_path / "a.zip", {f"../{n:02}": b"" for n in range(30)})
-    refused(archive, into, content, r"30 entries are unsafe:\n(  .*\n){20}  \.\.\. and 10 more$")
+def test_message_lists_twenty_unsafe_entries_and_counts_the_rest(tmp_path, into, content):
+    archive = write_zip(tmp_path / "a.zip", {f"../{n:02}": b"" for n in range(30)})
+    assert_refused(
+        archive, into, content, r"has 30 unsafe entries and .*:\n(  .*\n){20}  \.\.\. and 10 more$"
+    )
 
 
-def test_a_bomb_is_refused(tmp_path, into, content):
-    declared = entry("bomb", size=3 * 10**9)  # its header says so; nobody has to write it
+def test_decompression_bombs_are_refused(tmp_path, into, content):
+    declared = entry("bomb", size=3 * 10**9)  # only its header says so; there is no content
     with gzip.open(tmp_path / "a.tar.gz", "wb") as file:
         file.write(declared.tobuf() + bytes(10240))
-    refused(tmp_path / "a.tar.gz", into, content, "a.tar.gz")
+    assert_refused(tmp_path / "a.tar.gz", into, content, "a.tar.gz")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("bomb", b"0")
         archive.filelist[0].file_size = 3 * 10**9
-    refused(tmp_path / "a.zip", into, content, "would unpack to 3000000000, over 200 times as many")
+    assert_refused(
+        tmp_path / "a.zip", into, content, "would unpack to 3000000000, over 200 times as many"
+    )
 
 
-def test_more_than_the_disk_holds_is_refused(tmp_path, into, content):
+def test_archives_larger_than_the_free_disk_space_are_refused(tmp_path, into, content):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("huge", b"0")
         archive.filelist[0].file_size = 10**18
-    refused(tmp_path / "a.zip", into, content, "unpacks to 1000000000.0 GB and .* GB are free")
+    assert_refused(
+        tmp_path / "a.zip", into, content, "unpacks to 1000000000.0 GB, but only .* GB are free"
+    )
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
-@pytest.mark.parametrize("harm", ["text", "cut", "changed"])
-def test_a_damaged_archive_is_one_message(tmp_path, into, suffix, harm):
+@pytest.mark.parametrize("damage", ["text", "cut", "changed"])
+def test_damaged_archives_give_a_single_message(tmp_path, into, suffix, damage):
     noise = {f"cats/{n}": os.urandom(3000) + b"a" * 3000 for n in range(20)}
     archive = tmp_path / f"a{suffix}"
     if suffix == ".zip":
-        made_zip(archive, noise)
+        write_zip(archive, noise)
     else:
         with tarfile.open(archive, "w" if suffix == ".tar" else "w:gz") as opened:
             for name, data in noise.items():
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
                 opened.addfile(info, io.BytesIO(data))
-    whole = archive.read_bytes()
-    middle = len(whole) // 2
-    if harm == "changed" and suffix == ".tar":
-        middle -= middle % 512  # headers alone are checked in a plain tar
-        whole = whole[:512] + b"\xff" * 30_000 + whole[30_512:]
+    intact = archive.read_bytes()
+    middle = len(intact) // 2
+    if damage == "changed" and suffix == ".tar":
+        middle -= middle % 512  # a plain tar has checksums only in its headers
+        intact = intact[:512] + b"\xff" * 30_000 + intact[30_512:]
     archive.write_bytes(
         {
             "text": b"<html>404 not found</html>",
-            "cut": whole[:middle],
-            "changed": whole[:middle] + bytes(200) + whole[middle + 200 :],
-        }[harm]
+            "cut": intact[:middle],
+            "changed": intact[:middle] + bytes(200) + intact[middle + 200 :],
+        }[damage]
     )
     with pytest.raises(UserError, match="cannot be unpacked: ."):
         unpack(archive, into)

@@ -1,5 +1,5 @@
 from thaw.data.registry import source_kinds
 
 
-def test_every_reader_is_a_kind():
+def test_source_kinds_are_the_modules_of_thaw_sources():
     assert source_kinds() == ["cifar10", "elpv", "fashion_mnist", "folder", "published"]

@@ -9,7 +9,7 @@ SPLIT = Split(test=0.25, validation=0.2, stratify=["label"], seed=0)
 
 
 def index(count: int = 200, split: str = "", share: float = 0.3) -> pd.DataFrame:
-    """Pictures of two classes, `share` of them dogs."""
+    """Return an index of images of two classes, `share` of them dogs."""
     dogs = int(count * share)
     return pd.DataFrame(
         {
@@ -26,158 +26,168 @@ def changed(**values) -> Split:
     return Split(**{**SPLIT.model_dump(), **values})
 
 
-def test_carved_splits_have_the_size_and_the_mixture_that_was_asked_for():
+def test_drawn_splits_have_the_requested_shares_and_class_proportions():
     table = index()
-    table["made"] = assign_splits(table, SPLIT)
-    assert table["made"].value_counts().to_dict() == {"train": 120, "test": 50, "validation": 30}
-    dogs = table[table["label"] == "dog"].groupby("made").size().to_dict()
+    table["splits"] = assign_splits(table, SPLIT)
+    assert table["splits"].value_counts().to_dict() == {"train": 120, "test": 50, "validation": 30}
+    dogs = table[table["label"] == "dog"].groupby("splits").size().to_dict()
     assert dogs == {"train": 36, "test": 15, "validation": 9}
 
 
-def test_mixture_of_several_columns_is_kept():
+def test_stratifying_by_two_columns_keeps_their_proportions():
     table = index()
     table["group"] = ["mono", "poly"] * 100
-    made = assign_splits(table, changed(stratify=["label", "group"]))
-    counts = table.assign(made=made).groupby(["made", "label", "group"]).size().unstack()
+    splits = assign_splits(table, changed(stratify=["label", "group"]))
+    counts = table.assign(splits=splits).groupby(["splits", "label", "group"]).size().unstack()
     assert (counts["mono"] - counts["poly"]).abs().max() <= 1
 
 
-def test_another_seed_carves_another_split_and_the_same_seed_the_same():
+def test_split_depends_on_the_seed():
     table = index()
     assert assign_splits(table, SPLIT).equals(assign_splits(table, SPLIT))
     assert not assign_splits(table, SPLIT).equals(assign_splits(table, changed(seed=1)))
 
 
-def test_names_and_order_of_files_have_no_effect():
+def test_split_does_not_depend_on_names_and_order_of_files():
     table = index()
     columns = ["pixel_sha256", "sha256"]
-    table.loc[10, columns] = table.loc[150, columns]  # one picture, under two labels
-    table.loc[20, "pixel_sha256"] = table.loc[160, "pixel_sha256"]  # and the same in two files
+    table.loc[10, columns] = table.loc[150, columns]  # one image under two labels
+    table.loc[20, "pixel_sha256"] = table.loc[160, "pixel_sha256"]  # one image in two files
     renamed = table.assign(path=[f"{999 - n}.png" for n in range(200)])
     renamed = renamed[::-1]
     before, after = assign_splits(table, SPLIT), assign_splits(renamed, SPLIT)
     assert after.sort_index().equals(before)
 
 
-def test_the_same_files_at_another_size_are_split_alike():
+def test_split_does_not_depend_on_the_image_size():
     table = index()
-    table.loc[7, "pixel_sha256"] = table.loc[9, "pixel_sha256"]  # equal at either size
-    resized = table.assign(pixel_sha256=[f"{int(p, 16) * 31 % 10007:064x}" for p in table["pixel_sha256"]])
+    table.loc[7, "pixel_sha256"] = table.loc[9, "pixel_sha256"]  # identical at both sizes
+    resized = table.assign(
+        pixel_sha256=[f"{int(p, 16) * 31 % 10007:064x}" for p in table["pixel_sha256"]]
+    )
     assert assign_splits(resized, SPLIT).equals(assign_splits(table, SPLIT))
 
 
-def test_equal_pictures_stay_in_one_split():
+def test_identical_images_stay_in_one_split():
     table = index()
     table["pixel_sha256"] = [f"{n % 50:064x}" for n in range(200)]
-    splits = table.assign(made=assign_splits(table, SPLIT)).groupby("pixel_sha256")["made"].nunique()
+    splits = (
+        table.assign(splits=assign_splits(table, SPLIT)).groupby("pixel_sha256")["splits"].nunique()
+    )
     assert (splits == 1).all()
 
 
-def test_splits_that_the_source_made_stay():
+def test_splits_of_the_source_are_kept():
     table = index()
     table["split"] = ["train", "test", "validation", "train"] * 50
     assert assign_splits(table, SPLIT).equals(table["split"])
 
 
-def test_of_train_and_validation_alone_validation_is_the_test_data():
+def test_validation_becomes_test_if_the_source_has_no_test_split():
     table = index()
     table["split"] = ["train", "train", "train", "validation"] * 50
-    made = assign_splits(table, SPLIT)
-    assert (made[table["split"] == "validation"] == "test").all()
-    assert made[table["split"] == "train"].value_counts().to_dict() == {
+    splits = assign_splits(table, SPLIT)
+    assert (splits[table["split"] == "validation"] == "test").all()
+    assert splits[table["split"] == "train"].value_counts().to_dict() == {
         "train": 120,
         "validation": 30,
     }
 
 
-def test_of_train_and_test_alone_validation_is_carved_from_train():
+def test_validation_is_drawn_from_train_if_the_source_has_only_train_and_test():
     table = index()
     table["split"] = ["train", "train", "train", "test"] * 50
-    made = assign_splits(table, SPLIT)
-    assert (made[table["split"] == "test"] == "test").all()
-    assert (made == "validation").sum() == 30
+    splits = assign_splits(table, SPLIT)
+    assert (splits[table["split"] == "test"] == "test").all()
+    assert (splits == "validation").sum() == 30
 
 
-def test_without_a_validation_share_there_is_none():
+def test_validation_share_zero_gives_no_validation_split():
     assert set(assign_splits(index(), changed(validation=0.0))) == {"train", "test"}
 
 
-def test_without_a_test_share_there_is_a_refusal():
-    with pytest.raises(UserError, match=r"dataset.split.test = 0: expected more"):
+def test_test_share_zero_is_refused():
+    with pytest.raises(
+        UserError, match=r"dataset.split.test = 0, but the source has no test images"
+    ):
         assign_splits(index(), changed(test=0.0))
 
 
-def test_a_picture_in_two_splits_of_the_users_is_refused_and_every_one_is_named():
+def test_images_in_two_splits_of_the_source_are_refused_and_listed():
     table = index()
     table["split"] = ["train", "train", "test", "validation"] * 50
     table.loc[[2, 6], "pixel_sha256"] = table.loc[[0, 5], "pixel_sha256"].to_list()
-    table.loc[4, "pixel_sha256"] = table.loc[1, "pixel_sha256"]  # twice in train, which does no harm
+    table.loc[4, "pixel_sha256"] = table.loc[1, "pixel_sha256"]  # twice in train is allowed
     with pytest.raises(UserError) as refusal:
         assign_splits(table, SPLIT)
-    assert "2 pictures are in two splits" in str(refusal.value)
+    assert "2 images are in two splits" in str(refusal.value)
     assert "0000.jpg = 0002.jpg" in str(refusal.value)
     assert "0005.jpg = 0006.jpg" in str(refusal.value)
     assert "0001.jpg" not in str(refusal.value)
 
 
-def test_a_class_too_small_to_split_is_refused_and_named():
+def test_too_small_classes_are_refused_by_name():
     table = index()
     table.loc[0, "label"] = "axolotl"
-    with pytest.raises(UserError, match="no test split of 0.25 can be carved.*'axolotl' 1"):
+    with pytest.raises(
+        UserError, match="cannot draw a test split of 0.25 from 200 images.*'axolotl' 1"
+    ):
         assign_splits(table, SPLIT)
 
 
-def test_stratifying_by_an_unknown_column_is_refused_and_the_columns_are_named():
-    with pytest.raises(UserError, match="no column .breed.. Expected some of path, sha256, pixels"):
+def test_stratifying_by_an_unknown_column_is_refused_with_the_known_columns():
+    with pytest.raises(UserError, match="no column .breed.. Expected some of path, sha256, pixel"):
         assign_splits(index(), changed(stratify=["breed"]))
 
 
-def test_stratifying_by_nothing_carves_by_size_alone():
-    made = assign_splits(index(), changed(stratify=[]))
-    assert made.value_counts().to_dict() == {"train": 120, "test": 50, "validation": 30}
+def test_split_without_stratification_has_the_requested_shares():
+    splits = assign_splits(index(), changed(stratify=[]))
+    assert splits.value_counts().to_dict() == {"train": 120, "test": 50, "validation": 30}
 
 
 def limited(table: pd.DataFrame, limit: int, **values) -> pd.DataFrame:
-    """The training images that a limit leaves."""
-    made = assign_splits(table, changed(**values))
-    out = beyond_limit(table, made, limit, changed(**values))
-    assert (made[out] == "train").all(), "validation and test data stay whole"
-    return table[(made == "train") & ~out]
+    """Return the training images that remain under a limit."""
+    splits = assign_splits(table, changed(**values))
+    out = beyond_limit(table, splits, limit, changed(**values))
+    assert (splits[out] == "train").all(), "validation and test data stay complete"
+    return table[(splits == "train") & ~out]
 
 
-def test_a_limit_leaves_so_many_training_images_of_the_same_mixture():
-    table = index()  # 120 to train on, 36 of them dogs
-    left = limited(table, 40)
-    assert left["label"].value_counts().to_dict() == {"cat": 28, "dog": 12}
+def test_limit_keeps_the_class_proportions():
+    table = index()  # 120 training images, 36 of them dogs
+    remaining = limited(table, 40)
+    assert remaining["label"].value_counts().to_dict() == {"cat": 28, "dog": 12}
     assert len(limited(table, 41)) == 41
     assert len(limited(table, 120)) == 120
     assert len(limited(table, 40, stratify=[])) == 40
 
 
-def test_a_larger_limit_keeps_what_a_smaller_one_left_and_another_seed_draws_others():
+def test_larger_limit_keeps_the_images_of_a_smaller_one_and_the_seed_matters():
     table = index()
     assert set(limited(table, 40).index) < set(limited(table, 41).index)
-    made = assign_splits(table, SPLIT)
-    assert not beyond_limit(table, made, 40, SPLIT).equals(
-        beyond_limit(table, made, 40, changed(seed=1))
+    splits = assign_splits(table, SPLIT)
+    assert not beyond_limit(table, splits, 40, SPLIT).equals(
+        beyond_limit(table, splits, 40, changed(seed=1))
     )
 
 
-def test_names_and_order_of_files_have_no_effect_on_a_limit():
+def test_limit_does_not_depend_on_names_and_order_of_files():
     table = index()
     renamed = table.assign(path=[f"{999 - n}.png" for n in range(200)])[::-1]
     assert set(limited(renamed, 33).index) == set(limited(table, 33).index)
 
 
-def test_a_limit_above_the_training_images_or_too_small_for_a_class_is_refused():
-    with pytest.raises(UserError, match="dataset.max_train_images = 121: expected at most 120, the number of"):
+def test_too_large_and_too_small_limits_are_refused():
+    with pytest.raises(
+        UserError, match="dataset.max_train_images = 121: expected at most 120, the number of"
+    ):
         limited(index(), 121)
     table = index(share=0.1)  # 12 dogs of 120
     with pytest.raises(
-        UserError, match="no training image of dog would .* at least (.+)\\."
+        UserError, match="leaves no training image of dog. Expected at least (.+)\\."
     ) as refusal:
         limited(table, 2)
-    least = int(str(refusal.value).split()[-1].rstrip("."))
-    assert set(limited(table, least)["label"]) == {"cat", "dog"}
+    smallest = int(str(refusal.value).split()[-1].rstrip("."))
+    assert set(limited(table, smallest)["label"]) == {"cat", "dog"}
     with pytest.raises(UserError, match="no training image of dog"):
-        limited(table, least - 1)
+        limited(table, smallest - 1)

@@ -13,7 +13,7 @@ PREDICTED = np.array([0, 0, 1, 1, 1, 0])
 
 @pytest.fixture
 def written(tmp_path):
-    """A function that writes a report and reads it back, the table by class."""
+    """Return a function that writes a report and reads it back, the table by class."""
 
     def write(true, predicted, classes) -> tuple[str, dict[str, dict]]:
         write_report(tmp_path, true, np.eye(len(classes))[predicted], classes)
@@ -24,7 +24,7 @@ def written(tmp_path):
     return write
 
 
-def test_the_text_is_scikit_learns_of_the_most_probable_classes(written):
+def test_the_text_is_that_of_scikit_learn(written):
     text, _ = written(TRUE, PREDICTED, CLASSES)
     assert text == metrics.classification_report(
         TRUE, PREDICTED, target_names=CLASSES, digits=4, zero_division=0.0
@@ -46,7 +46,7 @@ FIGURES = ("precision", "recall", "f1-score", "support")
 
 
 @pytest.mark.parametrize("lacking", ["true", "predicted"])
-def test_a_class_that_the_test_data_or_the_predictions_lack_has_its_row(written, lacking):
+def test_a_class_without_test_images_or_predictions_has_a_row(written, lacking):
     true, predicted = np.array([0, 1, 1]), np.array([0, 1, 2])
     if lacking == "predicted":
         true, predicted = predicted, true

@@ -23,7 +23,7 @@ def guesses(classes: int, count: int = 500) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def written(tmp_path):
-    """A function that writes the tables and reads them back, by name."""
+    """Return a function that writes the tables and reads them back by name."""
 
     def write(true, probabilities, classes, record=RECORD) -> dict[str, pd.DataFrame]:
         write_curves(tmp_path, true, probabilities, classes, record, bins=10)
@@ -44,7 +44,7 @@ def test_every_plot_of_dvc_yaml_has_its_table_with_its_columns(written):
     }
 
 
-def test_learning_curves_are_of_both_splits_and_of_the_start_where_it_was_trained(written):
+def test_learning_curves_have_both_splits_and_a_trained_start(written):
     loss = written(*guesses(2), ["cat", "dog"])["loss"]
     assert loss.to_numpy().tolist() == [
         [1, 0.9, "train"],
@@ -59,7 +59,7 @@ def test_learning_curves_are_of_both_splits_and_of_the_start_where_it_was_traine
     assert set(written(*guesses(2), ["cat", "dog"], alone)["loss"]["series"]) == {"train"}
 
 
-def test_two_classes_have_one_curve_of_the_positive_one(written):
+def test_two_classes_have_one_curve_for_the_positive_class(written):
     true, probabilities = guesses(2)
     tables = written(true, probabilities, ["cat", "dog"])
     roc, pr = tables["roc"], tables["precision_recall"]
@@ -72,23 +72,23 @@ def test_two_classes_have_one_curve_of_the_positive_one(written):
     assert area == pytest.approx(average_precision_score(true, probabilities[:, 1]), abs=0.02)
 
 
-def test_more_classes_have_a_curve_each_but_those_that_the_test_data_lack(written):
+def test_more_classes_have_a_curve_each_unless_the_test_data_lack_them(written):
     true, probabilities = guesses(3)
     assert set(written(true, probabilities, ["a", "b", "c"])["roc"]["series"]) == {"a", "b", "c"}
-    some = true != 1
-    given = written(true[some], probabilities[some], ["a", "b", "c"])
-    assert set(given["roc"]["series"]) == {"a", "c"}
-    assert set(given["confusion"]["actual"]) == {"a", "c"}
+    present = true != 1
+    tables = written(true[present], probabilities[present], ["a", "b", "c"])
+    assert set(tables["roc"]["series"]) == {"a", "c"}
+    assert set(tables["confusion"]["actual"]) == {"a", "c"}
 
 
-def test_the_confusion_has_a_row_for_each_image(written):
+def test_the_confusion_table_has_a_row_per_image(written):
     true, probabilities = guesses(2)
     confusion = written(true, probabilities, ["cat", "dog"])["confusion"]
     right = (confusion["actual"] == confusion["predicted"]).mean()
     assert right == (probabilities.argmax(axis=1) == true).mean() and len(confusion) == len(true)
 
 
-def test_reliability_stands_beside_the_perfect_line(written):
+def test_reliability_includes_the_perfect_line(written):
     reliability = written(*guesses(4), ["a", "b", "c", "d"])["reliability"]
     perfect = reliability[reliability["series"] == "perfect"]
     assert perfect[["confidence", "accuracy"]].to_numpy().tolist() == [[0.25, 0.25], [1, 1]]

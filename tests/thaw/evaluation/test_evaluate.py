@@ -20,7 +20,7 @@ SETTINGS = {"seed": 7}
 
 @pytest.fixture
 def rows(tmp_path, monkeypatch) -> pd.DataFrame:
-    """The split of a repository with a trained model `mine`."""
+    """Return the split of a project that has a trained model `mine`."""
     monkeypatch.chdir(tmp_path)
     numbers = np.arange(len(SPLITS))
     classes = numbers // 2 % 2
@@ -47,25 +47,24 @@ def rows(tmp_path, monkeypatch) -> pd.DataFrame:
     return table
 
 
-def says(keys: list[str]) -> np.ndarray:
-    """Probabilities of the classes: surer of each image than of the one before, and wrong of a
-    third of them."""
+def predict(keys: list[str]) -> np.ndarray:
+    """Return class probabilities, more confident for each next image and wrong for a third."""
     numbers = np.array([int(key, 16) for key in keys])
-    right = numbers // 2 % 2 == (numbers % 3 != 1)
-    second = 0.5 + np.where(right, 1, -1) * (0.01 + 0.015 * numbers)
+    broken = numbers // 2 % 2 == (numbers % 3 != 1)
+    second = 0.5 + np.where(broken, 1, -1) * (0.01 + 0.015 * numbers)
     return np.stack([1 - second, second], axis=1)
 
 
-def test_what_is_written_is_what_the_test_images_measure(rows):
+def test_the_results_are_measured_on_the_test_images(rows):
     explained = []
 
     def explain(keys, classes):
         explained.append((keys, list(classes)))
         return np.ones((len(keys), 2, 2))
 
-    evaluate("mine", SimpleNamespace(probabilities=says, maps=explain, explained=4))
+    evaluate("mine", SimpleNamespace(probabilities=predict, maps=explain, explained=4))
     test = rows[rows["split"] == "test"].reset_index(drop=True)
-    true, probabilities = test["class"].to_numpy(), says(list(test["pixel_sha256"]))
+    true, probabilities = test["class"].to_numpy(), predict(list(test["pixel_sha256"]))
     measured = measure(true, probabilities, 5)
     details = json.loads(Path("results/details/mine.json").read_text())
     assert details.pop("intervals_95")
@@ -79,9 +78,9 @@ def test_what_is_written_is_what_the_test_images_measure(rows):
         "metrics": measured,
         "per_class": per_class(true, probabilities, CLASSES),
         "per_group": {
-            name: {"count": len(some), **measure(true[some], probabilities[some], 5)}
+            name: {"count": len(part), **measure(true[part], probabilities[part], 5)}
             for name in ("mono", "poly")
-            for some in [np.flatnonzero(test["group"] == name)]
+            for part in [np.flatnonzero(test["group"] == name)]
         },
         "at_half": at_half(true, probabilities),
         "confusion": confusion(true, probabilities),
@@ -92,16 +91,16 @@ def test_what_is_written_is_what_the_test_images_measure(rows):
     expected = {**measured, "epoch": 3, "skipped": 1}
     assert short == pytest.approx(expected, abs=1e-5) and short.keys() == expected.keys()
     (keys, classes) = explained[0]
-    assert len(keys) == 4 and classes == list(says(keys).argmax(axis=1))
+    assert len(keys) == 4 and classes == list(predict(keys).argmax(axis=1))
     predictions = pd.read_csv("results/predictions/mine/predictions.csv")
     assert list(predictions["pixel_sha256"]) == list(test["pixel_sha256"])
     for kind in ("reports", "plots"):
         assert any(Path("results", kind, "mine").iterdir())
 
 
-def test_without_test_data_nothing_is_measured(rows):
+def test_without_test_data_nothing_is_written(rows):
     rows["split"] = rows["split"].replace("test", "validation")
     rows.to_csv("data/split.csv", index=False)
-    with pytest.raises(UserError, match="no test data: set dataset.split.test above 0"):
-        evaluate("mine", SimpleNamespace(probabilities=says, maps=None, explained=4))
+    with pytest.raises(UserError, match="no test data. Set dataset.split.test above 0"):
+        evaluate("mine", SimpleNamespace(probabilities=predict, maps=None, explained=4))
     assert not Path("results").exists()

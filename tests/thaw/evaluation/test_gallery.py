@@ -4,26 +4,25 @@ from PIL import Image
 
 from thaw.evaluation.gallery import gallery
 
-CLASSES = ["cat", r"a $\frac$ dog"]
-"""The second is no formula."""
+CLASSES = ["cat", r"a $\frac$ dog"]  # the second must not be draw_gallery as a formula
 
 
 @pytest.fixture
-def drawn(tmp_path):
-    """A function that draws a gallery and tells of its bytes and the images that were asked for."""
+def draw_gallery(tmp_path):
+    """Return a function that draws a gallery and returns its bytes and the requested images."""
 
     def draw(true, probabilities, most=6, channels=1) -> tuple[bytes, list[int]]:
-        asked = []
+        requested = []
 
         def image(number: int) -> np.ndarray:
-            asked.append(int(number))
+            requested.append(int(number))
             return np.full((12, 12, channels), number % 256, "uint8")
 
         path = tmp_path / "images.png"
         gallery(np.array(true), np.array(probabilities), CLASSES, most, image, path, "title")
         with Image.open(path) as picture:
             assert picture.format == "PNG" and min(picture.size) > 200
-        return path.read_bytes(), asked
+        return path.read_bytes(), requested
 
     return draw
 
@@ -34,15 +33,15 @@ def guesses(count: int) -> tuple[np.ndarray, np.ndarray]:
     return true.astype(int), np.stack([1 - positive, positive], axis=1)
 
 
-def test_the_same_results_are_the_same_bytes(drawn):
-    assert drawn(*guesses(40)) == drawn(*guesses(40))
+def test_the_same_results_are_the_same_bytes(draw_gallery):
+    assert draw_gallery(*guesses(40)) == draw_gallery(*guesses(40))
 
 
-def test_the_most_confidently_wrong_come_first_and_the_right_ones_are_spread(drawn):
+def test_the_most_confident_errors_are_first_and_correct_images_are_spread(draw_gallery):
     true, probabilities = guesses(40)
     wrong = probabilities.argmax(axis=1) != true
-    _, asked = drawn(true, probabilities, most=4)
-    right, shown = asked[:4], asked[4:]
+    _, requested = draw_gallery(true, probabilities, most=4)
+    right, shown = requested[:4], requested[4:]
     assert not wrong[right].any() and right[0] == np.flatnonzero(~wrong)[0]
     assert right[-1] == np.flatnonzero(~wrong)[-1]
     assert wrong[shown].all() and len(shown) == 4
@@ -51,7 +50,7 @@ def test_the_most_confidently_wrong_come_first_and_the_right_ones_are_spread(dra
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_it_is_drawn_when_all_are_right_or_all_are_wrong(drawn, right):
+def test_a_gallery_of_only_correct_or_only_wrong_images(draw_gallery, right):
     true = np.array([0, 1, 1])
-    _, asked = drawn(true, np.eye(2)[true if right else 1 - true], most=6, channels=3)
-    assert sorted(asked) == [0, 1, 2]
+    _, requested = draw_gallery(true, np.eye(2)[true if right else 1 - true], most=6, channels=3)
+    assert sorted(requested) == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""Doubts about generated features, in which the truth is known."""
+"""Audit generated features whose true classes are known."""
 
 import numpy as np
 import pandas as pd
@@ -23,13 +23,13 @@ EACH, CHANNELS = 60, 24
 
 @pytest.fixture
 def parameters(composed):
-    # so few rows of so few channels bear a weaker penalty
-    return Audit(**{**composed["doubts"]["vgg16"], "C": 1.0})
+    # few rows and channels need a weaker penalty
+    return Audit(**{**composed["audits"]["vgg16"], "C": 1.0})
 
 
 @pytest.fixture
-def drawn():
-    """Images of three classes and their features: ant and bee near each other, cat far away."""
+def data():
+    """Return images of three classes and their features: ant and bee are similar, cat is not."""
     random = np.random.default_rng(0)
     centres = random.normal(size=(3, CHANNELS))
     centres[1] = centres[0] + 0.3 * random.normal(size=CHANNELS)
@@ -47,31 +47,31 @@ def drawn():
     return images, inputs
 
 
-def test_a_wrong_label_is_suspected_in_every_split_and_right_ones_are_not(drawn, parameters):
-    images, inputs = drawn
+def test_wrong_labels_are_flagged_in_every_split_and_correct_ones_are_not(data, parameters):
+    images, inputs = data
     wrong = [0, 3, 4, 130, 131, 134]
     assert set(images["split"].iloc[wrong]) == {"train", "validation", "test"}
     images.loc[wrong, "class"] = (images.loc[wrong, "class"] + 2) % 3
-    told = label_quality(images, out_of_fold(images, inputs, parameters, 0), CLASSES)
-    worst = told.sort_values("probability").index[: len(wrong) + 3]
+    quality = label_quality(images, out_of_fold(images, inputs, parameters, 0), CLASSES)
+    worst = quality.sort_values("probability").index[: len(wrong) + 3]
     assert set(wrong) <= set(worst)
-    assert told.loc[wrong, "suspect"].sum() >= 5
-    right = told.drop(wrong).loc[2 * EACH :]  # cats, which nothing is like
-    assert len(right) > 50 and right["suspect"].mean() < 0.05
-    assert told.loc[0, "suggested"] == "ant" and told.loc[130, "suggested"] == "cat"
+    assert quality.loc[wrong, "likely_error"].sum() >= 5
+    right = quality.drop(wrong).loc[2 * EACH :]  # cats, which are unlike the others
+    assert len(right) > 50 and right["likely_error"].mean() < 0.05
+    assert quality.loc[0, "suggested"] == "ant" and quality.loc[130, "suggested"] == "cat"
 
 
-def test_test_labels_train_nothing(drawn, parameters):
-    images, inputs = drawn
+def test_labels_of_test_images_are_not_learned(data, parameters):
+    images, inputs = data
     before = out_of_fold(images, inputs, parameters, 0)
     test = images["split"] == "test"
     images.loc[test, "class"] = (images.loc[test, "class"] + 1) % 3
     np.testing.assert_array_equal(out_of_fold(images, inputs, parameters, 0), before)
 
 
-def test_equal_pictures_stand_in_one_fold(drawn, parameters):
-    images, inputs = drawn
-    # a class whose every picture is there twice, and which nothing else is like
+def test_identical_images_are_in_one_fold(data, parameters):
+    images, inputs = data
+    # images that exist twice, with random labels, unlike all others
     random = np.random.default_rng(1)
     odd = np.repeat(random.normal(size=(20, CHANNELS)) * 5, 2, axis=0).astype("float32")
     more = pd.DataFrame(
@@ -83,51 +83,53 @@ def test_equal_pictures_stand_in_one_fold(drawn, parameters):
         }
     )
     images = pd.concat([images, more], ignore_index=True)
-    made = out_of_fold(images, np.vstack([inputs, odd]), parameters, 0)
-    own = made[np.arange(len(images)), images["class"]][-40:]
-    assert own.mean() < 0.75, "its twin's label gave it away"
+    probabilities = out_of_fold(images, np.vstack([inputs, odd]), parameters, 0)
+    own = probabilities[np.arange(len(images)), images["class"]][-40:]
+    assert own.mean() < 0.75, "the label of an identical image was learned"
 
 
-def test_a_class_of_one_image_is_not_judged(drawn, parameters):
-    images, inputs = drawn
+def test_a_class_of_one_image_is_not_judged(data, parameters):
+    images, inputs = data
     images.loc[7, "class"] = 3
-    made = out_of_fold(images, inputs, parameters, 0)
-    assert np.isnan(made[7]).all() and not np.isnan(np.delete(made, 7, axis=0)).any()
-    told = label_quality(images, made, [*CLASSES, "dog"])
-    assert not told.loc[7, "suspect"] and np.isnan(told.loc[7, "probability"])
-    assert "dog" not in set(told["suggested"])
+    probabilities = out_of_fold(images, inputs, parameters, 0)
+    assert (
+        np.isnan(probabilities[7]).all() and not np.isnan(np.delete(probabilities, 7, axis=0)).any()
+    )
+    quality = label_quality(images, probabilities, [*CLASSES, "dog"])
+    assert not quality.loc[7, "likely_error"] and np.isnan(quality.loc[7, "probability"])
+    assert "dog" not in set(quality["suggested"])
 
 
-def test_classes_that_are_near_are_named_first(drawn, parameters):
-    images, inputs = drawn
-    found = overlapping_classes(images, out_of_fold(images, inputs, parameters, 0), CLASSES)
-    assert found.iloc[0][["one", "other"]].tolist() == ["ant", "bee"]
-    assert found.iloc[0]["images"] > 0 and 0.5 < found.iloc[0]["told_apart"] < 1
+def test_the_most_similar_classes_are_first(data, parameters):
+    images, inputs = data
+    result = overlapping_classes(images, out_of_fold(images, inputs, parameters, 0), CLASSES)
+    assert result.iloc[0][["one", "other"]].tolist() == ["ant", "bee"]
+    assert result.iloc[0]["images"] > 0 and 0.5 < result.iloc[0]["told_apart"] < 1
 
 
-def test_what_is_unlike_all_is_an_outlier(drawn, parameters):
-    images, inputs = drawn
+def test_an_image_unlike_all_others_is_an_outlier(data, parameters):
+    images, inputs = data
     inputs[11] = -inputs.mean(axis=0) * 4
-    far, fence = outlier_distances(normalize(inputs), images["pixel_sha256"].tolist(), parameters)
-    assert far.argmax() == 11 and far[11] > fence and (far > fence).sum() <= 3
+    far, limit = outlier_distances(normalize(inputs), images["pixel_sha256"].tolist(), parameters)
+    assert far.argmax() == 11 and far[11] > limit and (far > limit).sum() <= 3
 
 
-def test_twins_are_no_neighbours_of_each_other(drawn, parameters):
-    images, inputs = drawn
+def test_identical_images_are_not_neighbors_of_each_other(data, parameters):
+    images, inputs = data
     inputs[11] = inputs[12] = -inputs.mean(axis=0) * 4
     keys = images["pixel_sha256"].tolist()
     keys[12] = keys[11]
-    one = parameters.model_copy(update={"neighbours": 1})
+    one = parameters.model_copy(update={"k": 1})
     far, _ = outlier_distances(normalize(inputs), keys, one)
     assert far[11] == far[12] == far.max() > 0.5
 
 
-def test_of_many_images_some_are_compared(drawn, parameters):
-    images, inputs = drawn
+def test_at_most_max_images_are_compared(data, parameters):
+    images, inputs = data
     inputs[90] = inputs[91] + 1e-4  # train and validation or the like
     assert images["split"][90] != images["split"][93]
     inputs[93] = inputs[90]
-    few = parameters.model_copy(update={"compared": 100})
+    few = parameters.model_copy(update={"max_images": 100})
     compared, count, near = near_duplicate_pairs(images, normalize(inputs), parameters)
     assert compared == len(images) and count >= 1
     assert {90, 93} in [{a, b} for a, b, _ in near]
@@ -138,49 +140,49 @@ def test_of_many_images_some_are_compared(drawn, parameters):
     )
 
 
-def test_what_is_like_an_image_to_learn_from_is_told_of_validation_and_test(drawn, parameters):
-    images, inputs = drawn
+def test_training_similarity_of_validation_and_test_images(data, parameters):
+    images, inputs = data
     split = images["split"]
     test, train, validation = (np.flatnonzero(split == s) for s in ("test", "train", "validation"))
     inputs[test[0]], inputs[test[1]] = 2 * inputs[train[5]], inputs[validation[2]]
     inputs[test[3]] = inputs[test[2]]
-    found = similarity_to_training(images, normalize(inputs), parameters)
-    assert np.isnan(found[train]).all() and not np.isnan(found[[*test, *validation]]).any()
-    assert found[test[:2]] == pytest.approx(1) and (found[test[2:]] < 0.999).all()
-    assert (found[validation] < 0.999).all(), "test images teach nothing"
+    result = similarity_to_training(images, normalize(inputs), parameters)
+    assert np.isnan(result[train]).all() and not np.isnan(result[[*test, *validation]]).any()
+    assert result[test[:2]] == pytest.approx(1) and (result[test[2:]] < 0.999).all()
+    assert (result[validation] < 0.999).all(), "test images are not learned from"
 
 
-def test_accuracy_grows_with_labels(drawn, parameters):
-    images, inputs = drawn
-    few = parameters.model_copy(update={"labelled": [6, 1000]})
-    grown, measured, count = learning_curve(images, inputs, few, 0)
+def test_accuracy_grows_with_labels(data, parameters):
+    images, inputs = data
+    few = parameters.model_copy(update={"train_sizes": [6, 1000]})
+    curve, measured, count = learning_curve(images, inputs, few, 0)
     assert (measured, count) == ("validation images", (images["split"] == "validation").sum())
-    assert grown["images"].tolist() == [6, 54, 108] and grown["draws"].tolist() == [5, 5, 1]
-    assert grown["accuracy"].iloc[0] < grown["accuracy"].iloc[-1]
-    assert (grown["lowest"] <= grown["accuracy"]).all()
-    assert learning_curve(images, inputs, few, 0)[0].equals(grown)
+    assert curve["images"].tolist() == [6, 54, 108] and curve["repeats"].tolist() == [5, 5, 1]
+    assert curve["accuracy"].iloc[0] < curve["accuracy"].iloc[-1]
+    assert (curve["lowest"] <= curve["accuracy"]).all()
+    assert learning_curve(images, inputs, few, 0)[0].equals(curve)
 
 
-def test_fewer_labels_have_the_mixture_of_all(drawn, parameters, monkeypatch):
-    images, inputs = drawn
+def test_smaller_training_sets_have_the_class_proportions_of_all(data, parameters, monkeypatch):
+    images, inputs = data
     images = images.drop(images.index[(images["class"] == 2) & (images.index % 6 > 0)])
     seen = []
 
-    def noted(inputs, rows, *others):
+    def record_classes(inputs, rows, *others):
         seen.append(rows["class"].value_counts(normalize=True).sort_index().tolist())
         return fit_probabilities(inputs, rows, *others)
 
-    monkeypatch.setattr("thaw.evaluation.learning_curve.fitted", noted)
+    monkeypatch.setattr("thaw.evaluation.learning_curve.fit_probabilities", record_classes)
     images = images.reset_index(drop=True)
     learning_curve(images, inputs[: len(images)], parameters, 0)
     assert len(seen) > 5
     assert np.allclose(seen, seen[-1], atol=0.06)
 
 
-def test_without_validation_images_some_are_held_out(drawn, parameters):
-    images, inputs = drawn
+def test_without_validation_images_a_fifth_is_left_out(data, parameters):
+    images, inputs = data
     images.loc[images["split"] == "validation", "split"] = "train"
-    grown, measured, count = learning_curve(images, inputs, parameters, 0)
+    curve, measured, count = learning_curve(images, inputs, parameters, 0)
     assert measured.startswith("of the training images, a fifth")
     train = (images["split"] == "train").sum()
-    assert grown["images"].iloc[-1] == train - count == round(0.8 * train)
+    assert curve["images"].iloc[-1] == train - count == round(0.8 * train)

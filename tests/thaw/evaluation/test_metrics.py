@@ -15,7 +15,7 @@ from thaw.runtime.tensorflow import keras
 
 
 def guesses(classes: int, count: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, and probabilities that are better than chance."""
+    """Return labels and probabilities that are better than chance."""
     random = np.random.default_rng(classes)
     true = random.integers(classes, size=count)
     scores = random.normal(0, 1, (count, classes)) + 1.5 * np.eye(classes)[true]
@@ -42,38 +42,38 @@ def test_two_classes_are_measured_as_by_scikit_learn_on_the_second():
 def test_more_classes_are_measured_as_by_scikit_learn_on_average():
     true, probabilities = guesses(4)
     predicted = probabilities.argmax(axis=1)
-    given = measure(true, probabilities, 15)
+    result = measure(true, probabilities, 15)
     one_against_rest = [metrics.roc_auc_score(true == k, probabilities[:, k]) for k in range(4)]
-    assert given["roc_auc"] == pytest.approx(np.mean(one_against_rest))
+    assert result["roc_auc"] == pytest.approx(np.mean(one_against_rest))
     for name in ("precision", "recall", "f1"):
         score = getattr(metrics, f"{name}_score")
-        assert given[name] == pytest.approx(score(true, predicted, average="macro"))
+        assert result[name] == pytest.approx(score(true, predicted, average="macro"))
     own = probabilities[np.arange(len(true)), true]
-    assert given["log_loss"] == pytest.approx(-np.log(own).mean())
+    assert result["log_loss"] == pytest.approx(-np.log(own).mean())
 
 
 def test_a_class_that_is_absent_does_not_count():
     true, probabilities = guesses(3)
-    some = true != 1
-    given = measure(true[some], probabilities[some], 15)
-    of_two = [metrics.roc_auc_score(true[some] == k, probabilities[some, k]) for k in (0, 2)]
-    assert given["roc_auc"] == pytest.approx(np.mean(of_two))
-    assert all(np.isfinite(value) for value in given.values())
+    chosen = true != 1
+    result = measure(true[chosen], probabilities[chosen], 15)
+    of_two = [metrics.roc_auc_score(true[chosen] == k, probabilities[chosen, k]) for k in (0, 2)]
+    assert result["roc_auc"] == pytest.approx(np.mean(of_two))
+    assert all(np.isfinite(value) for value in result.values())
     certain = measure(np.array([0, 0]), np.array([[1.0, 0.0], [1.0, 0.0]]), 15)
     assert (certain["accuracy"], certain["recall"], certain["ece"]) == (1, 0, 0)
     assert certain["roc_auc"] is None
 
 
-def test_intervals_of_many_small_classes_hold_a_perfect_estimate():
-    """A resampling lacks many of them; counting those as missed would move the interval away."""
+def test_intervals_of_many_small_classes_contain_a_perfect_estimate():
+    """A resampling lacks many classes; counting them as errors would move the interval."""
     true = np.repeat(np.arange(100), 2)
-    found = intervals(true, np.eye(100)[true], 100)
+    bounds_by_metric = intervals(true, np.eye(100)[true], 100)
     for name in ("precision", "recall", "f1", "roc_auc"):
-        assert found[name] == [1, 1]
-    assert found["accuracy"] == pytest.approx([200 / (200 + 1.96**2), 1], abs=1e-4)
+        assert bounds_by_metric[name] == [1, 1]
+    assert bounds_by_metric["accuracy"] == pytest.approx([200 / (200 + 1.96**2), 1], abs=1e-4)
 
 
-def test_areas_that_would_take_long_have_no_interval(monkeypatch):
+def test_roc_auc_has_no_interval_if_it_would_take_long(monkeypatch):
     true, probabilities = guesses(4)
     whole = intervals(true, probabilities, 50)
     monkeypatch.setattr("thaw.evaluation.metrics.MOST_AREAS", 4 * 300 * 50 - 1)
@@ -83,7 +83,7 @@ def test_areas_that_would_take_long_have_no_interval(monkeypatch):
 
 
 def test_calibration_error_by_hand():
-    """Four bins; what is named with 0.6, 0.7 is right once of two, with 0.9, 1.0 twice of two."""
+    """With 4 bins, confidences 0.6 and 0.7 are right once of two, 0.9 and 1.0 twice of two."""
     positive = np.array([0.4, 0.7, 0.9, 1.0])
     probabilities = np.stack([1 - positive, positive], axis=1)
     true = np.array([0, 0, 1, 1])
@@ -95,36 +95,36 @@ def test_calibration_error_by_hand():
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_intervals_hold_the_estimate_and_are_the_same_each_time(classes):
+def test_intervals_contain_the_estimate_and_are_reproducible(classes):
     true, probabilities = guesses(classes)
     estimate = measure(true, probabilities, 15)
-    found = intervals(true, probabilities, 100)
-    assert found.keys() == estimate.keys() - {"ece"}, "which resampling alone makes larger"
-    for name, (low, high) in found.items():
+    bounds_by_metric = intervals(true, probabilities, 100)
+    assert bounds_by_metric.keys() == estimate.keys() - {"ece"}, "resampling itself increases it"
+    for name, (low, high) in bounds_by_metric.items():
         assert low < estimate[name] < high
-    assert intervals(true, probabilities, 100) == found
+    assert intervals(true, probabilities, 100) == bounds_by_metric
 
 
 @pytest.mark.parametrize(("rows", "classes"), [(60, 2), (60, 4), (8, 3)])
-def test_intervals_are_those_of_each_resampling_measured_alone(rows, classes):
-    """Scores are rounded so that ties occur; of 8 rows a resampling often lacks a class."""
+def test_intervals_equal_those_of_separately_measured_resamplings(rows, classes):
+    """Rounded scores have ties, and resamplings of 8 rows often lack a class."""
     random = np.random.default_rng(1)
     true = random.integers(classes, size=rows)
     scores = random.random((rows, classes)).round(1) + 0.05 + 0.3 * np.eye(classes)[true]
     probabilities = scores / scores.sum(axis=1, keepdims=True)
-    found = intervals(true, probabilities, 200)
-    draw, drawn = np.random.default_rng(0), []
+    bounds_by_metric = intervals(true, probabilities, 200)
+    draw, resampled = np.random.default_rng(0), []
     for _ in range(200):
-        some = draw.integers(rows, size=rows)
-        drawn.append(measure(true[some], probabilities[some], 10))
+        chosen = draw.integers(rows, size=rows)
+        resampled.append(measure(true[chosen], probabilities[chosen], 10))
     shares = {"accuracy", "precision", "recall"} if classes == 2 else {"accuracy"}
-    assert found.keys() - shares
-    for name in found.keys() - shares:
-        values = [values[name] for values in drawn if values[name] is not None]
-        assert found[name] == pytest.approx(np.percentile(values, [2.5, 97.5]))
+    assert bounds_by_metric.keys() - shares
+    for name in bounds_by_metric.keys() - shares:
+        values = [values[name] for values in resampled if values[name] is not None]
+        assert bounds_by_metric[name] == pytest.approx(np.percentile(values, [2.5, 97.5]))
 
 
-def test_the_interval_of_an_accuracy_is_that_of_a_share():
+def test_the_interval_of_accuracy_is_that_of_a_share():
     true = np.zeros(400, int)
     probabilities = np.where(np.arange(400)[:, None] < 320, [0.9, 0.1], [0.1, 0.9])
     low, high = intervals(true, probabilities, 400)["accuracy"]
@@ -132,12 +132,12 @@ def test_the_interval_of_an_accuracy_is_that_of_a_share():
     assert (low, high) == pytest.approx((0.8 - error, 0.8 + error), abs=0.01)
 
 
-def test_shares_of_few_images_that_are_all_right_have_an_interval():
-    """Wilson 1927: of n of n from n / (n + 1.96 squared) to 1."""
+def test_a_perfect_score_on_few_images_has_an_interval():
+    """Wilson 1927: n of n has the interval from n / (n + 1.96 squared) to 1."""
     true = np.repeat([0, 1], [30, 10])
-    found = intervals(true, np.eye(2)[true], 100)
+    bounds_by_metric = intervals(true, np.eye(2)[true], 100)
     for name, count in (("accuracy", 40), ("precision", 10), ("recall", 10)):
-        assert found[name] == pytest.approx([count / (count + 1.96**2), 1], abs=1e-4)
+        assert bounds_by_metric[name] == pytest.approx([count / (count + 1.96**2), 1], abs=1e-4)
     assert "precision" not in intervals(true, np.tile([0.9, 0.1], (40, 1)), 100)
 
 
@@ -145,12 +145,12 @@ def test_each_class_has_its_own_figures_and_the_confusion_its_counts():
     true = np.array([0, 0, 0, 1, 1, 2])
     probabilities = np.eye(3)[[0, 0, 1, 1, 1, 0]]
     assert confusion(true, probabilities) == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
-    given = per_class(true, probabilities, ["ant", "bee", "cat"])
-    assert given["ant"] == pytest.approx(
+    result = per_class(true, probabilities, ["ant", "bee", "cat"])
+    assert result["ant"] == pytest.approx(
         {"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "count": 3}
     )
-    assert given["bee"] == pytest.approx({"precision": 2 / 3, "recall": 1, "f1": 0.8, "count": 2})
-    assert given["cat"] == {"precision": 0, "recall": 0, "f1": 0, "count": 1}
+    assert result["bee"] == pytest.approx({"precision": 2 / 3, "recall": 1, "f1": 0.8, "count": 2})
+    assert result["cat"] == {"precision": 0, "recall": 0, "f1": 0, "count": 1}
 
 
 @pytest.mark.parametrize("classes", [2, 4, 10])
@@ -160,13 +160,13 @@ def test_at_half_are_the_precision_and_recall_of_keras_on_one_hot_labels(classes
     for metric in measured:
         metric.update_state(np.eye(classes)[true], probabilities)
     expected = [float(metric.result()) for metric in measured]
-    given = at_half(true, probabilities)
-    assert [given["precision"], given["recall"]] == pytest.approx(expected, rel=1e-6)
-    if classes > 2:  # an unsure image names no class
-        assert given["recall"] < metrics.accuracy_score(true, probabilities.argmax(axis=1))
+    result = at_half(true, probabilities)
+    assert [result["precision"], result["recall"]] == pytest.approx(expected, rel=1e-6)
+    if classes > 2:  # images without a probability above 0.5
+        assert result["recall"] < metrics.accuracy_score(true, probabilities.argmax(axis=1))
 
 
-def test_at_half_nothing_is_named_at_a_half_itself_or_below():
+def test_at_half_a_probability_of_a_half_predicts_no_class():
     true, unsure = np.array([0, 1]), np.array([[0.5, 0.5], [0.4, 0.6]])
     assert at_half(true, unsure) == {"precision": 1.0, "recall": 0.5}
     assert at_half(true, np.full((2, 4), 0.25)) == {"precision": 0.0, "recall": 0.0}

@@ -1,4 +1,4 @@
-"""A repository as it is after a run, with tiny models and the images that they are checked on."""
+"""Fixtures: repositories after a run, with tiny models and the images to check them on."""
 
 import json
 import os
@@ -25,22 +25,22 @@ THREE = ["a", "b", "c"]
 COUNTS = {"train": 40, "validation": 24, "test": 8}
 
 
-def needed(form: str) -> None:
-    """Skip where the extra of a format is not installed; with THAW_EXPORTS=all, fail."""
+def require_extra(form: str) -> None:
+    """Skip the test if the extra of a format is not installed. With THAW_EXPORTS=all, fail."""
     if missing := [module for module in FORMATS[form] if not find_spec(module)]:
-        end = pytest.fail if os.environ.get("THAW_EXPORTS") == "all" else pytest.skip
-        end(f"{' and '.join(missing)} not installed: make test-exports")
+        outcome = pytest.fail if os.environ.get("THAW_EXPORTS") == "all" else pytest.skip
+        outcome(f"{' and '.join(missing)} not installed: make test-exports")
 
 
 class Exportable(Repository):
-    """A repository with data/split.csv and data/images too.
+    """A repository that also has data/split.csv and data/images.
 
     Attributes:
         pictures: the images of data/images, (n, SIZE, SIZE, 3).
     """
 
     def data(self, classes: list[str], colour: str) -> None:
-        """Pictures of as many colours as there are classes, and noise, in three splits."""
+        """Write images of coarse noise, with labels, in three splits."""
         random = np.random.default_rng(1)
         count = sum(COUNTS.values())
         coarse = random.integers(0, 256, (count, 5, 4, 3), dtype="uint8")
@@ -49,11 +49,11 @@ class Exportable(Repository):
         pixels = self.pictures
         if colour == "grey":
             pixels = pixels[..., :1]
-        held = {pixel_sha256(each): each for each in pixels}
+        images = {pixel_sha256(each): each for each in pixels}
         labels = np.arange(count) % len(classes)
         table = pd.DataFrame(
             {
-                "pixels": list(held),
+                "pixel_sha256": list(images),
                 "label": [classes[n] for n in labels],
                 "class": labels,
                 "group": "",
@@ -63,31 +63,31 @@ class Exportable(Repository):
         )
         (self.folder / "data").mkdir(exist_ok=True)
         table.to_csv(self.folder / "data" / "split.csv", index=False)
-        write_array_folder(self.folder / "data" / "images", list(held), held.__getitem__, {})
+        write_array_folder(self.folder / "data" / "images", list(images), images.__getitem__, {})
 
-    def turned(self, name: str) -> None:
-        """A network averaged over an image's flips, as fine-tuning leaves it."""
+    def averaged(self, name: str) -> None:
+        """Add a network with test-time augmentation by flips, as fine-tuning saves it."""
         folder, pixels = self.record(name, image(), CLASSES, None), self.pixels(image())
         inputs = keras.Input(pixels.shape[1:], dtype="uint8", name="pixels")
         x = keras.layers.Rescaling(1 / 255)(inputs)
         x = keras.layers.MaxPooling2D(4)(keras.layers.Conv2D(4, 3, activation="relu")(x))
-        one = keras.Model(inputs, output_layer(keras.layers.Flatten()(x), 2))
-        spread(one, pixels)
+        model = keras.Model(inputs, output_layer(keras.layers.Flatten()(x), 2))
+        spread(model, pixels)
         views = [inputs, *(keras.ops.flip(inputs, axes) for axes in ([1], [2], [1, 2]))]
-        mean = keras.layers.Average(dtype="float32")([one(view) for view in views])
+        mean = keras.layers.Average(dtype="float32")([model(view) for view in views])
         save_model(keras.Model(inputs, mean), folder / "model.keras")
 
     def normalized(self, name: str) -> None:
-        """A network of mixed precision whose Normalization keeps a copy of its weights."""
+        """Add a network in mixed precision with Normalization, which copies its weights."""
         folder, pixels = self.record(name, image(), CLASSES, None), self.pixels(image())
         inputs = keras.Input(pixels.shape[1:], dtype="uint8", name="pixels")
         with compute_precision("bfloat16"):
             x = keras.layers.Rescaling(1 / 255)(inputs)
             inner = keras.Input(x.shape[1:], dtype=x.dtype)  # bfloat16
-            standard = keras.layers.Normalization(mean=None, variance=None)
-            y = keras.layers.Conv2D(8, 3, activation="relu")(standard(inner))
-            standard.set_weights([np.full(3, 0.5), np.full(3, 0.05), np.zeros(())])
-            standard.finalize_state()
+            normalization = keras.layers.Normalization(mean=None, variance=None)
+            y = keras.layers.Conv2D(8, 3, activation="relu")(normalization(inner))
+            normalization.set_weights([np.full(3, 0.5), np.full(3, 0.05), np.zeros(())])
+            normalization.finalize_state()
             x = keras.Model(inner, y)(x)
             x = keras.layers.GlobalAveragePooling2D()(x)
         model = keras.Model(inputs, output_layer(x, 2))
@@ -96,52 +96,54 @@ class Exportable(Repository):
         self.expected[name] = predict_batches(load_keras_model(folder / "model.keras"), pixels, 32)
 
 
-def weights(made: Exportable) -> None:
-    path = made.folder / "data" / "weights" / "vgg16.npz"
+def write_weights(repository: Exportable) -> None:
+    path = repository.folder / "data" / "weights" / "vgg16.npz"
     path.parent.mkdir(parents=True)
     np.savez(path, **named_tensors(build_application("VGG16", SIZE)))
 
 
 @pytest.fixture(scope="session")
 def colour(tmp_path_factory, store) -> Exportable:
-    """Two classes in colour: `cnn` on pixels, `lanczos` too, `half` on features in bfloat16,
-    `logistic` on features, `normalized` in mixed precision,
-    `turned` averaged over flips."""
-    made = Exportable(tmp_path_factory.mktemp("colour"))
+    """Return a repository with two classes in colour.
+
+    Its models are `cnn` and `lanczos` on pixels, `half` on features in bfloat16, `logistic` on
+    features, `normalized` in mixed precision, and `averaged` with test-time augmentation.
+    """
+    repository = Exportable(tmp_path_factory.mktemp("colour"))
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
-    weights(made)
-    made.data(CLASSES, "rgb")
-    made.network("cnn", CLASSES, image("bicubic"))
-    made.network("lanczos", CLASSES, image("lanczos"))
-    made.dense("half", CLASSES, "bfloat16", image())
-    made.logistic("logistic", CLASSES, image(), "average_max")
-    made.normalized("normalized")
-    made.turned("turned")
-    return made
+    write_weights(repository)
+    repository.data(CLASSES, "rgb")
+    repository.network("cnn", CLASSES, image("bicubic"))
+    repository.network("lanczos", CLASSES, image("lanczos"))
+    repository.dense("half", CLASSES, "bfloat16", image())
+    repository.logistic("logistic", CLASSES, image(), "average_max")
+    repository.normalized("normalized")
+    repository.averaged("averaged")
+    return repository
 
 
 @pytest.fixture(scope="session")
 def grey(tmp_path_factory, store) -> Exportable:
-    """Three classes in grey: `cnn` on pixels."""
-    made = Exportable(tmp_path_factory.mktemp("grey"))
+    """Return a repository with three classes in grey and the model `cnn` on pixels."""
+    repository = Exportable(tmp_path_factory.mktemp("grey"))
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
-    made.data(THREE, "grey")
-    made.network("cnn", THREE, image("bilinear", "grey"))
-    return made
+    repository.data(THREE, "grey")
+    repository.network("cnn", THREE, image("bilinear", "grey"))
+    return repository
 
 
 @pytest.fixture
 def inside(colour, monkeypatch) -> Exportable:
-    """The repository in colour, as the current folder."""
+    """Return the repository in colour, as the current folder."""
     monkeypatch.chdir(colour.folder)
     return colour
 
 
 @pytest.fixture
 def within_grey(grey, monkeypatch) -> Exportable:
-    """The grey repository, as the current folder."""
+    """Return the grey repository, as the current folder."""
     monkeypatch.chdir(grey.folder)
     return grey
 

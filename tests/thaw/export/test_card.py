@@ -1,4 +1,4 @@
-"""The model card: what Hugging Face demands of it, and what it says of data, results and limits."""
+"""The model card: Hugging Face's header, and the text on data, results and limitations."""
 
 import json
 import sys
@@ -16,10 +16,10 @@ from thaw.config.dataset import Image
 from thaw.data.decoding import decode
 from thaw.errors import UserError
 from thaw.export import licences
-from thaw.export.card import card
-from thaw.export.data import Data
+from thaw.export.card import render_card
+from thaw.export.data import ExportData
+from thaw.export.example_code import example_code
 from thaw.export.export import FORMATS
-from thaw.export.loading import code
 from thaw.models.bundle import find_model
 
 AGREEMENT = {
@@ -38,7 +38,8 @@ AGREEMENT = {
     "speed_up": {"Keras in float32": 1.5},
     "megabytes": {"exported": 1.25, "trained": 1.5},
 }
-EVALUATED = {
+# as the evaluate stage writes results/details/NAME.json
+EVALUATION = {
     "counts": {"train": 40, "validation": 24, "test": 8},
     "dataset": "pets",
     "metrics": {"accuracy": 0.75, "ece": 0.1234, "f1": 0.7, "roc_auc": 0.8},
@@ -54,13 +55,13 @@ EVALUATED = {
         "outdoors": {"accuracy": 0.625, "count": 4},
     },
 }
-"""As stages write results/details/NAME.json."""
 
 
-def written(model: str, form: str = "onnx", takes: str = "pictures", **more) -> tuple[dict, str]:
-    """The card's YAML and its Markdown."""
-    trained = find_model(model)
-    text = card(trained, form, "model.onnx", takes, Data(trained), {**AGREEMENT, **more})
+def card(model: str, form: str = "onnx", takes: str = "pictures", **more) -> tuple[dict, str]:
+    """Return the card's YAML header and its Markdown."""
+    bundle = find_model(model)
+    agreement = {**AGREEMENT, **more}
+    text = render_card(bundle, form, "model.onnx", takes, ExportData(bundle), agreement)
     start, head, body = text.split("---\n", 2)
     assert start == ""
     return yaml.safe_load(head), body
@@ -68,25 +69,25 @@ def written(model: str, form: str = "onnx", takes: str = "pictures", **more) -> 
 
 @pytest.fixture
 def results(inside):
-    """The repository with its model `cnn` evaluated."""
+    """Return the repository with an evaluation of its model `cnn`."""
     path = inside.folder / "results" / "details" / "cnn.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(EVALUATED))
+    path.write_text(json.dumps(EVALUATION))
     yield inside
     path.unlink()
 
 
 @pytest.fixture
 def parameters(inside):
-    """A function that writes sections of params.yaml."""
+    """Return a function that writes sections of params.yaml."""
     path = inside.folder / "params.yaml"
     yield lambda **sections: path.write_text(yaml.safe_dump(sections))
     path.unlink()
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_its_head_is_what_hugging_face_demands(results, form):
-    head, _ = written("cnn", form)
+def test_the_header_is_valid_for_hugging_face(results, form):
+    head, _ = card("cnn", form)
     assert head["license"] == "other" and head["license_name"]
     assert head["library_name"] in {"onnx", "openvino", "keras", "tflite"}
     assert head["pipeline_tag"] == "image-classification"
@@ -97,111 +98,111 @@ def test_its_head_is_what_hugging_face_demands(results, form):
     (result,) = model["results"]
     assert result["task"]["type"] == "image-classification"
     assert result["dataset"] == {"type": "pets", "name": "pets", "split": "test"}
-    held = {metric["type"]: metric["value"] for metric in result["metrics"]}
-    assert held == {"accuracy": 0.75, "f1": 0.7, "roc_auc": 0.8}
+    metrics = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    assert metrics == {"accuracy": 0.75, "f1": 0.7, "roc_auc": 0.8}
 
 
-def test_it_tells_results_with_intervals_and_what_is_weakest(results):
-    _, body = written("cnn")
-    for said in (
+def test_the_card_has_results_with_intervals_and_the_weakest_class_and_group(results):
+    _, body = card("cnn")
+    for text in (
         "| accuracy | 0.7500 | 0.5000 to 0.9000 |",
         "| roc_auc | 0.8000 |  |",
         "| dog | 4 | 0.7000 | 0.6000 | 0.6500 |",
         "| outdoors | 4 | 0.6250 |",
-        "8 test images tell its accuracy to within 20.0 points.",
-        "Its weakest class is dog, of which it finds 60.0%.",
-        "Its weakest group is outdoors, with 62.5% right.",
+        "measured on 8 test images, with an uncertainty of 20.0 percentage points.",
+        "The class with the lowest recall is dog (60.0%).",
+        "The group with the lowest accuracy is outdoors (62.5%).",
         "off by 0.123 on average",
-        "It sees 32 x 32 pixels in colour",
-        "pets: 72 images, of which 40 to train on, 24 to choose by (validation), 8 to test.",
+        "It reads 32 x 32 pixels in colour",
+        "pets: 72 images, 40 for training, 24 for validation, 8 for testing.",
         "| Keras in float32 | 1e-07 | 1e-08 | 100.0 % | 1.50 |",
-        Data(find_model("cnn")).rows.digest(),
+        ExportData(find_model("cnn")).rows.digest(),
     ):
-        assert said in body, said
-    assert "None were used: all weights are trained on the data above." in body
+        assert text in body, text
+    assert "No pretrained weights: all weights are trained on the data above." in body
 
 
-def test_without_results_it_says_so(inside):
-    head, body = written("half", int8=True, calibration=7)
+def test_the_card_of_a_model_without_results(inside):
+    head, body = card("half", int8=True, calibration=7)
     assert "model-index" not in head and "int8" in head["tags"]
-    assert "This model has not been evaluated: results/details/half.json was not there" in body
-    assert "How often it is right was not measured." in body
-    assert "Scales of int8 were taken from 7 training images." in body
-    assert "are of the model before it became int8" in body
+    assert "This model has not been evaluated: results/details/half.json did not exist" in body
+    assert "Its accuracy on test images was not measured." in body
+    assert "The scales of int8 were computed from 7 training images." in body
+    assert "of the trained model, before its export to int8" in body
 
 
-def test_an_evaluation_of_an_earlier_training_is_not_the_models(results):
+def test_an_evaluation_of_an_earlier_training_is_not_used(results):
     path = results.folder / "results" / "details" / "cnn.json"
-    path.write_text(json.dumps({**EVALUATED, "settings": {"seed": 1}}))
-    head, body = written("cnn")
+    path.write_text(json.dumps({**EVALUATION, "settings": {"seed": 1}}))
+    head, body = card("cnn")
     assert "model-index" not in head and "| accuracy | 0.7500 |" not in body
     assert "This model has not been evaluated" in body
-    assert "How often it is right was not measured." in body
+    assert "Its accuracy on test images was not measured." in body
 
 
-def test_a_models_folder_may_lie_directly_below_the_root(inside):
-    trained = find_model("cnn")
-    there = replace(trained, path=Path("/cnn"))
-    with pytest.raises(UserError, match="/data/split.csv and /data/images are not there"):
-        Data(there)
-    said = card(there, "onnx", "model.onnx", "pictures", Data(trained), AGREEMENT)
-    assert "# cnn: cat or dog" in said
+def test_the_models_folder_may_be_in_the_root_folder(inside):
+    bundle = find_model("cnn")
+    moved = replace(bundle, path=Path("/cnn"))
+    with pytest.raises(UserError, match="/data/split.csv and /data/images do not exist"):
+        ExportData(moved)
+    data = ExportData(bundle)
+    text = render_card(moved, "onnx", "model.onnx", "pictures", data, AGREEMENT)
+    assert "# cnn: cat or dog" in text
 
 
 @pytest.mark.parametrize("bits", [16, 12, 9])
 @pytest.mark.parametrize("takes", ["pictures", "pixels"])
-def test_its_code_reads_grey_pictures_of_16_bits_as_the_pipeline_does(
+def test_the_example_code_reads_16_bit_grey_pictures_like_the_pipeline(
     tmp_path, monkeypatch, capsys, takes, bits
 ):
-    """With a runtime that keeps what it is given."""
-    image = Image(size=128, resampling="nearest", colour="grey", bits=bits)
+    """With a runtime that records its inputs."""
+    image = Image(size=128, resampling="nearest", colour="grey", bit_depth=bits)
     values = np.linspace(0, 2**bits - 1, 128 * 128).astype("uint16").reshape(128, 128)
     Pillow.fromarray(values).save(tmp_path / "photo.jpg", "PNG")
-    given = []
+    recorded = []
 
     def run(_, inputs):
-        given.append(inputs[takes])
+        recorded.append(inputs[takes])
         return [np.array([[0.25, 0.75]])]
 
     runtime = SimpleNamespace(InferenceSession=lambda *_, **__: SimpleNamespace(run=run))
     monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
     monkeypatch.chdir(tmp_path)
-    exec(code("onnx", takes, image, ["cat", "dog"]), {})
+    exec(example_code("onnx", takes, image, ["cat", "dog"]), {})
     assert capsys.readouterr().out == "dog 0.7500\n"
     expected = decode((tmp_path / "photo.jpg").read_bytes(), image)
     assert np.ptp(expected) == 255
     channels = 1 if takes == "pixels" else 3
-    np.testing.assert_array_equal(given[0][0], np.repeat(expected, channels, axis=-1))
+    np.testing.assert_array_equal(recorded[0][0], np.repeat(expected, channels, axis=-1))
 
 
-def test_it_says_how_many_of_16_bits_are_in_use(inside):
-    trained = find_model("cnn")
-    some = replace(trained, image=trained.image.model_copy(update={"bits": 12}))
-    for each, said in ((some, True), (trained, False)):
-        text = card(each, "onnx", "model.onnx", "pictures", Data(trained), AGREEMENT)
-        assert (
-            "Of 16 bits a grey picture uses 12, of which the upper 8 are taken." in text
-        ) is said
+def test_the_card_has_the_bit_depth(inside):
+    bundle = find_model("cnn")
+    image = bundle.image.model_copy(update={"bit_depth": 12})
+    for model, expected in ((replace(bundle, image=image), True), (bundle, False)):
+        data = ExportData(bundle)
+        text = render_card(model, "onnx", "model.onnx", "pictures", data, AGREEMENT)
+        assert ("grey pictures use 12 bits, of which the upper 8 are read." in text) is expected
 
 
-def test_licences_are_those_of_the_data_and_the_weights(inside, parameters):
+def test_the_card_has_the_licences_of_data_and_weights(inside, parameters):
     parameters(dataset={"name": "cells", "source": {"kind": "elpv"}})
-    head, body = written("half")
+    head, body = card("half")
     assert head["license"] == "cc-by-nc-sa-4.0" and head["datasets"] == ["cells"]
     assert "Data: CC BY-NC-SA 4.0" in body
-    assert "VGG16's are random: none were used." in body
+    assert "No pretrained weights: VGG16 was initialized at random." in body
     parameters(dataset={"name": "mine", "source": {"kind": "folder", "path": "x"}})
-    head, body = written("half")
-    assert head["license"] == "other" and "Data: Not stated: yours to fill in." in body
+    head, body = card("half")
+    assert head["license"] == "other" and "Data: Not stated. Please add it." in body
 
 
 def test_the_shipped_datasets_and_backbones_have_a_licence():
-    """All of conf/ but a folder of one's own."""
+    """All of conf/ except `folder`, which is for the user's data."""
     for path in (ROOT / "conf" / "dataset").glob("*.yaml"):
         source = yaml.safe_load(path.read_text())["source"]
-        known = licences.of_data(source) is not licences.UNSTATED
+        known = licences.data_licence(source) is not licences.UNSTATED
         assert known is (path.stem != "folder"), path.name
     for path in (ROOT / "conf" / "backbone").glob("*.yaml"):
         backbone = yaml.safe_load(path.read_text())
-        said = licences.of_weights(backbone)
-        assert "not known" not in said and backbone["application"] in said
+        licence = licences.weights_licence(backbone)
+        assert "unknown" not in licence and backbone["application"] in licence

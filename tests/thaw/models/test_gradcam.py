@@ -1,4 +1,4 @@
-"""Grad-CAM by NumPy and by Keras, held against each other and against differences."""
+"""Grad-CAM by NumPy and by Keras, compared with each other and with finite differences."""
 
 import numpy as np
 import pytest
@@ -14,10 +14,10 @@ from thaw.runtime.tensorflow import keras
 SHAPE = (5, 4, 6)
 
 
-def subnet(**changed) -> Dense:
-    given = {"kind": "dense", "features": "base", "units": [7, 5], "dropout": 0.0}
-    given |= {"l1": 0.0, "l2": 0.0, "output": "auto"}
-    return Dense(**{**TRAINING, **given, **changed})
+def subnet(**changes) -> Dense:
+    head = {"kind": "dense", "features": "base", "units": [7, 5], "dropout": 0.0}
+    head |= {"l1": 0.0, "l2": 0.0, "output": "auto"}
+    return Dense(**{**TRAINING, **head, **changes})
 
 
 @pytest.fixture
@@ -26,35 +26,37 @@ def features() -> np.ndarray:
 
 
 def scores(probabilities: np.ndarray, classes: np.ndarray, outputs: int) -> np.ndarray:
-    """Of the wanted class, before the last activation and but for a constant."""
-    own = np.log(probabilities[np.arange(len(classes)), classes])
+    """Return scores (n,) of `classes` before the last activation, up to a constant."""
+    log = np.log(probabilities[np.arange(len(classes)), classes])
     if outputs == 1:
-        return own - np.log(probabilities[np.arange(len(classes)), 1 - classes])
-    return own
+        return log - np.log(probabilities[np.arange(len(classes)), 1 - classes])
+    return log
 
 
 @pytest.mark.parametrize("activation", ["relu", "elu", "gelu", "tanh"])
 @pytest.mark.parametrize("pooling", ["average", "flatten"])
-@pytest.mark.parametrize("kinds", [2, 3])
-def test_numpy_and_keras_see_the_same(tmp_path, afresh, features, activation, pooling, kinds):
+@pytest.mark.parametrize("classes_count", [2, 3])
+def test_numpy_and_keras_compute_the_same_maps(
+    tmp_path, afresh, features, activation, pooling, classes_count
+):
     afresh()
     chosen = subnet(activation=activation, pooling=pooling)
-    model = build_subnet(chosen, SHAPE, kinds)
+    model = build_subnet(chosen, SHAPE, classes_count)
     save_model(model, tmp_path / "model.keras")
-    classes = np.arange(len(features)) % kinds
+    classes = np.arange(len(features)) % classes_count
     by_numpy = gradcam.of_subnet(chosen, tmp_path / "model.keras", features, classes)
-    # the features as a network's last map
+    # a network whose last feature map is its input, the features
     pixels = keras.Input(SHAPE)
-    passing = keras.layers.Conv2D(SHAPE[2], 1)
-    whole = keras.Model(pixels, model(passing(pixels)))
-    passing.set_weights([np.eye(SHAPE[2])[None, None], np.zeros(SHAPE[2])])
-    by_keras = gradcam.GradCam(whole)(features, classes)
+    identity = keras.layers.Conv2D(SHAPE[2], 1)
+    network = keras.Model(pixels, model(identity(pixels)))
+    identity.set_weights([np.eye(SHAPE[2])[None, None], np.zeros(SHAPE[2])])
+    by_keras = gradcam.GradCam(network)(features, classes)
     assert by_numpy.shape == (len(features), *SHAPE[:2]) and (by_numpy >= 0).all()
     assert by_numpy.max() > 0
     np.testing.assert_allclose(by_numpy, by_keras, rtol=1e-4, atol=1e-7)
 
 
-def test_the_channels_count_by_how_much_the_score_rises_with_them(tmp_path, afresh, features):
+def test_channels_are_weighted_by_the_gradient_of_the_score(tmp_path, afresh, features):
     afresh()
     chosen = subnet(activation="tanh", pooling="average")
     model = build_subnet(chosen, SHAPE, 2)
@@ -65,36 +67,38 @@ def test_the_channels_count_by_how_much_the_score_rises_with_them(tmp_path, afre
         up, down = features.copy(), features.copy()
         up[..., channel] += step
         down[..., channel] -= step
-        rises = [
+        changed = [
             scores(predict_subnet(chosen, tmp_path / "model.keras", x), classes, 1)
             for x in (up, down)
         ]
-        slopes[:, channel] = (rises[0] - rises[1]) / (2 * step) / np.prod(SHAPE[:2])
+        slopes[:, channel] = (changed[0] - changed[1]) / (2 * step) / np.prod(SHAPE[:2])
     expected = np.maximum(np.einsum("nhwc,nc->nhw", features, slopes), 0)
-    found = gradcam.of_subnet(chosen, tmp_path / "model.keras", features, classes)
-    np.testing.assert_allclose(found, expected, rtol=0.02, atol=1e-4)
+    maps = gradcam.of_subnet(chosen, tmp_path / "model.keras", features, classes)
+    np.testing.assert_allclose(maps, expected, rtol=0.02, atol=1e-4)
 
 
 @pytest.mark.parametrize("pooling", ["average", "average_max"])
-@pytest.mark.parametrize("kinds", [2, 3])
-def test_the_logistic_model_looks_by_its_coefficients(features, kinds, pooling):
+@pytest.mark.parametrize("classes_count", [2, 3])
+def test_maps_of_a_logistic_model_follow_its_coefficients(features, classes_count, pooling):
     pooled = logistic.pooled(features, pooling)
-    labels = np.arange(len(features)) % kinds
+    labels = np.arange(len(features)) % classes_count
     model = logistic.fit(pooled, labels, np.ones(len(features)), 1.0, 1000)
     slopes = model["coefficients"] / model["scale"]
-    if kinds == 2:
+    if classes_count == 2:
         slopes = np.vstack([-slopes, slopes])
     averages, maxima = np.split(slopes[labels], [SHAPE[2]], axis=1)
-    at = np.broadcast_to(averages[:, None, None] / np.prod(SHAPE[:2]), features.shape)
-    if pooling == "average_max":  # each place's slope: that of a maximum is where it stands
-        at = at + maxima[:, None, None] * (features == features.max((1, 2), keepdims=True))
-    expected = np.einsum("nhwc,nc->nhw", features, at.mean(axis=(1, 2)))
-    found = gradcam.of_logistic(model, features, labels)
-    np.testing.assert_allclose(found, np.maximum(expected, 0), rtol=1e-4, atol=1e-6)
+    gradients = np.broadcast_to(averages[:, None, None] / np.prod(SHAPE[:2]), features.shape)
+    if pooling == "average_max":  # the gradient of a maximum is at its position
+        gradients = gradients + maxima[:, None, None] * (
+            features == features.max((1, 2), keepdims=True)
+        )
+    expected = np.einsum("nhwc,nc->nhw", features, gradients.mean(axis=(1, 2)))
+    maps = gradcam.of_logistic(model, features, labels)
+    np.testing.assert_allclose(maps, np.maximum(expected, 0), rtol=1e-4, atol=1e-6)
 
 
-def test_a_bright_spot_is_where_the_network_looked(afresh):
-    """A convolution that answers to brightness, and a head that likes it."""
+def test_the_map_of_a_brightness_classifier_marks_bright_spots(afresh):
+    """A convolution sums the pixels, and the head's score rises with the sum."""
     afresh()
     pixels = keras.Input((16, 16, 1), dtype="uint8")
     x = keras.layers.Rescaling(1 / 255)(pixels)
@@ -106,10 +110,12 @@ def test_a_bright_spot_is_where_the_network_looked(afresh):
     maps = gradcam.GradCam(model)(images, np.array([1, 1]))
     assert maps.shape == (2, 8, 8)
     assert np.argwhere(maps > 0).tolist() == [[0, 1, 3], [1, 6, 0]]
-    assert not gradcam.GradCam(model)(images, np.array([0, 0])).any(), "it speaks for class 1"
+    assert not gradcam.GradCam(model)(images, np.array([0, 0])).any(), (
+        "brightness is evidence for class 1 only"
+    )
 
 
-def test_of_an_average_over_flips_the_image_itself_is_looked_at(afresh):
+def test_the_map_of_an_average_over_flips_is_that_of_the_image_itself(afresh):
     afresh()
     inside = keras.Input((8, 8, 3))
     base = keras.Model(inside, keras.layers.Conv2D(4, 3, activation="relu")(inside))
@@ -122,23 +128,23 @@ def test_of_an_average_over_flips_the_image_itself_is_looked_at(afresh):
         return keras.ops.cast(x, "float32") / 255
 
     front = keras.Model(pixels, base(rescaled(pixels)))
-    turned = [end(front(pixels)), end(front(keras.ops.flip(pixels, [2])))]
-    mean = keras.Model(pixels, keras.layers.Average()(turned))
+    outputs = [end(front(pixels)), end(front(keras.ops.flip(pixels, [2])))]
+    mean = keras.Model(pixels, keras.layers.Average()(outputs))
     alone = keras.Model(pixels, end(front(pixels)))
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype="uint8")
     classes = np.array([0, 1, 2])
-    found = gradcam.GradCam(mean)(images, classes)
-    np.testing.assert_allclose(found, gradcam.GradCam(alone)(images, classes), rtol=1e-5)
-    assert found.shape == (3, 5, 5) and found.any()
+    maps = gradcam.GradCam(mean)(images, classes)
+    np.testing.assert_allclose(maps, gradcam.GradCam(alone)(images, classes), rtol=1e-5)
+    assert maps.shape == (3, 5, 5) and maps.any()
 
 
 @pytest.mark.parametrize(
     "option", ["small_cnn", "leaky_cnn", "resnet", "inception", "googlenet", "dense"]
 )
 def test_every_family_has_a_map(shipped, option):
-    built = shipped(option, (32, 32, 3), 4)
+    network = shipped(option, (32, 32, 3), 4)
     pixels = keras.Input((32, 32, 3), dtype="uint8")
-    plain = keras.Model(built.inputs, built.outputs[0])
+    plain = keras.Model(network.inputs, network.outputs[0])
     model = keras.Model(pixels, plain(keras.layers.Rescaling(1 / 255)(pixels)))
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype="uint8")
     maps = gradcam.GradCam(model)(images, np.array([0, 1, 2]))
@@ -146,7 +152,7 @@ def test_every_family_has_a_map(shipped, option):
     assert np.isfinite(maps).all()
 
 
-def test_a_network_without_a_map_has_none(afresh):
+def test_a_network_without_a_feature_map_returns_none(afresh):
     afresh()
     pixels = keras.Input((8, 8, 1), dtype="uint8")
     x = keras.layers.Flatten()(keras.ops.cast(pixels, "float32"))

@@ -1,18 +1,18 @@
 import numpy as np
 
-from tests.fixtures.networks import described, layers, trained
+from tests.fixtures.networks import described, layers, trainable_count
 from thaw.runtime.tensorflow import keras
 
 PIXELS = (28, 28, 1)
 
 
-def test_on_fashion_mnist_it_has_the_published_parameters(shipped):
+def test_for_fashion_mnist_it_has_the_published_parameter_counts(shipped):
     model = shipped("resnet", PIXELS, 10)
     assert model.count_params() == 1_749_210
-    assert trained(model) == 1_748_154
+    assert trainable_count(model) == 1_748_154
 
 
-def test_without_its_dense_layer_it_has_a_tenth_of_them(shipped):
+def test_without_its_dense_layer_it_has_a_tenth_of_the_parameters(shipped):
     model = shipped("resnet", PIXELS, 10, units=[])
     flat = model.get_layer("flatten").output.shape[1]
     assert flat == 7 * 7 * 64
@@ -21,7 +21,7 @@ def test_without_its_dense_layer_it_has_a_tenth_of_them(shipped):
     assert 0.07 < without / 1_749_210 < 0.13
 
 
-def test_it_is_as_published(shipped):
+def test_it_has_the_published_layers_and_initializers(shipped):
     model = shipped("resnet", PIXELS, 10)
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     assert not any(layer.use_bias for layer in convolutions)
@@ -34,8 +34,8 @@ def test_it_is_as_published(shipped):
     )
     first = convolutions[0]
     assert (first.filters, first.kernel_size, first.strides) == (16, (3, 3), (2, 2))
-    drawn = np.concatenate([np.ravel(layer.kernel) for layer in convolutions])
-    assert abs(drawn.std() - 0.05) < 0.001 and abs(drawn.mean()) < 0.001
+    kernels = np.concatenate([np.ravel(layer.kernel) for layer in convolutions])
+    assert abs(kernels.std() - 0.05) < 0.001 and abs(kernels.mean()) < 0.001
     assert layers(model)[-4:] == [
         "AveragePooling2D valid (2, 2)",
         "Flatten",
@@ -44,7 +44,7 @@ def test_it_is_as_published(shipped):
     ]
 
 
-def test_a_block_s_paths_are_as_published(shipped):
+def test_the_paths_of_a_block_have_the_published_layers(shipped):
     model = shipped("resnet", (8, 8, 1), 3, blocks=[3], stem_filters=2)
     start, paths = model.get_layer("conv2d"), []
     for tensor in model.get_layer("add").input:
@@ -67,7 +67,7 @@ def test_a_block_s_paths_are_as_published(shipped):
 
 
 def test_a_block_adds_its_main_path_and_its_shortcut(shipped):
-    """By hand: with the kernels of the main path zero, what is left is the shortcut."""
+    """With a zero kernel in the main path only the shortcut contributes."""
     model = shipped("resnet", (8, 8, 1), 3, blocks=[2], stem_filters=2, units=[])
     start, added = model.get_layer("conv2d").output, model.get_layer("add").output
     last = model.get_layer("add").input[0]._keras_history.operation  # of the main path

@@ -1,4 +1,4 @@
-"""A small repository after a run: real stages on generated pictures, without TensorFlow."""
+"""A small project after a run: real stages on generated images, without TensorFlow."""
 
 import csv
 import os
@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.pipeline.conftest import draw
 from thaw.storage.arrays import ArrayFolder, write_array_folder
 
-CHOSEN = [
+OVERRIDES = [  # two logistic regressions; gap256 has no results
     "dataset=folder",
     "dataset.source.path=photos",
     "dataset.image.size=32",
@@ -26,23 +26,22 @@ CHOSEN = [
     "+subnet@subnets.other=logistic",
     "subnets.other.C=1e-6",
 ]
-"""Two logistic subnets; gap256 stays without results."""
-COUNTS = {"disc": 40, "square": 28}
+COUNTS = {"disc": 40, "square": 28}  # images of each class
 
 
 def parameters(*overrides: str) -> dict:
-    """What conf/ composes to with these."""
+    """Return what the repository's conf/ composes to with `overrides`."""
     from thaw.composition import compose
 
-    before = os.getcwd()
+    previous = os.getcwd()
     os.chdir(ROOT)
     try:
         return compose(*overrides)
     finally:
-        os.chdir(before)
+        os.chdir(previous)
 
 
-def walk(
+def run_pipeline(
     folder: Path,
     counts: dict[str, int],
     *overrides: str,
@@ -50,20 +49,25 @@ def walk(
     chosen=(),
     stop: bool = False,
 ) -> Path:
-    """Run the pipeline in `folder`, which is made and becomes the current one.
+    """Create a project in `folder`, make it the current folder and run its stages.
 
     Args:
-        stop: go no further than to the split.
+        folder: must not exist.
+        counts: number of images by class.
+        overrides: added to `chosen`.
+        grouped: whether the images belong to two groups.
+        chosen: overrides to use instead of OVERRIDES.
+        stop: whether to stop after the stage split.
     """
     folder.mkdir()
     os.chdir(folder)
     shutil.copytree(ROOT / "conf", "conf")
     shutil.copy(ROOT / "dvc.yaml", "dvc.yaml")
-    values = parameters(*(chosen or CHOSEN), *overrides)
+    values = parameters(*(chosen or OVERRIDES), *overrides)
     Path("params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     draw(Path("photos"), counts)
     _mislabel(Path("photos"))
-    (Path("photos") / min(counts) / "broken.png").write_bytes(b"no picture")
+    (Path("photos") / min(counts) / "broken.png").write_bytes(b"not an image")
     git("init", "--quiet", "--initial-branch=main")
     download.main()
     if grouped:
@@ -73,10 +77,10 @@ def walk(
     if stop:
         return folder
     if values["networks"]:
-        network(next(iter(values["networks"])))
+        train_network_on_pixels(next(iter(values["networks"])))
         return folder
     images = ArrayFolder("data/images")
-    # in place of a backbone's, which would start TensorFlow: each place has the pixels of a patch
+    # instead of a backbone's features, which need TensorFlow: the pixels of 4 x 4 patches
     recipe = {"weights": None}
     write_array_folder("data/features/vgg16", images.keys, lambda key: patches(images[key]), recipe)
     for name in ("logistic", "other"):
@@ -87,30 +91,29 @@ def walk(
     return folder
 
 
-def network(name: str) -> None:
-    """Train and evaluate on pixels, by TensorFlow."""
-
+def train_network_on_pixels(name: str) -> None:
+    """Train and evaluate a network with TensorFlow."""
     from stages import train_network
 
-    git("commit", "--quiet", "--allow-empty", "--message", "start")  # DVCLive asks for one
+    git("commit", "--quiet", "--allow-empty", "--message", "start")  # DVCLive needs a commit
     train_network.main(name)
     evaluate.main(name)
     commit("first")
 
 
 def patches(pixels: np.ndarray) -> np.ndarray:
-    """(32, 32, 3) as (4, 4, 192)."""
-    cut = pixels.reshape(4, 8, 4, 8, 3).transpose(0, 2, 1, 3, 4)
-    return cut.reshape(4, 4, -1).astype("float32") / 255
+    """Return an image (32, 32, 3), uint8, as patches (4, 4, 192), float32."""
+    grid = pixels.reshape(4, 8, 4, 8, 3).transpose(0, 2, 1, 3, 4)
+    return grid.reshape(4, 4, -1).astype("float32") / 255
 
 
 def _mislabel(photos: Path) -> None:
-    """Put each sixth picture under the next class, so that models are wrong about some."""
+    """Move every sixth image to the next class, so that models make errors."""
     folders = sorted(photos.iterdir())
     moved = [(n, file) for n, f in enumerate(folders) for file in sorted(f.iterdir())[::6]]
     for number, file in moved:
-        into = folders[(number + 1) % len(folders)]
-        file.rename(into / f"from-{number}-{file.name}")
+        target = folders[(number + 1) % len(folders)]
+        file.rename(target / f"from-{number}-{file.name}")
 
 
 def _group(path: Path) -> None:
@@ -136,17 +139,17 @@ def commit(message: str) -> None:
 
 @pytest.fixture(scope="session")
 def after_a_run(tmp_path_factory, store) -> Path:
-    """Of two classes; copy it before you change it."""
-    before = os.getcwd()
+    """Return a project with two classes. Tests that change it use a copy, see `inside`."""
+    previous = os.getcwd()
     try:
-        return walk(tmp_path_factory.mktemp("walk") / "two", COUNTS)
+        return run_pipeline(tmp_path_factory.mktemp("report") / "two", COUNTS)
     finally:
-        os.chdir(before)
+        os.chdir(previous)
 
 
 @pytest.fixture
 def inside(after_a_run, tmp_path, monkeypatch) -> Path:
-    """A copy of it, as the current folder."""
+    """Return a copy of the project with two classes and make it the current folder."""
     shutil.copytree(after_a_run, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
     return tmp_path / "copy"

@@ -1,4 +1,4 @@
-"""A small repository after a run of the real stages, and real servers on loopback ports."""
+"""Fixtures: a small repository after a run of the real stages, and servers on loopback ports."""
 
 import contextlib
 import os
@@ -11,27 +11,27 @@ import pytest
 import uvicorn
 
 from stages import evaluate, features, train_subnet, weights
-from tests.thaw.report.conftest import CHOSEN, commit, walk
+from tests.thaw.report.conftest import OVERRIDES, commit, run_pipeline
 from thaw.models.bundle import find_model
-from thaw.serve.app import Limits, application
-from thaw.serve.network import Predictor
-from thaw.serve.server import bound, url
+from thaw.serve.app import Limits, create_app
+from thaw.serve.predictor import Predictor
+from thaw.serve.server import bind, server_url
 
 COUNTS = {"disc": 14, "square": 12}
 BACKBONE = [
-    "dataset.image.size=64",  # its features have four places
+    "dataset.image.size=64",  # features of 2 x 2 cells
     "backbones.vgg16.weights=random",
     "backbones.vgg16.precision=float32",
 ]
 LIMITS = Limits(bytes=200_000, pixels=1_000_000, queue=64, seconds=30)
 
 
-def trained_there(folder: Path) -> Path:
-    """A repository with two logistic models on features of VGG16 with random weights."""
-    before = os.getcwd()
+def train_models(folder: Path) -> Path:
+    """Create a repository with two logistic regressions on features of a random VGG16."""
+    previous = os.getcwd()
     try:
-        chosen = [each for each in CHOSEN if "image.size" not in each]
-        walk(folder, COUNTS, stop=True, chosen=[*chosen, *BACKBONE])
+        chosen = [each for each in OVERRIDES if "image.size" not in each]
+        run_pipeline(folder, COUNTS, stop=True, chosen=[*chosen, *BACKBONE])
         weights.main("vgg16")
         features.main("vgg16")
         for name in ("logistic", "other"):
@@ -39,25 +39,25 @@ def trained_there(folder: Path) -> Path:
             evaluate.main(name)
         commit("first")
     finally:
-        os.chdir(before)
+        os.chdir(previous)
     return folder
 
 
 @pytest.fixture(scope="session")
 def after_training(tmp_path_factory, store) -> Path:
-    return trained_there(tmp_path_factory.mktemp("serve") / "run")
+    return train_models(tmp_path_factory.mktemp("serve") / "run")
 
 
 @pytest.fixture
 def inside(after_training, monkeypatch) -> Path:
-    """It, as the current folder."""
+    """Return the repository, as the current folder."""
     monkeypatch.chdir(after_training)
     return after_training
 
 
 @pytest.fixture(scope="session")
-def served(after_training) -> Predictor:
-    """The model `logistic`, loaded."""
+def predictor(after_training) -> Predictor:
+    """Return the loaded model `logistic`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(after_training)
         return Predictor(find_model("logistic"), (), 8)
@@ -65,35 +65,35 @@ def served(after_training) -> Predictor:
 
 @pytest.fixture(scope="session")
 def photos(after_training) -> list[Path]:
-    found = sorted((after_training / "photos").rglob("*.png"))
-    return [photo for photo in found if photo.name != "broken.png"]
+    photos = sorted((after_training / "photos").rglob("*.png"))
+    return [photo for photo in photos if photo.name != "broken.png"]
 
 
-class Held:
-    """A network that answers when it is let.
+class BlockedPredictor:
+    """A predictor that waits until the test releases it.
 
     Attributes:
-        let: set, it answers.
-        passes: the number of images of each pass so far.
+        release: an event; once it is set, predictions are computed.
+        batches: the number of images of each batch so far.
     """
 
-    def __init__(self, served: Predictor):
-        self._served, self.let, self.passes = served, threading.Event(), []
+    def __init__(self, predictor: Predictor):
+        self._predictor, self.release, self.batches = predictor, threading.Event(), []
 
     def __getattr__(self, name: str):
-        return getattr(self._served, name)
+        return getattr(self._predictor, name)
 
-    def answers(self, pixels: list, explained: list) -> list:
-        self.passes.append(len(pixels))
-        assert self.let.wait(20)
-        return self._served.answers(pixels, explained)
+    def predict(self, images: list, explained: list) -> list:
+        self.batches.append(len(images))
+        assert self.release.wait(20)
+        return self._predictor.predict(images, explained)
 
 
 @contextlib.contextmanager
-def listening(served, limits: Limits = LIMITS, name: str = "logistic", local: bool = True):
-    """The URL of a server in a thread of this process."""
-    socket = bound("127.0.0.1", 0)
-    app = application(name, served, limits, local)
+def listening(predictor, limits: Limits = LIMITS, name: str = "logistic", local: bool = True):
+    """Run a server in a thread of this process and yield its URL."""
+    socket = bind("127.0.0.1", 0)
+    app = create_app(name, predictor, limits, local)
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
@@ -102,17 +102,17 @@ def listening(served, limits: Limits = LIMITS, name: str = "logistic", local: bo
         assert thread.is_alive()
         time.sleep(0.01)
     try:
-        yield url(socket)
+        yield server_url(socket)
     finally:
         server.should_exit = True
         thread.join(10)
 
 
 @pytest.fixture(scope="module")
-def client(served, after_training):
+def client(predictor, after_training):
     with (
         pytest.MonkeyPatch.context() as patch,
-        listening(served) as address,
+        listening(predictor) as address,
         httpx.Client(base_url=address, timeout=30) as client,
     ):
         patch.chdir(after_training)

@@ -1,4 +1,4 @@
-"""`thaw serve` as a process of its own."""
+"""`thaw serve` as a process."""
 
 import os
 import re
@@ -16,10 +16,10 @@ import pytest
 from tests.conftest import ROOT
 from thaw.cli.main import command
 from thaw.errors import UserError
-from thaw.serve.server import bound
+from thaw.serve.server import bind
 
 
-def started(folder, *arguments: str) -> subprocess.Popen:
+def start(folder, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "thaw.cli.main", "serve", *arguments],
         cwd=folder,
@@ -27,17 +27,17 @@ def started(folder, *arguments: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # a shell's background jobs ignore Ctrl-C, and hand that down
+        # background jobs of a shell ignore Ctrl-C, and their children inherit that
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
-def test_it_says_which_model_and_where_warns_and_ends_in_one_line(after_training, photos):
-    running = started(after_training, "--port", "0", "--host", "0.0.0.0", "--max-bytes", "5000000")
+def test_it_prints_model_and_url_warns_of_access_and_stops_on_ctrl_c(after_training, photos):
+    running = start(after_training, "--port", "0", "--host", "0.0.0.0", "--max-bytes", "5000000")
     try:
         loading, serving = running.stdout.readline(), running.stdout.readline()
         assert re.fullmatch(
-            r"thaw: loading logistic\. It is put first for its accuracy on validation images, .*\n",
+            r"thaw: loading logistic\. It is shown first because .* validation accuracy .*\n",
             loading,
         )
         place = re.fullmatch(
@@ -45,72 +45,73 @@ def test_it_says_which_model_and_where_warns_and_ends_in_one_line(after_training
         )
         address = f"http://127.0.0.1:{place.group(1)}"
         with open(photos[0], "rb") as file:
-            answer = httpx.post(f"{address}/predict", files={"images": file}, timeout=20)
-        assert answer.json()["images"][0]["class"] in ("disc", "square")
+            response = httpx.post(f"{address}/predict", files={"images": file}, timeout=20)
+        assert response.json()["images"][0]["class"] in ("disc", "square")
         assert "Up to 5.0 MB" in httpx.get(address).text
-        # neither a request under way nor a connection that stays open holds it up
-        with httpx.Client() as kept, ThreadPoolExecutor(1) as pool:
+        # neither an open request nor an idle connection delays the shutdown
+        with httpx.Client() as idle, ThreadPoolExecutor(1) as pool:
             many = [("images", ("a.png", photos[0].read_bytes()))] * 200
-            cut = pool.submit(httpx.post, f"{address}/predict", files=many, timeout=20)
-            while not kept.get(f"{address}/health").json()["images"]:
-                assert not cut.done()
+            open_request = pool.submit(httpx.post, f"{address}/predict", files=many, timeout=20)
+            while not idle.get(f"{address}/health").json()["images"]:
+                assert not open_request.done()
             began = time.monotonic()
             running.send_signal(signal.SIGINT)
             out, errors = running.communicate(timeout=10)
             assert time.monotonic() - began < 5
-            assert cut.exception() or cut.result().status_code == 500, "it was under way"
+            error = open_request.exception()
+            assert error or open_request.result().status_code == 500, "it was interrupted"
     finally:
         running.kill()
     assert (running.returncode, out) == (130, "")
     warning, *ended = errors.splitlines()
     assert warning == (
-        f"thaw: warning: http://0.0.0.0:{place.group(1)} can be reached from other machines, and "
-        f"asks nobody for a password."
+        f"thaw: warning: http://0.0.0.0:{place.group(1)} can be reached from other machines, "
+        f"without a password."
     )
     assert ended == ["", "thaw: stopped."]
 
 
-def test_a_busy_port_is_one_line_before_anything_is_loaded(inside, capsys):
+def test_a_port_in_use_is_one_line_before_anything_is_loaded(inside, capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        with pytest.raises(UserError) as refusal:
+        with pytest.raises(UserError) as error:
             command(["serve", "logistic", "--port", port])
-    assert str(refusal.value) == (
-        f"cannot listen at 127.0.0.1, port {port}: Address already in use. Choose another with "
-        f"--host or --port."
+    assert str(error.value) == (
+        f"cannot listen on 127.0.0.1, port {port}: Address already in use. Choose another "
+        f"address with --host or --port."
     )
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_second_server_is_refused_while_the_first_loads_its_model():
-    with bound("127.0.0.1", 0) as first:
+def test_a_second_server_cannot_take_the_port_while_the_first_loads_its_model():
+    with bind("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port}: Address already in use. Choose another"):
-            bound("127.0.0.1", port)
+            bind("127.0.0.1", port)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["lojistic"], "there is no model 'lojistic'. Did you mean logistic?"),
         (["logistic", "--host", "nowhere.invalid"], "--host nowhere.invalid: expected an address"),
         (["logistic", "--host", "a..b"], "--host a..b: expected an address"),
     ],
 )
-def test_what_cannot_be_used_is_refused(inside, arguments, said):
-    with pytest.raises(UserError) as refusal:
+def test_invalid_arguments_are_refused(inside, arguments, message):
+    with pytest.raises(UserError) as error:
         command(["serve", *arguments])
-    assert str(refusal.value).startswith(said) and "\n" not in str(refusal.value)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
-def test_without_results_several_models_are_named(inside, tmp_path, monkeypatch):
+def test_without_results_an_error_lists_the_models(inside, tmp_path, monkeypatch):
     shutil.copytree(inside / "models", tmp_path / "models")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError) as error:
         command(["serve"])
-    assert str(refusal.value) == (
+    assert str(error.value) == (
         "which model? models/ has logistic, other, and no results are here to choose by: "
         "thaw serve logistic."
     )
@@ -119,8 +120,8 @@ def test_without_results_several_models_are_named(inside, tmp_path, monkeypatch)
         command(["serve"])
 
 
-def test_without_the_extra_it_says_how_to_have_it(inside):
-    """In a process to which its packages are not there."""
+def test_without_the_extra_an_error_says_how_to_install_it(inside):
+    """In a process that does not find uvicorn."""
     code = (
         "import importlib.util as u, sys\n"
         "found = u.find_spec\n"

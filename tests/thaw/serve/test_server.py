@@ -1,4 +1,4 @@
-"""The HTTP interface, by a real server on a loopback port."""
+"""The HTTP API, tested with a server on a loopback port."""
 
 import asyncio
 import http.client
@@ -16,12 +16,12 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.thaw.serve.conftest import LIMITS, Held, listening
+from tests.thaw.serve.conftest import LIMITS, BlockedPredictor, listening
 from thaw.serve.app import Limits
 
 
 def png(width: int, height: int) -> bytes:
-    """A file whose head says these dimensions, and that holds no more."""
+    """Return a PNG whose header has these dimensions and that has no pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -32,32 +32,33 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
-def sent(client, *files: tuple[str, bytes], **query) -> httpx.Response:
+def post(client, *files: tuple[str, bytes], **query) -> httpx.Response:
     return client.post("/predict", files=[("images", file) for file in files], params=query)
 
 
-def sentence(answer: httpx.Response) -> str:
-    """The answer's only content, which is one line."""
-    (said,) = answer.json().values()
-    assert list(answer.json()) == ["error"] and "\n" not in said and said.endswith(".")
-    return said
+def error_message(response: httpx.Response) -> str:
+    """Return the error of a response, which has nothing else."""
+    (message,) = response.json().values()
+    assert list(response.json()) == ["error"]
+    assert "\n" not in message and message.endswith(".")
+    return message
 
 
-def test_one_image_has_class_probabilities_and_time(client, photos, served):
-    answer = sent(client, ("a.png", photos[0].read_bytes()))
-    assert answer.status_code == 200
-    assert list(answer.json()) == ["model", "images"] and answer.json()["model"] == "logistic"
-    (said,) = answer.json()["images"]
-    assert list(said) == ["file", "class", "probability", "probabilities", "milliseconds"]
-    assert said["file"] == "a.png" and list(said["probabilities"]) == ["disc", "square"]
-    assert said["probability"] == max(said["probabilities"].values())
-    assert said["probabilities"][said["class"]] == said["probability"]
-    assert 0 < said["milliseconds"] < 20_000
-    assert answer.headers["x-content-type-options"] == "nosniff"
+def test_one_image_has_class_probabilities_and_time(client, photos):
+    response = post(client, ("a.png", photos[0].read_bytes()))
+    assert response.status_code == 200
+    assert list(response.json()) == ["model", "images"] and response.json()["model"] == "logistic"
+    (image,) = response.json()["images"]
+    assert list(image) == ["file", "class", "probability", "probabilities", "milliseconds"]
+    assert image["file"] == "a.png" and list(image["probabilities"]) == ["disc", "square"]
+    assert image["probability"] == max(image["probabilities"].values())
+    assert image["probabilities"][image["class"]] == image["probability"]
+    assert 0 < image["milliseconds"] < 20_000
+    assert response.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize("host", ["localhost:80", "LOCALHOST", "127.0.0.1", "[::1]:8000"])
-def test_it_answers_to_names_of_this_machine(client, host):
+def test_hosts_that_name_this_machine_are_accepted(client, host):
     assert client.get("/health", headers={"Host": host}).status_code == 200
 
 
@@ -65,117 +66,123 @@ def test_it_answers_to_names_of_this_machine(client, host):
     "host",
     ["evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "]"],
 )
-def test_a_page_that_leads_its_own_name_here_reads_nothing(client, photos, host):
-    """DNS rebinding: to the browser, answers would come from that page's own server."""
-    for answer in (
+def test_other_hosts_are_rejected(client, photos, host):
+    """A page whose name resolves to this machine (DNS rebinding) cannot read the responses."""
+    for response in (
         client.get("/", headers={"Host": host}),
         client.post("/predict", files={"images": photos[0].read_bytes()}, headers={"Host": host}),
     ):
-        assert answer.status_code in (400, 421) and "classes" not in answer.text
-        if answer.status_code == 421:
-            assert sentence(answer).startswith(f"{host} is no name of this machine's own")
+        assert response.status_code in (400, 421) and "classes" not in response.text
+        if response.status_code == 421:
+            assert error_message(response).startswith(
+                f"the Host header is {host}. Expected localhost"
+            )
 
 
-def test_a_server_for_other_machines_answers_to_any_name(served):
-    with listening(served, local=False) as address:
+def test_a_server_for_other_machines_accepts_any_host(predictor):
+    with listening(predictor, local=False) as address:
         assert httpx.get(f"{address}/health", headers={"Host": "cells:8000"}).status_code == 200
 
 
-def test_explaining_adds_where_it_looked_and_training_images(client, photos):
-    (said,) = sent(client, ("a.png", photos[0].read_bytes()), explain=True).json()["images"]
-    explained = said["explanation"]
-    assert (explained["map"]["height"], explained["map"]["width"]) == (2, 2)
-    assert [list(each) for each in explained["neighbours"]] == [
+def test_explain_adds_a_map_and_similar_training_images(client, photos):
+    (image,) = post(client, ("a.png", photos[0].read_bytes()), explain=True).json()["images"]
+    explanation = image["explanation"]
+    assert (explanation["map"]["height"], explanation["map"]["width"]) == (2, 2)
+    assert [list(each) for each in explanation["neighbours"]] == [
         ["file", "label", "similarity", "picture"]
     ] * 4
-    assert explained["picture"].startswith("data:image/jpeg;base64,")
+    assert explanation["picture"].startswith("data:image/jpeg;base64,")
 
 
-def test_training_images_that_are_gone_spoil_no_answer(served, photos, tmp_path, monkeypatch):
-    """As where a run beside the server rewrites data/."""
+def test_predictions_work_without_the_training_images(predictor, photos, tmp_path, monkeypatch):
+    """A run in parallel may rewrite data/."""
     monkeypatch.chdir(tmp_path)
-    with listening(served) as address, httpx.Client(base_url=address, timeout=30) as client:
-        answer = sent(client, ("a.png", photos[0].read_bytes()), explain=True)
-    assert answer.status_code == 200
-    explained = answer.json()["images"][0]["explanation"]
-    assert explained["neighbours"] is None and explained["map"]["height"] == 2
+    with listening(predictor) as address, httpx.Client(base_url=address, timeout=30) as client:
+        response = post(client, ("a.png", photos[0].read_bytes()), explain=True)
+    assert response.status_code == 200
+    explanation = response.json()["images"][0]["explanation"]
+    assert explanation["neighbours"] is None and explanation["map"]["height"] == 2
 
 
-def test_a_queue_for_more_files_than_starlette_reads_takes_them(served):
+def test_a_large_queue_raises_starlettes_limit_of_files(predictor):
     limits = Limits(**{**vars(LIMITS), "queue": 1100})
-    with listening(served, limits) as address, httpx.Client(base_url=address) as client:
-        answer = sent(client, *[("a", b"")] * 1100)
-        assert answer.status_code == 200
-        assert [each["error"] for each in answer.json()["images"]] == ["zero bytes"] * 1100
-        refused = sent(client, *[("a", b"")] * 1101)
+    with listening(predictor, limits) as address, httpx.Client(base_url=address) as client:
+        response = post(client, *[("a", b"")] * 1100)
+        assert response.status_code == 200
+        assert [each["error"] for each in response.json()["images"]] == ["zero bytes"] * 1100
+        refused = post(client, *[("a", b"")] * 1101)
     assert refused.status_code == 400
-    assert sentence(refused) == "Too many files. Maximum number of files is 1100."
+    assert error_message(refused) == "Too many files. Maximum number of files is 1100."
 
 
-def test_an_image_that_waits_keeps_no_bytes_of_its_file(served, photos):
-    held = Held(served)
+def test_a_waiting_image_does_not_keep_its_file_in_memory(predictor, photos):
+    blocked = BlockedPredictor(predictor)
     content = photos[0].read_bytes() + bytes(20_000_000)
     limits = Limits(**{**vars(LIMITS), "bytes": 30_000_000})
-    with listening(held, limits) as address, ThreadPoolExecutor(1) as pool:
+    with listening(blocked, limits) as address, ThreadPoolExecutor(1) as pool:
         httpx.get(f"{address}/health")
         tracemalloc.start()
         try:
             files = {"images": ("a.png", io.BytesIO(content))}
             waiting = pool.submit(httpx.post, f"{address}/predict", files=files, timeout=30)
-            while not held.passes:
+            while not blocked.batches:
                 assert not waiting.done()
                 time.sleep(0.01)
-            kept, most = tracemalloc.get_traced_memory()
+            kept, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-            held.let.set()
+            blocked.release.set()
         assert waiting.result().status_code == 200
-    assert most > 20_000_000 and kept < 10_000_000
+    assert peak > 20_000_000 and kept < 10_000_000
 
 
-def test_of_several_files_each_has_its_answer_or_its_error(client, photos):
+def test_each_of_several_files_has_a_prediction_or_an_error(client, photos):
     content = photos[0].read_bytes()
     files = [("a.png", content), ("page.jpg", b"<html>404</html>"), ("b.png", content)]
     files += [("cut.png", content[:60]), ("vast.png", png(5000, 5000)), ("empty", b"")]
-    answer = sent(client, *files)
-    assert answer.status_code == 200
-    said = answer.json()["images"]
-    assert [each["file"] for each in said] == [name for name, _ in files]
+    response = post(client, *files)
+    assert response.status_code == 200
+    images = response.json()["images"]
+    assert [each["file"] for each in images] == [name for name, _ in files]
     good = [name in ("a.png", "b.png") for name, _ in files]
-    assert ["class" in each for each in said] == good
-    assert ["error" in each for each in said] == [not is_good for is_good in good]
-    assert said[1] == {"file": "page.jpg", "error": "no image that Pillow can read"}
+    assert ["class" in each for each in images] == good
+    assert ["error" in each for each in images] == [not is_good for is_good in good]
+    assert images[1] == {"file": "page.jpg", "error": "no image that Pillow can read"}
 
 
 @pytest.mark.parametrize(
-    ("file", "status", "said"),
+    ("file", "status", "message"),
     [
         (b"<html>404 not found</html>", 415, "no image that Pillow can read."),
         (b"", 422, "zero bytes."),
-        (png(1000, 1001), 422, "1,000 x 1,001 pixels are too many: at most 1,000,000 are decoded."),
-        (png(2**31 - 1, 2**31 - 1), 422, "2,147,483,647 x 2,147,483,647 pixels are too many"),
+        (png(1000, 1001), 422, "the image has 1,000 x 1,001 pixels. At most 1,000,000 are"),
+        (png(2**31 - 1, 2**31 - 1), 422, "the image has 2,147,483,647 x 2,147,483,647 pixels"),
     ],
-    ids=["rubbish", "empty", "pixels", "bomb"],
+    ids=["html", "empty", "pixels", "bomb"],
 )
-def test_one_file_that_cannot_be_used_has_a_status_and_a_sentence(client, file, status, said):
-    answer = sent(client, ("a.png", file))
-    assert answer.status_code == status
-    assert sentence(answer).startswith(said)
+def test_one_invalid_file_has_a_status_and_a_message(client, file, status, message):
+    response = post(client, ("a.png", file))
+    assert response.status_code == status
+    assert error_message(response).startswith(message)
 
 
-def test_an_image_that_was_cut_is_refused(client, encoded, picture):
+def test_a_truncated_image_is_refused(client, encoded, picture):
     content = encoded(picture(0, 300, 300), "JPEG")
-    answer = sent(client, ("a.jpg", content[: 3 * len(content) // 4]))
-    assert answer.status_code == 422 and "truncated" in sentence(answer)
+    response = post(client, ("a.jpg", content[: 3 * len(content) // 4]))
+    assert response.status_code == 422 and "truncated" in error_message(response)
 
 
 @pytest.mark.parametrize(
-    ("request_", "status", "said"),
+    ("request_", "status", "message"),
     [
-        ({}, 400, "nothing was sent: expected one file or more, named images."),
-        ({"files": {"image": ("a.png", b"x")}}, 400, "nothing was sent: expected one file"),
-        ({"content": b"\x89PNG", "headers": {"Content-Type": "image/png"}}, 415, "image/png: expe"),
-        ({"json": {"images": []}}, 415, "application/json: expected multipart/form-data"),
+        ({}, 400, "the request is empty. Expected files in the field images."),
+        ({"files": {"image": ("a.png", b"x")}}, 400, "the request contains no file. Expected"),
+        (
+            {"content": b"\x89PNG", "headers": {"Content-Type": "image/png"}},
+            415,
+            "the content type is image/png. Expected multipart/form-data",
+        ),
+        ({"json": {"images": []}}, 415, "the content type is application/json. Expected multi"),
         (
             {"content": b"--x", "headers": {"Content-Type": "multipart/form-data"}},
             400,
@@ -186,25 +193,25 @@ def test_an_image_that_was_cut_is_refused(client, encoded, picture):
             422,
             "explain = 'perhaps': ",
         ),
-        ({"files": [("images", ("a", b""))] * 65}, 413, "65 files are too many: at most 64."),
-        ({"files": {"images": ("a.png", b"x" * 200_001)}}, 413, "200,"),
+        ({"files": [("images", ("a", b""))] * 65}, 413, "the request has 65 files. At most 64 are"),
+        ({"files": {"images": ("a.png", b"x" * 200_001)}}, 413, "the request has 200,"),
     ],
     ids=["empty", "field", "raw", "json", "boundary", "parameter", "files", "bytes"],
 )
-def test_a_request_that_cannot_be_used_has_a_status_and_a_sentence(client, request_, status, said):
-    answer = client.post("/predict", **request_)
-    assert answer.status_code == status
-    assert sentence(answer).startswith(said)
+def test_an_invalid_request_has_a_status_and_a_message(client, request_, status, message):
+    response = client.post("/predict", **request_)
+    assert response.status_code == status
+    assert error_message(response).startswith(message)
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/predict"), ("POST", "/nowhere")])
-def test_other_addresses_name_the_documentation(client, method, path):
-    answer = client.request(method, path)
-    assert answer.status_code in (404, 405) and sentence(answer).endswith("see /docs.")
+def test_unknown_paths_and_methods_refer_to_the_documentation(client, method, path):
+    response = client.request(method, path)
+    assert response.status_code in (404, 405) and error_message(response).endswith("See /docs.")
 
 
-def test_the_length_is_judged_before_the_body_comes(client):
-    """By a client that sends a head and waits."""
+def test_the_length_is_checked_before_the_body_arrives(client):
+    """With a client that sends the headers and waits."""
     host, port = urlsplit(str(client.base_url)).netloc.split(":")
     head = (
         f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary=x"
@@ -215,26 +222,26 @@ def test_the_length_is_judged_before_the_body_comes(client):
         assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_without_a_length_is_cut_at_the_limit(client):
+def test_a_body_without_a_length_is_limited(client):
     connection = http.client.HTTPConnection(urlsplit(str(client.base_url)).netloc, timeout=10)
-    taken = 0
+    chunks = 0
 
     def body():
-        nonlocal taken
+        nonlocal chunks
         yield b'--x\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
         for _ in range(25):  # 250 kB
-            taken += 1
+            chunks += 1
             yield b"x" * 10_000
 
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     connection.request("POST", "/predict", body(), headers, encode_chunked=True)
-    answer = connection.getresponse()
-    assert answer.status == 413 and b"at most 200,000 are taken at once" in answer.read()
+    response = connection.getresponse()
+    assert response.status == 413 and b"At most 200,000 are accepted" in response.read()
     connection.close()
 
 
-def test_a_full_queue_turns_away_and_says_for_how_long(served, photos):
-    held, content = Held(served), photos[0].read_bytes()
+def test_a_full_queue_rejects_images_with_a_time_to_retry(predictor, photos):
+    blocked, content = BlockedPredictor(predictor), photos[0].read_bytes()
     limits = Limits(**{**vars(LIMITS), "queue": 3})
 
     async def run(address: str) -> None:
@@ -246,27 +253,29 @@ def test_a_full_queue_turns_away_and_says_for_how_long(served, photos):
             refused = await client.post("/predict", files=files)
             assert refused.status_code == 503
             assert int(refused.headers["Retry-After"]) >= 1
-            assert sentence(refused).startswith("too many images are waiting: try again in ")
-            held.let.set()
-            assert [answer.status_code for answer in await asyncio.gather(*first)] == [200] * 3
+            assert error_message(refused).startswith("too many images are waiting. Try again in ")
+            blocked.release.set()
+            assert [response.status_code for response in await asyncio.gather(*first)] == [200] * 3
             assert (await client.post("/predict", files=files)).status_code == 200
 
-    with listening(held, limits) as address:
+    with listening(blocked, limits) as address:
         asyncio.run(run(address))
 
 
-def test_what_takes_too_long_is_given_up_and_the_next_is_answered(served, photos):
-    held, content = Held(served), photos[0].read_bytes()
+def test_a_slow_request_times_out_and_the_next_succeeds(predictor, photos):
+    blocked, content = BlockedPredictor(predictor), photos[0].read_bytes()
     limits = Limits(**{**vars(LIMITS), "seconds": 0.4})
-    with listening(held, limits) as address, httpx.Client(base_url=address) as client:
-        answer = sent(client, ("a.png", content))
-        assert answer.status_code == 504
-        assert sentence(answer) == "this took longer than 0.4 seconds and was given up."
-        held.let.set()
+    with listening(blocked, limits) as address, httpx.Client(base_url=address) as client:
+        response = post(client, ("a.png", content))
+        assert response.status_code == 504
+        assert (
+            error_message(response) == "the request took longer than 0.4 seconds and was cancelled."
+        )
+        blocked.release.set()
         while client.get("/health").json()["images"]:
             time.sleep(0.01)
-        assert sent(client, ("a.png", content)).status_code == 200
-        # a body that does not come
+        assert post(client, ("a.png", content)).status_code == 200
+        # a body that never arrives
         host, port = urlsplit(address).netloc.split(":")
         with socket.create_connection((host, int(port)), timeout=10) as connection:
             connection.sendall(
@@ -276,9 +285,9 @@ def test_what_takes_too_long_is_given_up_and_the_next_is_answered(served, photos
             assert connection.recv(4096).startswith(b"HTTP/1.1 504 ")
 
 
-def test_fifty_clients_at_once_have_the_answers_that_each_would_have_alone(client, photos):
+def test_fifty_clients_at_once_have_the_same_results_as_one(client, photos):
     contents = [photo.read_bytes() for photo in photos[:8]]
-    alone = [sent(client, ("a.png", c)).json()["images"][0]["probabilities"] for c in contents]
+    alone = [post(client, ("a.png", c)).json()["images"][0]["probabilities"] for c in contents]
 
     async def run() -> list:
         async with httpx.AsyncClient(
@@ -287,36 +296,42 @@ def test_fifty_clients_at_once_have_the_answers_that_each_would_have_alone(clien
             files = [("images", ("a.png", contents[n % len(contents)])) for n in range(50)]
             return await asyncio.gather(*(many.post("/predict", files=[each]) for each in files))
 
-    for n, answer in enumerate(asyncio.run(run())):
-        (said,) = answer.json()["images"]
+    for n, response in enumerate(asyncio.run(run())):
+        (image,) = response.json()["images"]
         expected = alone[n % len(contents)]
-        assert said["probabilities"] == pytest.approx(expected, abs=2e-6)  # rounded to 1e-6
+        assert image["probabilities"] == pytest.approx(expected, abs=2e-6)  # rounded to 1e-6
 
 
-def test_pictures_of_other_kinds_are_read_as_predict_reads_them(client, picture):
+def test_other_image_formats_are_read_as_by_predict(client, picture):
     file = io.BytesIO()
     Image.fromarray(picture()).convert("L").save(file, "TIFF")
-    assert sent(client, ("a.tif", file.getvalue())).status_code == 200
+    assert post(client, ("a.tif", file.getvalue())).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_pages_ask_for_nothing_elsewhere(client, path):
-    answer = client.get(path)
-    assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/html")
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
-    found = re.findall(r'(?:src|href|action)="([^"]*)"', answer.text)
-    assert found and all(each.startswith(("/", "#", "data:")) for each in found)
-    assert not re.search(r"https?://(?!127\.0\.0\.1)", answer.text)
+def test_pages_respond_to_head(client, path):
+    response = client.head(path)
+    assert response.status_code == 200 and not response.content
 
 
-def test_the_documentation_has_every_status_and_field(client):
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_load_nothing_from_other_servers(client, path):
+    response = client.get(path)
+    assert response.status_code == 200 and response.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    links = re.findall(r'(?:src|href|action)="([^"]*)"', response.text)
+    assert links and all(each.startswith(("/", "#", "data:")) for each in links)
+    assert not re.search(r"https?://(?!127\.0\.0\.1)", response.text)
+
+
+def test_the_documentation_lists_every_status_and_field(client):
     openapi = client.get("/openapi.json").json()
     assert set(openapi["paths"]) == {"/predict", "/health"}
     docs = client.get("/docs").text
-    answers = openapi["paths"]["/predict"]["post"]["responses"]
-    assert set(answers) == {"200", "400", "413", "415", "421", "422", "503", "504"}
-    for status, answer in answers.items():
+    responses = openapi["paths"]["/predict"]["post"]["responses"]
+    assert set(responses) == {"200", "400", "413", "415", "421", "422", "503", "504"}
+    for status, response in responses.items():
         assert f'<th scope="row">{status}</th>' in docs
-        assert status == "200" or answer["description"] in docs
+        assert status == "200" or response["description"] in docs
     for name in ("milliseconds", "probabilities", "neighbours", "similarity", "explain"):
         assert f'<th scope="row">{name}</th>' in docs

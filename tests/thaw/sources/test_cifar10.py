@@ -16,9 +16,11 @@ from thaw.sources.cifar10 import BATCHES, CLASSES, FOLDER, collect
 NAMES = [*BATCHES["train"], *BATCHES["test"]]
 
 
-def by_python_2(batch: dict) -> bytes:
-    """A pickle as Python 2 and the NumPy of 2009 wrote them: text is bytes, and NumPy's function
-    lies in another module."""
+def python_2_pickle(batch: dict) -> bytes:
+    """Return a pickle as Python 2 and the NumPy of 2009 wrote it.
+
+    Its text is bytes, and NumPy's `_reconstruct` is in another module.
+    """
     pixels = batch[b"data"]
     opcodes = pickle.PROTO + b"\x02" + pickle.MARK
     opcodes += pickle.SHORT_BINSTRING + b"\x04data"
@@ -48,7 +50,7 @@ def batches() -> dict[str, dict]:
 
 @pytest.fixture
 def collected(server, tmp_path):
-    """A function from each file's bytes to the rows of the archive of them."""
+    """Return a function that collects an archive of the given files."""
 
     def call(files: dict[str, bytes]) -> list[dict]:
         content = io.BytesIO()
@@ -58,7 +60,7 @@ def collected(server, tmp_path):
                 entry.size = len(data)
                 archive.addfile(entry, io.BytesIO(data))
         server.files["cifar.tar.gz"] = content.getvalue()
-        values = {"kind": "cifar10", "scan": []}
+        values = {"kind": "cifar10"}
         values |= {"url": f"{server.url}cifar.tar.gz"}
         values |= {"sha256": hashlib.sha256(content.getvalue()).hexdigest()}
         return collect(validate_source(values), tmp_path)
@@ -66,8 +68,8 @@ def collected(server, tmp_path):
     return call
 
 
-@pytest.mark.parametrize("write", [by_python_2, pickle.dumps])
-def test_every_image_comes_back_under_its_class_and_split(batches, collected, tmp_path, write):
+@pytest.mark.parametrize("write", [python_2_pickle, pickle.dumps])
+def test_images_are_collected_with_class_and_split(batches, collected, tmp_path, write):
     rows = collected({name: write(batch) for name, batch in batches.items()})
     assert [row["split"] for row in rows] == ["train"] * 50 + ["test"] * 10
     labels = [label for name in NAMES for label in batches[name][b"labels"]]
@@ -89,30 +91,30 @@ class Evil:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({b"data": Evil()}, "its pickle asks for posix.mkdir"),
-        ({b"labels": np.float64(1)}, "its pickle asks for numpy._core.multiarray.scalar"),
-        ({b"data": np.zeros((10, 3072))}, "its pixels are not bytes"),
-        ({b"data": [1, 2]}, "its pixels are not bytes"),
+        ({b"data": Evil()}, "its pickle refers to posix.mkdir"),
+        ({b"labels": np.float64(1)}, "its pickle refers to numpy._core.multiarray.scalar"),
+        ({b"data": np.zeros((10, 3072))}, "its pixels are not uint8"),
+        ({b"data": [1, 2]}, "its pixels are not uint8"),
         ({b"labels": [99] * 10}, "out of range"),
         ({b"labels": [1]}, "shorter"),
     ],
 )
-def test_anything_else_in_a_pickle_is_refused(
+def test_pickles_with_other_content_are_refused(
     batches, collected, tmp_path, monkeypatch, change, reason
 ):
     monkeypatch.chdir(tmp_path)
     files = {name: pickle.dumps(batch) for name, batch in batches.items()}
     files["test_batch"] = pickle.dumps(batches["test_batch"] | change)
-    with pytest.raises(UserError, match=f"is not CIFAR-10 as published: .*{reason}"):
+    with pytest.raises(UserError, match=f"is not the published CIFAR-10 archive: .*{reason}"):
         collected(files)
     assert not (tmp_path / "evil").exists()
 
 
-def test_an_archive_that_lacks_a_file_is_refused(batches, collected):
+def test_archives_without_all_files_are_refused(batches, collected):
     files = {name: pickle.dumps(batch) for name, batch in batches.items()}
     del files["data_batch_3"]
-    with pytest.raises(UserError, match="not CIFAR-10 as published: .*data_batch_3"):
+    with pytest.raises(UserError, match="not the published CIFAR-10 archive: .*data_batch_3"):
         collected(files)
     files["data_batch_3"] = b"\x80"
-    with pytest.raises(UserError, match="not CIFAR-10 as published"):
+    with pytest.raises(UserError, match="not the published CIFAR-10 archive"):
         collected(files)

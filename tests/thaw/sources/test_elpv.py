@@ -15,7 +15,7 @@ images/cell0004.png  0.6666666666666666  mono
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
-    """A function that gives the parameters of a package of four cells, mirrored."""
+    """Return a function that gives the parameters of a mirrored package with four images."""
     wheel = tmp_path / "elpv_dataset-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("elpv_dataset/data/labels.csv", LABELS)
@@ -26,13 +26,12 @@ def source(tmp_path, monkeypatch):
 
     def make(defective_above: float) -> elpv.Parameters:
         pins = {"package": "elpv-dataset", "version": "1.0", "sha256": sha256(wheel)}
-        rest = {"kind": "elpv", "scan": []}
-        return elpv.Parameters(**pins, **rest, defective_above=defective_above)
+        return elpv.Parameters(kind="elpv", **pins, defective_above=defective_above)
 
     return make
 
 
-def test_cells_have_label_module_type_and_the_experts_confidence(source, tmp_path, content):
+def test_images_are_collected_with_label_group_and_confidence(source, tmp_path, content):
     rows = elpv.collect(source(0.5), tmp_path / "raw")
     columns = ("path", "label", "group", "confidence", "probability")
     assert [tuple(row[column] for column in columns) for row in rows] == [
@@ -46,14 +45,14 @@ def test_cells_have_label_module_type_and_the_experts_confidence(source, tmp_pat
     }
 
 
-def test_cells_are_defective_above_a_probability_and_not_at_it(source, tmp_path):
+def test_label_is_defective_above_the_threshold_and_not_at_it(source, tmp_path):
     for above, defective in ((0.0, 3), (1 / 3, 2), (0.7, 1)):
         labels = [row["label"] for row in elpv.collect(source(above), tmp_path / "raw")]
         assert labels.count("defective") == defective
         assert labels.count("functional") == 4 - defective
 
 
-def test_a_package_of_other_cells_is_not_taken(source, tmp_path, monkeypatch):
+def test_package_with_another_number_of_images_is_refused(source, tmp_path, monkeypatch):
     monkeypatch.setattr(elpv, "IMAGES", 5)
-    with pytest.raises(AssertionError, match="4 cells instead of 5"):
+    with pytest.raises(AssertionError, match="4 images instead of 5"):
         elpv.collect(source(0.5), tmp_path / "raw")

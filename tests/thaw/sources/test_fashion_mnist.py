@@ -20,16 +20,16 @@ def idx(values: np.ndarray) -> bytes:
 @pytest.fixture
 def arrays() -> dict[str, np.ndarray]:
     random = np.random.default_rng(0)
-    held = {}
+    arrays = {}
     for split, count in (("train", 30), ("test", 12)):
-        held[f"{split}_images"] = random.integers(0, 256, (count, 28, 28), dtype="uint8")
-        held[f"{split}_labels"] = np.arange(count, dtype="uint8") % 10
-    return held
+        arrays[f"{split}_images"] = random.integers(0, 256, (count, 28, 28), dtype="uint8")
+        arrays[f"{split}_labels"] = np.arange(count, dtype="uint8") % 10
+    return arrays
 
 
 @pytest.fixture
 def published(server, arrays) -> dict:
-    """What conf/ would say of these arrays, as the server publishes them."""
+    """Return the parameters of the arrays that the server publishes."""
     pins = {}
     for key, values in arrays.items():
         split, kind = key.split("_")
@@ -45,7 +45,7 @@ def published(server, arrays) -> dict:
     }
 
 
-def test_every_image_comes_back_under_its_class_and_split(published, arrays, tmp_path):
+def test_images_are_collected_with_class_and_split(published, arrays, tmp_path):
     parameters = validate_source(published)
     assert isinstance(parameters, Parameters)
     rows = collect(parameters, tmp_path)
@@ -59,7 +59,7 @@ def test_every_image_comes_back_under_its_class_and_split(published, arrays, tmp
                 assert picture.mode == "L" and np.array_equal(np.asarray(picture), pixels)
 
 
-def test_pins_are_checked_and_named(published):
+def test_invalid_and_missing_digests_are_refused_by_name(published):
     del published["sha256"]["test_labels"]
     published["sha256"]["train_images"] = "abc"
     with pytest.raises(UserError) as refusal:
@@ -68,9 +68,9 @@ def test_pins_are_checked_and_named(published):
     assert "dataset.source.sha256.test_labels is missing" in str(refusal.value)
 
 
-def test_a_file_that_is_no_idx_is_refused(published, server, tmp_path):
+def test_files_of_another_format_are_refused(published, server, tmp_path):
     content = b"something else"
     published["sha256"]["train_images"] = hashlib.sha256(content).hexdigest()
     server.files["data/train-images-idx3-ubyte.gz"] = content
-    with pytest.raises(UserError, match="train-images-idx3-ubyte.gz is no IDX file of bytes"):
+    with pytest.raises(UserError, match="train-images-idx3-ubyte.gz is not an IDX file of uint8"):
         collect(validate_source(published), tmp_path)

@@ -19,8 +19,8 @@ def parameters(path: Path | str) -> Parameters:
 
 
 @pytest.fixture
-def made(tmp_path):
-    """A function that makes a folder with these files, or folders where the name ends in /."""
+def make_folder(tmp_path):
+    """Return a function that creates a folder with these files; names in / are folders."""
 
     def make(*names: str) -> Path:
         folder = tmp_path / "mine"
@@ -35,7 +35,7 @@ def made(tmp_path):
 
 @pytest.fixture
 def collected(tmp_path):
-    """A function from a path to {path in data/raw: (label, split)}; contents are checked."""
+    """Return a function that collects a path as {path in data/raw: (label, split)}."""
 
     def call(path: Path) -> dict[str, tuple[str, str]]:
         into = tmp_path / "raw"
@@ -52,8 +52,8 @@ def collected(tmp_path):
     return call
 
 
-def test_a_folder_for_each_class(made, collected):
-    assert collected(made(*FLAT)) == {
+def test_class_folders_give_the_labels(make_folder, collected):
+    assert collected(make_folder(*FLAT)) == {
         "images/cats/1.jpg": ("cats", ""),
         "images/cats/2.jpg": ("cats", ""),
         "images/dogs/1.jpg": ("dogs", ""),
@@ -72,37 +72,41 @@ def test_a_folder_for_each_class(made, collected):
         ("testing", "test"),
     ],
 )
-def test_splits_under_their_common_names(made, collected, name, split):
+def test_split_folders_may_have_their_common_names(make_folder, collected, name, split):
     other = "train" if split != "train" else "test"
-    rows = collected(made(*(f"{folder}/{file}" for folder in (name, other) for file in FLAT)))
+    rows = collected(
+        make_folder(*(f"{folder}/{file}" for folder in (name, other) for file in FLAT))
+    )
     assert rows[f"images/{name}/cats/1.jpg"] == ("cats", split)
     assert rows[f"images/{other}/dogs/1.jpg"] == ("dogs", other)
     assert len(rows) == 6
 
 
-def test_folders_within_a_class_are_of_that_class(made, collected):
-    rows = collected(made("cats/a/b/1.jpg", "cats/2.jpg", "dogs/c/3.jpg"))
+def test_nested_folders_belong_to_their_class_folder(make_folder, collected):
+    rows = collected(make_folder("cats/a/b/1.jpg", "cats/2.jpg", "dogs/c/3.jpg"))
     assert [label for label, _ in rows.values()] == ["cats", "cats", "dogs"]
     split = layout(["train/cats/a/1.jpg", "train/dogs/2.jpg"], [], False, "mine")
     assert [row["label"] for row in split] == ["cats", "dogs"]
 
 
-def test_upper_case_extensions_are_images_and_other_files_are_left_out(made, collected, capsys):
+def test_image_suffixes_may_be_upper_case_and_other_files_are_skipped(
+    make_folder, collected, capsys
+):
     kinds = ["jpg", "JPEG", "Png", "BMP", "gif", "WebP", "TIF", "tiff"]
-    folder = made(*(f"cats/1.{kind}" for kind in kinds), "dogs/2.JPG", "README.txt", "cats/n.csv")
-    assert len(collected(folder)) == 9
-    assert (
-        "2 files that are no images are left out: README.txt, cats/n.csv" in capsys.readouterr()[0]
+    folder = make_folder(
+        *(f"cats/1.{kind}" for kind in kinds), "dogs/2.JPG", "README.txt", "cats/n.csv"
     )
+    assert len(collected(folder)) == 9
+    assert "Skipped 2 files that are no images: README.txt, cats/n.csv" in capsys.readouterr()[0]
 
 
-def test_hidden_files_and_folders_are_not_looked_at(made, collected):
-    folder = made(*FLAT, ".DS_Store", ".git/1.jpg", "cats/._1.jpg", "__MACOSX/cats/1.jpg")
+def test_hidden_files_and_folders_are_ignored(make_folder, collected):
+    folder = make_folder(*FLAT, ".DS_Store", ".git/1.jpg", "cats/._1.jpg", "__MACOSX/cats/1.jpg")
     assert len(collected(folder)) == 3
 
 
-def test_a_linked_class_folder_is_followed_once(made, collected, tmp_path):
-    folder = made(*FLAT)
+def test_a_linked_class_folder_is_followed_once(make_folder, collected, tmp_path):
+    folder = make_folder(*FLAT)
     shutil.move(folder / "cats", tmp_path / "elsewhere")
     (folder / "cats").symlink_to(tmp_path / "elsewhere")
     (folder / "dogs" / "again").symlink_to(folder)
@@ -111,21 +115,25 @@ def test_a_linked_class_folder_is_followed_once(made, collected, tmp_path):
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
 @pytest.mark.parametrize("around", ["", "mine/", "mine/v1/"])
-def test_an_archive_is_as_its_folder_with_or_without_folders_around(made, collected, kind, around):
-    folder = made(*(f"{around}{split}/{file}" for split in ("train", "test") for file in FLAT))
+def test_archive_is_read_like_a_folder_with_or_without_outer_folders(
+    make_folder, collected, kind, around
+):
+    folder = make_folder(
+        *(f"{around}{split}/{file}" for split in ("train", "test") for file in FLAT)
+    )
     archive = shutil.make_archive(str(folder), kind, folder)
     rows = collected(Path(archive))
     assert len(rows) == 6 and rows[f"images.zip/{around}train/cats/1.jpg"] == ("cats", "train")
 
 
-def test_an_archive_with_one_folder_around_the_classes(made, collected):
-    folder = made(*(f"mine/{file}" for file in FLAT))
+def test_archive_may_have_one_folder_around_the_classes(make_folder, collected):
+    folder = make_folder(*(f"mine/{file}" for file in FLAT))
     rows = collected(Path(shutil.make_archive(str(folder), "zip", folder)))
     assert rows["images.zip/mine/dogs/1.jpg"] == ("dogs", "")
 
 
-def test_an_archive_with_nothing_but_its_images_is_kept_however_it_was_packed(made, collected):
-    folder = made(*FLAT, "README.txt")
+def test_collected_archive_does_not_depend_on_the_archive_format(make_folder, collected):
+    folder = make_folder(*FLAT, "README.txt")
     archives = [shutil.make_archive(str(folder), kind, folder) for kind in ("zip", "gztar")]
     kept = []
     for archive in archives:
@@ -135,13 +143,13 @@ def test_an_archive_with_nothing_but_its_images_is_kept_however_it_was_packed(ma
     assert kept[0] == kept[1]
 
 
-def test_a_folder_that_cannot_be_listed_is_refused(made, monkeypatch):
-    folder, listed = made(*FLAT), os.scandir
+def test_unreadable_folders_are_refused(make_folder, monkeypatch):
+    folder, original = make_folder(*FLAT), os.scandir
 
-    def scandir(path):  # root may list all
+    def scandir(path):  # root can list every folder
         if Path(path).name == "dogs":
             raise PermissionError(13, "Permission denied", str(path))
-        return listed(path)
+        return original(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(
@@ -150,8 +158,8 @@ def test_a_folder_that_cannot_be_listed_is_refused(made, monkeypatch):
         list_files(folder)
 
 
-def test_names_with_a_carriage_return_are_refused(made):
-    folder = made(*FLAT, "dogs\r/1.jpg")
+def test_names_with_a_carriage_return_are_refused(make_folder):
+    folder = make_folder(*FLAT, "dogs\r/1.jpg")
     with pytest.raises(
         UserError, match=r"1 files of it have .* a carriage return.*\n  'dogs\\r/1.j"
     ):
@@ -170,45 +178,45 @@ def test_names_that_are_not_utf8_are_refused(tmp_path):
 
 
 REFUSED = {
-    "no image": (["notes.txt"], "holds no image. Expected are .jpg, .jpeg"),
-    "one class": (["cats/1.jpg", "cats/2.jpg"], "has one class, 'cats': expected two or more"),
-    "an empty class": ([*FLAT, "birds/"], "1 classes of .* have no image:\n  birds$"),
-    "an empty class in a split": (
+    "no images": (["notes.txt"], "contains no images. Expected files that end in .jpg, .jpeg"),
+    "one class": (["cats/1.jpg", "cats/2.jpg"], "has one class, 'cats'. Expected two or more"),
+    "empty class": ([*FLAT, "birds/"], "1 classes of .* have no images:\n  birds$"),
+    "empty class in a split": (
         ["train/cats/1.jpg", "train/dogs/1.jpg", "train/birds/", "test/cats/2.jpg"],
-        "have no image:\n  train/birds$",
+        "have no images:\n  train/birds$",
     ),
-    "images in no class": (
+    "images outside class folders": (
         [*FLAT, "1.jpg", "2.jpg"],
         "2 images are in no class folder of .*:\n  1.jpg\n  2.jpg$",
     ),
-    "images in no class of a split": (
+    "images outside class folders of a split": (
         [*(f"train/{file}" for file in FLAT), "train/9.jpg"],
         "1 images are in no class folder of .*:\n  train/9.jpg$",
     ),
     "splits beside classes": (
         [*FLAT, *(f"train/{file}" for file in FLAT)],
-        r"mixes split folders \(train\) with others: .*:\n  cats\n  dogs$",
+        r"mixes split folders \(train\) with others. .*:\n  cats\n  dogs$",
     ),
-    "no train": ([f"test/{file}" for file in FLAT], "has test but no train/ to learn from"),
-    "a split that lacks a class": (
+    "no train folder": ([f"test/{file}" for file in FLAT], "has test but no train/ to train on"),
+    "split without one of the classes": (
         [*(f"train/{file}" for file in FLAT), "test/cats/1.jpg"],
-        "every split needs every class:\n  test/ lacks dogs$",
+        "every split must contain every class:\n  test/ lacks dogs$",
     ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused_with_the_offenders_named(made, tmp_path, case):
+def test_invalid_layouts_are_refused_and_list_the_causes(make_folder, tmp_path, case):
     names, message = REFUSED[case]
     into = tmp_path / "raw"
     into.mkdir()
     with pytest.raises(UserError, match=message) as refusal:
-        collect(parameters(made(*names)), into)
+        collect(parameters(make_folder(*names)), into)
     assert not list(into.iterdir())
     assert str(tmp_path / "mine") in str(refusal.value)
 
 
-def test_twenty_offenders_are_named_and_the_rest_counted():
+def test_message_lists_twenty_images_and_counts_the_rest():
     stray = [f"{n:02}.jpg" for n in range(25)]
     with pytest.raises(
         UserError, match=r"25 images are in no class folder(.*\n){21}.* and 5 more$"
@@ -216,7 +224,7 @@ def test_twenty_offenders_are_named_and_the_rest_counted():
         layout([*stray, *FLAT], [], False, "mine")
 
 
-def test_a_queued_run_finds_what_lies_in_the_repository_and_not_in_its_copy(tmp_path, monkeypatch):
+def test_queued_run_finds_folders_of_the_repository(tmp_path, monkeypatch):
     (tmp_path / "copy").mkdir()
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
@@ -226,7 +234,7 @@ def test_a_queued_run_finds_what_lies_in_the_repository_and_not_in_its_copy(tmp_
     assert locate("photos").resolve() == tmp_path / "copy" / "photos"
 
 
-def test_a_path_that_does_not_exist_or_is_no_archive(tmp_path):
+def test_missing_paths_and_unknown_archives_are_refused(tmp_path):
     with pytest.raises(
         UserError, match="dataset.source.path = 'nowhere': no such folder or archive"
     ):

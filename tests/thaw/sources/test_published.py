@@ -30,7 +30,7 @@ def packed(*names: str) -> bytes:
     return content.getvalue()
 
 
-def test_its_images_and_splits_are_read_as_a_folders(server, tmp_path):
+def test_archive_is_read_like_a_folder(server, tmp_path):
     content = packed("mine/README.txt", *FILES)
     (tmp_path / "mine.zip").write_bytes(content)
     (tmp_path / "raw").mkdir()
@@ -45,25 +45,25 @@ def test_its_images_and_splits_are_read_as_a_folders(server, tmp_path):
         assert raw.read(rows[0]["path"]) == b"mine/test/a/1.jpg"
 
 
-def test_messages_name_its_address(server, tmp_path):
+def test_messages_name_the_url(server, tmp_path):
     content = packed("mine/a/1.jpg", "mine/a/2.jpg")
     (tmp_path / "mine.zip").write_bytes(content)
     (tmp_path / "raw").mkdir()
     parameters = validate_source(values(server, content, sha256(tmp_path / "mine.zip")))
-    with pytest.raises(UserError, match=r"^http://127.*/mine.zip has one class, 'a': expected two"):
+    with pytest.raises(UserError, match=r"^http://127.*/mine.zip has one class, 'a'. Expected two"):
         collect(parameters, tmp_path / "raw")
     assert not list((tmp_path / "raw").iterdir())
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not on this machine")
-def test_cats_and_dogs_out_of_a_mirror(server, tmp_path, monkeypatch):
+def test_cats_and_dogs_from_a_mirror(server, tmp_path, monkeypatch):
     conf = ROOT / "conf" / "dataset" / "cats_dogs.yaml"
-    digest = conf.read_text().split("dataset.source.sha256=")[1].split()[0]  # as its comment says
+    digest = conf.read_text().split("dataset.source.sha256=")[1].split()[0]  # given in a comment
     monkeypatch.setenv("THAW_MIRROR", str(SHARED.parent))
-    chosen = yaml.safe_load(conf.read_text())["source"] | {"sha256": digest}
-    rows = collect(validate_source(chosen), tmp_path)
+    source = yaml.safe_load(conf.read_text())["source"] | {"sha256": digest}
+    rows = collect(validate_source(source), tmp_path)
     counts = [(row["split"], row["label"]) for row in rows]
-    assert {place: counts.count(place) for place in counts} == {
+    assert {key: counts.count(key) for key in counts} == {
         ("train", "cats"): 999,
         ("train", "dogs"): 1000,
         ("validation", "cats"): 500,

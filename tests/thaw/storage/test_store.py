@@ -1,3 +1,5 @@
+"""The content-addressed store."""
+
 import subprocess
 import sys
 
@@ -19,25 +21,25 @@ def rows(*values: int) -> np.ndarray:
     return np.stack([np.full((2, 3), value, "float32") for value in values])
 
 
-def test_what_was_added_is_found_again_by_its_key():
+def test_rows_are_read_by_their_keys():
     store = Store("frozen", RECIPE)
     assert store.missing(["a", "b", "a"]) == ["a", "b"]
     store.add(["b", "a"], rows(2, 1))
     assert store.missing(["c", "a", "b"]) == ["c"]
     assert "a" in store and "c" not in store
-    for found in (store, Store("frozen", RECIPE)):  # and by the next run
-        assert (found["a"] == 1).all() and (found["b"] == 2).all()
-        assert found["a"].dtype == "float32"
-        found["a"][:] = 3  # a copy
-        assert (found["a"] == 1).all()
+    for reader in (store, Store("frozen", RECIPE)):  # this run and the next
+        assert (reader["a"] == 1).all() and (reader["b"] == 2).all()
+        assert reader["a"].dtype == "float32"
+        reader["a"][:] = 3  # a copy
+        assert (reader["a"] == 1).all()
 
 
-def test_a_key_that_is_not_there_is_an_error():
+def test_an_unknown_key_raises_key_error():
     with pytest.raises(KeyError):
         Store("frozen", RECIPE)["a"]
 
 
-def test_another_recipe_or_kind_is_another_place():
+def test_recipes_and_kinds_are_separate():
     Store("frozen", RECIPE).add(["a"], rows(1))
     assert "a" not in Store("frozen", {**RECIPE, "size": 224})
     assert "a" not in Store("images", RECIPE)
@@ -49,8 +51,8 @@ def test_another_recipe_or_kind_is_another_place():
     )
 
 
-def test_rows_without_their_keys_do_not_count():
-    """A run that was killed between the two files left them."""
+def test_rows_without_their_file_of_keys_are_ignored():
+    """A run that is killed between the two writes leaves them."""
     store = Store("frozen", RECIPE)
     store.add(["a"], rows(1))
     (keys,) = store.folder.glob("*.keys")
@@ -61,20 +63,20 @@ def test_rows_without_their_keys_do_not_count():
     assert (Store("frozen", RECIPE)["a"] == 1).all()
 
 
-def test_half_written_files_do_not_count():
+def test_unfinished_files_are_ignored():
     store = Store("frozen", RECIPE)
     (store.folder / "x.npy.1.part").write_bytes(b"half")
     (store.folder / "x.keys.1.part").write_bytes(b"a")
     assert "a" not in Store("frozen", RECIPE)
 
 
-def test_nothing_but_whole_files_is_left_after_a_write():
+def test_no_temporary_file_is_left_after_a_write():
     store = Store("frozen", RECIPE)
     store.add(["a", "b"], rows(1, 2))
     assert sorted(p.suffix for p in store.folder.iterdir()) == [".json", ".keys", ".npy"]
 
 
-def test_two_users_add_the_same_and_other_parts_at_once():
+def test_two_stores_may_add_overlapping_parts():
     one, other = Store("frozen", RECIPE), Store("frozen", RECIPE)
     one.add(["a", "b"], rows(1, 2))
     other.add(["b", "c"], rows(2, 3))
@@ -84,7 +86,7 @@ def test_two_users_add_the_same_and_other_parts_at_once():
     assert [int(other[key][0, 0]) for key in "abc"] == [1, 2, 3]
 
 
-def test_two_processes_add_at_once():
+def test_two_processes_may_add_at_the_same_time():
     program = """
 import sys, numpy
 from thaw.storage.store import Store
@@ -100,11 +102,11 @@ for start in range(0, 40, 4):
     assert all((store[f"k{n}"] == n).all() for n in range(41))
 
 
-def test_the_store_is_where_thaw_store_says(tmp_path):
+def test_thaw_store_sets_the_folder(tmp_path):
     assert store_root() == tmp_path / "store"
 
 
-def test_without_thaw_store_it_is_in_dvcs_cache(tmp_path, monkeypatch):
+def test_the_default_folder_is_in_dvcs_cache(tmp_path, monkeypatch):
     monkeypatch.delenv("THAW_STORE")
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".dvc").mkdir()
@@ -115,7 +117,7 @@ def test_without_thaw_store_it_is_in_dvcs_cache(tmp_path, monkeypatch):
     assert store_root() == tmp_path / "own" / "thaw"
 
 
-def test_dvcs_configuration_for_all_repositories_counts_too(tmp_path, monkeypatch):
+def test_dvcs_system_and_global_configurations_are_read(tmp_path, monkeypatch):
     monkeypatch.delenv("THAW_STORE")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -128,8 +130,8 @@ def test_dvcs_configuration_for_all_repositories_counts_too(tmp_path, monkeypatc
     assert store_root() == tmp_path / "home" / "shared" / "thaw"
 
 
-def test_the_cache_is_the_one_that_dvc_uses(tmp_path, monkeypatch):
-    """DVC writes the setting itself, and says where that is."""
+def test_the_cache_folder_is_the_one_that_dvc_reports(tmp_path, monkeypatch):
+    """DVC writes the setting and reports the folder."""
     monkeypatch.delenv("THAW_STORE")
     monkeypatch.chdir(tmp_path)
 
@@ -142,7 +144,7 @@ def test_the_cache_is_the_one_that_dvc_uses(tmp_path, monkeypatch):
     assert store_root().resolve().parent == (tmp_path / dvc("cache", "dir")).resolve()
 
 
-def test_in_a_queued_experiments_copy_it_is_the_repositorys(tmp_path, monkeypatch):
+def test_queued_experiments_use_the_store_of_the_repository(tmp_path, monkeypatch):
     monkeypatch.delenv("THAW_STORE")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     assert store_root() == tmp_path / ".dvc" / "cache" / "thaw"
@@ -150,7 +152,7 @@ def test_in_a_queued_experiments_copy_it_is_the_repositorys(tmp_path, monkeypatc
     assert store_root() == tmp_path / "beside"
 
 
-@pytest.mark.parametrize("damage", ["altered", "cut", "gone", "keys"])
+@pytest.mark.parametrize("damage", ["modified", "truncated", "removed", "keys"])
 def test_a_damaged_shard_is_dropped_and_can_be_added_again(damage, capsys):
     store = Store("frozen", RECIPE)
     store.add(["a", "b"], rows(1, 2))
@@ -159,17 +161,17 @@ def test_a_damaged_shard_is_dropped_and_can_be_added_again(damage, capsys):
     array = file.with_suffix(".npy")
     content = bytearray(array.read_bytes())
     content[-1] ^= 1
-    if damage == "altered":
+    if damage == "modified":
         array.write_bytes(content)
-    elif damage == "cut":
+    elif damage == "truncated":
         array.write_bytes(content[:-4])
-    elif damage == "gone":
+    elif damage == "removed":
         array.unlink()
     else:
         file.write_text("a")
     again = Store("frozen", RECIPE)
     assert again.missing(["a", "b", "c"]) == ["a", "b"]
-    assert "was cut or altered: its parts are dropped" in capsys.readouterr().out
+    assert "was truncated or modified: its parts are dropped" in capsys.readouterr().out
     assert not file.exists()
     with pytest.raises(KeyError):
         again["a"]
@@ -177,7 +179,7 @@ def test_a_damaged_shard_is_dropped_and_can_be_added_again(damage, capsys):
     assert (Store("frozen", RECIPE)["b"] == 2).all()
 
 
-def test_a_shard_of_an_earlier_version_is_taken_as_it_is():
+def test_a_shard_of_an_earlier_version_is_used_unchecked():
     store = Store("frozen", RECIPE)
     store.add(["a"], rows(1))
     for file in store.folder.glob("*-*"):
@@ -185,22 +187,22 @@ def test_a_shard_of_an_earlier_version_is_taken_as_it_is():
     assert (Store("frozen", RECIPE)["a"] == 1).all()
 
 
-def test_a_note_is_read_again_and_not_missed_where_it_cannot_be():
-    note = CachedValue("layers", "VGG16 \udcff")
-    assert note.read() is None
-    note.write(["block1_conv1"])
+def test_a_cached_value_that_cannot_be_read_or_written_is_ignored():
+    cached = CachedValue("layers", "VGG16 \udcff")
+    assert cached.read() is None
+    cached.write(["block1_conv1"])
     assert CachedValue("layers", "VGG16 \udcff").read() == ["block1_conv1"]
     assert CachedValue("layers", "VGG19").read() is None
-    note.file.write_bytes(b"[" * 100_000)
-    assert note.read() is None
-    note.file.unlink()
-    note.file.parent.rmdir()
-    note.file.parent.write_text("in the way")
-    note.write(["block1_conv1"])
-    assert note.read() is None
+    cached.file.write_bytes(b"[" * 100_000)
+    assert cached.read() is None
+    cached.file.unlink()
+    cached.file.parent.rmdir()
+    cached.file.parent.write_text("in the way")
+    cached.write(["block1_conv1"])
+    assert cached.read() is None
 
 
-def test_a_store_that_is_no_folder_is_refused(tmp_path, monkeypatch):
+def test_a_file_in_place_of_the_store_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("THAW_STORE", str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"^THAW_STORE = .+ is no folder .+ Set THAW_STORE"):

@@ -6,7 +6,7 @@ from thaw.training.optimizers import Adam, AdamW
 
 
 def trained(optimizer) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Weights and the optimizer's variables after some steps."""
+    """Return the weights and the optimizer's variables after a few steps."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((20,))
     model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Dense(30, "relu")(inputs)))
@@ -28,9 +28,11 @@ SCHEDULE = keras.optimizers.schedules.CosineDecay(0.0, 50, warmup_target=0.01, w
         (AdamW, keras.optimizers.AdamW, {"weight_decay": 0.1}),
     ],
 )
-def test_one_operation_does_what_keras_does_in_many(ours, theirs, options, rate):
-    given, state = trained(ours(rate, **options))
+def test_the_fused_update_equals_that_of_keras(ours, theirs, options, rate):
+    weights, state = trained(ours(rate, **options))
     expected, expected_state = trained(theirs(rate, **options))
-    for a, b in zip([*given, *state], [*expected, *expected_state], strict=True):
+    for a, b in zip([*weights, *state], [*expected, *expected_state], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
-    assert any(np.abs(a - b).max() > 0 for a, b in zip(given, trained(ours(1e-4))[0], strict=True))
+    assert any(
+        np.abs(a - b).max() > 0 for a, b in zip(weights, trained(ours(1e-4))[0], strict=True)
+    )

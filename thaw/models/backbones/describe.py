@@ -1,4 +1,7 @@
-"""`python -m thaw.models.backbones.describe APPLICATION SIZE`: the layers it can be cut at, as JSON."""
+"""Print the layers at which an application can be split, as JSON.
+
+Run as `python -m thaw.models.backbones.describe APPLICATION SIZE`.
+"""
 
 import json
 import os
@@ -9,7 +12,12 @@ from thaw.models.backbones.applications import build_application, split_points
 
 
 def main(name: str, size: str) -> None:
-    """Print the names of the layers of `name` that a thaw can start from."""
+    """Print the names of the layers that `finetunes.NAME.thaw_from` accepts.
+
+    Args:
+        name: class name in keras.applications, such as VGG16.
+        size: height and width of its input, pixels.
+    """
     print(json.dumps(split_points(build_application(name, int(size)))))
 
 
@@ -17,4 +25,4 @@ if __name__ == "__main__":
     sys.excepthook = exception_hook()
     main(*sys.argv[1:])
     sys.stdout.flush()
-    os._exit(0)  # TensorFlow takes a second to take itself apart
+    os._exit(0)  # a normal exit takes another second, for TensorFlow to release its memory

@@ -1,9 +1,10 @@
-"""A backbone's frozen part, run over each image once: what it gives is kept in the store."""
+"""The frozen part of a backbone, run over each image once; its outputs are kept in the store."""
 
 import queue
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,110 +16,134 @@ from thaw.runtime.progress import Progress
 from thaw.runtime.tensorflow import keras, tf
 from thaw.storage.store import Store
 
-PASSES_A_SHARD = 8
-"""What a kill can lose."""
+Batches = Iterator[tuple[list[str], np.ndarray]]  # keys, and pixels or outputs (batch, ...)
+SHARD_BATCHES = 8  # batches per shard of the store: what is lost if the process is killed
 
 
 class FrozenBackbone:
-    """A backbone up to the layer `thaw_from`, from uint8 pixels to the tensor before it.
+    """A backbone up to the layer `thaw_from`, from uint8 pixels to that layer's input.
 
     Args:
         backbone: its parameters.
-        weights: the file that stage weights@B stored.
+        weights: file of its weights, from stage weights@NAME.
         shape: of an image, (height, width, channels).
-        thaw_from: the first layer that is not run; none: all are, which makes the features.
+        thaw_from: the first layer that is not part of it, or None for all layers, whose output is
+            the features.
 
     Attributes:
-        network: the frozen part, preprocessing included.
-        thawed: the layers from `thaw_from` on.
-        apply: that network on a batch of pixels, in `dtype`.
-        dtype: of what is stored, float32, or float16 where the arithmetic is bfloat16 (which has
-            fewer digits than float16).
-        made, weights: what it was made with.
-        recipe: what shapes its outputs.
+        network: keras.Model of the frozen part, preprocessing included.
+        thawed: keras.Model of the layers from `thaw_from` on.
+        apply: the network as a function of uint8 pixels (batch, height, width, channels), whose
+            result has the type `dtype`.
+        dtype: of stored outputs: float32, or float16 if the backbone computes in bfloat16, whose
+            numbers have fewer digits than those of float16.
+        batch_size: images per forward pass.
+        arguments: those of this class but for `weights`, which builds the same in another process.
+        weights: as in Args.
+        recipe: what determines the outputs, see thaw.models.backbones.recipe.
     """
 
     def __init__(
-        self, backbone: Backbone, weights: str | Path, shape: tuple, thaw_from: str | None
+        self,
+        backbone: Backbone,
+        weights: str | Path,
+        shape: tuple[int, ...],
+        thaw_from: str | None,
     ):
         whole = load_backbone(backbone.application, shape[0], weights, backbone.precision)
         frozen, self.thawed = split_at(whole, thaw_from)
-        pixels = keras.Input(shape, dtype="uint8", name="pixels")
-        read = preprocess_pixels(pixels, backbone.application, backbone.preprocessing)
-        self.network = keras.Model(pixels, frozen(read))
+        pixels = keras.Input(shape, dtype="uint8", name="pixels")  # (batch, h, w, 1 or 3)
+        preprocessed = preprocess_pixels(pixels, backbone.application, backbone.preprocessing)
+        self.network = keras.Model(pixels, frozen(preprocessed))
         self.network.trainable = False
         self.dtype = "float16" if backbone.precision == "bfloat16" else "float32"
         self.batch_size = backbone.batch_size
-        self.made, self.weights = (backbone, shape, thaw_from), weights
+        self.arguments = {"backbone": backbone, "shape": shape, "thaw_from": thaw_from}
+        self.weights = weights
         self.apply = tf.function(
             lambda pixels: tf.cast(self.network(pixels, training=False), self.dtype),
-            autograph=False,  # it writes a file into /tmp, and leaves it there
+            autograph=False,  # autograph would leave a file in /tmp
         )
         self.recipe = frozen_recipe(backbone, weights, thaw_from)
 
-    def store(self, **recipe) -> Store:
-        """Where the outputs are kept; `recipe` is what was done to the images before."""
-        return Store("frozen", {**self.recipe, **recipe})
-
-    def fill(self, store: Store, keys: list[str], image: Callable, what: str, passes=None) -> int:
-        """Have in `store` the output for each of `keys`, computing those that are not there.
-
-        Every pass holds the same number of images, the last one filled up with zeros, so that an
-        image's output depends on it alone.
+    def store(self, **recipe: Any) -> Store:
+        """Return the store of the outputs.
 
         Args:
-            image: gives the uint8 pixels (height, width, channels) of a key.
-            passes: runs batches as `self.passes` does, which is taken if there is none.
+            recipe: what was done to the images before, if anything, such as `augmentation`.
+        """
+        return Store("frozen", {**self.recipe, **recipe})
+
+    def fill(
+        self,
+        store: Store,
+        keys: list[str],
+        image: Callable[[str], np.ndarray],
+        label: str,
+        run_batches: Callable[[Batches], Batches] | None = None,
+    ) -> int:
+        """Compute and store the outputs that are missing for `keys`.
+
+        Every batch has the same number of images, the last one padded with zeros, so that an
+        image's output depends on that image alone.
+
+        Args:
+            store: as returned by `store`.
+            keys: of images.
+            image: function that returns the uint8 pixels (height, width, channels) of a key.
+            label: names the work in the progress bar.
+            run_batches: runs batches as `self.run_batches` does, which is the default.
 
         Returns:
-            How many were computed.
+            The number of outputs that were computed.
 
         Raises:
             UserError: an output is not finite.
         """
         missing = store.missing(keys)
         done, rows, stored = [], [], 0
-        with Progress(what, len(missing)) as progress:
-            for some, outputs in (passes or self.passes)(self._batches(missing, image)):
-                rows.append(outputs[: len(some)])
-                done += some
-                if len(rows) == PASSES_A_SHARD:
-                    self._keep(store, done, rows)
+        with Progress(label, len(missing)) as progress:
+            run_batches = run_batches or self.run_batches
+            for batch_keys, outputs in run_batches(self._batches(missing, image)):
+                rows.append(outputs[: len(batch_keys)])
+                done += batch_keys
+                if len(rows) == SHARD_BATCHES:
+                    self._add(store, done, rows)
                     stored += len(done)
                     note_progress(f"{stored:,} of {len(missing):,} new outputs of the backbone")
                     done, rows = [], []
-                progress.advance(len(some))
+                progress.advance(len(batch_keys))
             if rows:
-                self._keep(store, done, rows)
+                self._add(store, done, rows)
         return len(missing)
 
-    def passes(self, batches: Iterator[tuple]) -> Iterator[tuple]:
-        """The keys and outputs of each batch (keys, pixels), in order. The next images are read
-        while the network runs."""
-        for some, pixels in _ahead(batches):
-            yield some, self.apply(pixels).numpy()
+    def run_batches(self, batches: Batches) -> Batches:
+        """Yield (keys, outputs) for each batch (keys, pixels), in order. A thread reads the next
+        images while the network runs."""
+        for keys, pixels in _prefetch(batches):
+            yield keys, self.apply(pixels).numpy()
 
-    def _batches(self, keys: list[str], image: Callable) -> Iterator[tuple]:
+    def _batches(self, keys: list[str], image: Callable[[str], np.ndarray]) -> Batches:
         for start in range(0, len(keys), self.batch_size):
-            some = keys[start : start + self.batch_size]
+            batch_keys = keys[start : start + self.batch_size]
             pixels = np.zeros((self.batch_size, *self.network.input_shape[1:]), "uint8")
-            for place, key in enumerate(some):
-                pixels[place] = image(key)
-            yield some, pixels
+            for row, key in enumerate(batch_keys):
+                pixels[row] = image(key)
+            yield batch_keys, pixels
 
-    def _keep(self, store: Store, keys: list[str], rows: list[np.ndarray]) -> None:
-        together = np.concatenate(rows)
-        if not np.isfinite(together).all():
+    def _add(self, store: Store, keys: list[str], rows: list[np.ndarray]) -> None:
+        outputs = np.concatenate(rows)
+        if not np.isfinite(outputs).all():
             raise UserError(
-                f"the backbone gives values that {self.dtype} cannot hold. Choose "
+                f"the backbone's outputs contain values that {self.dtype} cannot hold. Choose "
                 f"precision=float32 for it."
             )
-        store.add(keys, together)
+        store.add(keys, outputs)
 
 
-def _ahead(items: Iterator, most: int = 2) -> Iterator:
-    """The same items, made by a thread up to `most` before they are asked for."""
-    waiting: queue.Queue = queue.Queue(most)
+def _prefetch(items: Iterator[Any], most: int = 2) -> Iterator[Any]:
+    """Yield the same items, which a thread computes up to `most` items ahead."""
+    waiting: queue.Queue[Any] = queue.Queue(most)
     end = object()
 
     def work() -> None:

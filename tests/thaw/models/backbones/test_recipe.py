@@ -1,0 +1,97 @@
+"""The recipes of November 2026: other digests would invalidate every stored result."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import PIL
+import pytest
+
+from thaw.config.backbone import Backbone
+from thaw.config.dataset import Image
+from thaw.config.training import Augmentation
+from thaw.data.preprocessing import image_store
+from thaw.models.backbones import recipe
+from thaw.storage.npz import save_npz
+from thaw.storage.store import recipe_digest
+
+VERSIONS = {"keras": "3.0.0", "tensorflow-cpu": "2.0.0"}
+BACKBONE = {
+    "application": "VGG16",
+    "weights": "imagenet",
+    "digest": None,
+    "preprocessing": "own",
+    "precision": "float32",
+    "batch_size": 32,
+}
+
+
+@pytest.fixture(autouse=True)
+def fixed_versions(tmp_path, monkeypatch):
+    """Fixed versions of packages, an empty store, and weights.npz in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("THAW_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(PIL, "__version__", "12.0.0")
+    monkeypatch.setattr(recipe, "version", VERSIONS.__getitem__)
+    save_npz("weights.npz", {"conv/kernel": np.arange(6, dtype="float32").reshape(2, 3)})
+
+
+@pytest.mark.parametrize(
+    ("image", "digest"),
+    [
+        (("nearest", "rgb", 150, 16), "1016c70c2a995fba04e28cc5da091b83"),
+        (("bicubic", "grey", 64, 16), "290fb945a303ed17832aab3269ee6673"),
+        (("bicubic", "grey", 64, 12), "09e9207cf49098ab95b49fd8b697b643"),
+    ],
+)
+def test_recipe_of_decoded_images(image, digest):
+    resampling, colour, size, bits = image
+    store = image_store(Image(size=size, resampling=resampling, colour=colour, bit_depth=bits))
+    assert recipe_digest(store.recipe) == store.folder.name == digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "thaw_from", "digest"),
+    [
+        ({}, None, "c500c17a7af2b2f8b96e8921b5cffad5"),
+        (
+            {"precision": "bfloat16", "preprocessing": "rescale"},
+            None,
+            "d212f2a9abe2efd0259d21a83fb662e1",
+        ),
+        ({}, "block5_conv1", "5ebc5015cfddd6919ff7bc7a6021f4a7"),
+    ],
+)
+def test_recipe_of_frozen_outputs(changes, thaw_from, digest):
+    backbone = Backbone(**{**BACKBONE, **changes})
+    assert recipe_digest(recipe.frozen_recipe(backbone, "weights.npz", thaw_from)) == digest
+
+
+def test_recipe_names_the_tensorflow_build_for_gpus(monkeypatch):
+    def version(name: str) -> str:
+        if name == "tensorflow-cpu":
+            raise recipe.PackageNotFoundError(name)
+        return {"keras": "3.0.0", "tensorflow": "2.0.0"}[name]
+
+    monkeypatch.setattr(recipe, "version", version)
+    digest = recipe_digest(recipe.frozen_recipe(Backbone(**BACKBONE), "weights.npz", None))
+    assert digest == "d64bc3e857c0b858c045bade25ab8621"
+
+
+def test_recipe_of_augmented_views(tmp_path):
+    from thaw.models.backbones.frozen import FrozenBackbone
+    from thaw.training.finetuning import CachedViews
+
+    frozen = FrozenBackbone.__new__(FrozenBackbone)  # without building the network
+    frozen.recipe = recipe.frozen_recipe(Backbone(**BACKBONE), "weights.npz", "block5_conv1")
+    augmentation = Augmentation(horizontal_flip=True, vertical_flip=False, shear=0.2, zoom=0.1)
+    CachedViews(frozen, {}, SimpleNamespace(augmentation=augmentation, augmented_views=4))
+    stores = {folder.name for folder in (tmp_path / "store" / "frozen").iterdir()}
+    assert stores == {"5ebc5015cfddd6919ff7bc7a6021f4a7", "6b025bc861432620542b65632dcc4b81"}
+
+
+def test_weights_are_hashed_once_until_the_file_changes(monkeypatch):
+    paths = []
+    monkeypatch.setattr(recipe, "file_digest", lambda path: paths.append(path) or f"{len(paths)}")
+    assert [recipe.weights_digest(path) for path in ("weights.npz", "./weights.npz")] == ["1", "1"]
+    save_npz("weights.npz", {"conv/kernel": np.zeros(7, "float32")})
+    assert recipe.weights_digest("weights.npz") == "2"
