@@ -22,7 +22,19 @@ OLD_NAMES = re.compile(
     r"|stages[./](commands|exports|images|networks|params|report|results|serve|sources|training)\b"
     r"|\bdoubts?[@.]|evaluate_(subnet|network|finetuned)\b|\bloss_file=",
 )
-ENDINGS = (".py", ".md", ".yaml", ".html", ".js", ".css", ".toml", ".cff", "Makefile", ".mk", "/run")
+ENDINGS = (
+    ".py",
+    ".md",
+    ".yaml",
+    ".html",
+    ".js",
+    ".css",
+    ".toml",
+    ".cff",
+    "Makefile",
+    ".mk",
+    "/run",
+)
 EXCEPT = {  # they tell of old names
     "CHANGELOG.md",
     "docs/upgrading.md",
