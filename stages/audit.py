@@ -16,7 +16,8 @@ from thaw.storage.files import atomic_write
 
 def main(name: str) -> None:
     """Write results/audits/NAME/ (images.csv, pairs.csv, classes.csv, summary.json) and
-    results/learning_curves/NAME.csv. See thaw.evaluation.audit.AuditResult."""
+    results/learning_curves/NAME.csv. See thaw.evaluation.audit.AuditResult.
+    """
     parameters = load_section(Audit, "audits", name)
     seed, threads = read_value(Common, "seed"), read_value(Common, "threads")
     rows, features = SplitTable(), ArrayFolder(f"data/features/{parameters.features}")

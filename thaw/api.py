@@ -37,7 +37,7 @@ class Model:
         classes: the labels in the order of their probabilities.
     """
 
-    def __init__(self, bundle: ModelBundle, predict: Callable[[np.ndarray], np.ndarray]):
+    def __init__(self, bundle: ModelBundle, predict: Callable[[np.ndarray], np.ndarray]) -> None:
         self._bundle, self._predict = bundle, predict
         self.name = bundle.path.resolve().name.removesuffix(".keras")
         self.classes = bundle.classes

@@ -16,7 +16,7 @@ import yaml
 
 from thaw.config.audit import Audit
 from thaw.config.backbone import Backbone
-from thaw.config.base import Common, did_you_mean, validate
+from thaw.config.base import Common, Loader, did_you_mean, validate
 from thaw.config.dataset import Dataset
 from thaw.config.evaluation import Evaluate
 from thaw.config.finetuning import Finetune
@@ -233,9 +233,8 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
 def _code_paths(root: Path) -> dict[str, str]:
     """Return the paths of the library's packages, which dvc.yaml defines under `vars`."""
     text = (root / "dvc.yaml").read_text(encoding="utf-8")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     code: dict[str, str]
-    (code,) = [part["code"] for part in yaml.load(text, loader)["vars"] if "code" in part]
+    (code,) = [part["code"] for part in yaml.load(text, Loader)["vars"] if "code" in part]
     return code
 
 
@@ -250,12 +249,11 @@ def conf_digest(folder: str | Path = "conf") -> str:
     Raises:
         UserError: a file is not valid YAML.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     contents = {}
     for path in sorted(Path(folder).rglob("*.yaml")):
         text = path.read_text(encoding="utf-8")
         try:
-            values = yaml.load(text, loader)
+            values = yaml.load(text, Loader)
         except yaml.YAMLError as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{path} is not valid YAML: {reason}") from None

@@ -52,7 +52,7 @@ class Project:
         self._git("commit", "--quiet", "--allow-empty", "--message", message)
 
     def dvc(self, *arguments: str, fails: bool = False) -> str:
-        """What `dvc ARGUMENTS` says; asserts that it succeeds, or that it fails."""
+        """Run `dvc ARGUMENTS`, assert that it succeeds or fails, and return its output."""
         done = subprocess.run(
             [sys.executable, "-m", "dvc", *arguments],
             cwd=self.folder,

@@ -1,4 +1,4 @@
-"""The shape of dvc.yaml: a script for each stage, plain outputs, parameters that DVC can tell apart."""
+"""The shape of dvc.yaml: a script for each stage, plain outputs, separable parameters."""
 
 import re
 

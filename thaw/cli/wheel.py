@@ -49,7 +49,7 @@ class Wheel:
         digest: the SHA-256 of its bytes.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self.path = path
         try:
             self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -65,6 +65,7 @@ class Wheel:
 
     @property
     def version(self) -> str:
+        """The version that the wheel's name has."""
         return self.path.name.split("-")[1]
 
     def project_files(self, project: str, pinned: "Wheel") -> dict[str, bytes]:

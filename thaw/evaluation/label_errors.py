@@ -160,7 +160,8 @@ def _known(
     images: pd.DataFrame, probabilities: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the rows that have probabilities, their labels renumbered without gaps, and their
-    probabilities of those classes, which sum to 1. All are empty if there is only one class."""
+    probabilities of those classes, which sum to 1. All are empty if there is only one class.
+    """
     known = np.flatnonzero(~np.isnan(probabilities).any(axis=1))
     present, labels = np.unique(images["class"].to_numpy()[known], return_inverse=True)
     if len(present) < 2:

@@ -31,7 +31,7 @@ class FeatureOutputs:
 
     explained = MAPS_FROM_FEATURES
 
-    def __init__(self, name: str, parameters: DenseHead | Logistic):
+    def __init__(self, name: str, parameters: DenseHead | Logistic) -> None:
         self.folder, self.parameters = Path("models", name), parameters
         self.features = ArrayFolder(f"data/features/{parameters.features}")
 
@@ -88,7 +88,8 @@ class PixelOutputs:
 
     def maps(self, keys: list[str], classes: np.ndarray) -> np.ndarray | None:
         """Return Grad-CAM maps (n, height, width) of a class (n,) for each image, or None if the
-        network has no feature map."""
+        network has no feature map.
+        """
         return gradcam.GradCam(self.model)(self.images.select(keys), classes)
 
 

@@ -44,7 +44,7 @@ class ExportData:
         UserError: they are missing, or do not fit the model's classes or image size.
     """
 
-    def __init__(self, bundle: ModelBundle):
+    def __init__(self, bundle: ModelBundle) -> None:
         root = bundle.path.resolve().parent.parent
         # relative where possible, since dvc.lock has relative paths
         folder = Path("data") if root == Path.cwd() else root / "data"

@@ -58,7 +58,8 @@ def class_probabilities(output: Any) -> Any:
 
 def _apply_logistic(features: Any, path: Path) -> Any:
     """Return the class probabilities (batch, classes) of the logistic model in `path`, computed
-    by Keras layers from features (batch, height, width, channels)."""
+    by Keras layers from features (batch, height, width, channels).
+    """
     model = logistic.load(path)
     count, inputs = model["coefficients"].shape
     feature_map = keras.Input(features.shape[1:])

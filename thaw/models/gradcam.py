@@ -85,7 +85,8 @@ def of_logistic(model: dict[str, np.ndarray], features: Any, classes: np.ndarray
 
 def _score_gradient(classes: np.ndarray, outputs: int) -> np.ndarray:
     """Return the gradient (n, outputs) of each class's score with respect to the outputs before
-    their activation. One sigmoid unit counts for class 1 and against class 0."""
+    their activation. One sigmoid unit counts for class 1 and against class 0.
+    """
     if outputs == 1:
         return np.where(classes == 1, 1.0, -1.0)[:, None].astype("float32")
     return np.eye(outputs, dtype="float32")[classes]
@@ -109,7 +110,7 @@ class GradCam:
             image and its mirror images, the maps are of the image itself.
     """
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any) -> None:
         layers = _chain(model)
         first = next((n for n, layer in enumerate(layers) if layer.weights), len(layers))
         maps = [n for n, layer in enumerate(layers) if n >= first and _is_map(layer.output)]

@@ -1,6 +1,7 @@
 """Load models from .keras files of unknown origin without running code that they contain.
 
-A class is used only if it is on the lists below or the caller allows it by name."""
+A class is used only if it is on the lists below or the caller allows it by name.
+"""
 
 import contextlib
 import importlib

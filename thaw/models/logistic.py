@@ -39,7 +39,11 @@ def _pool_chunk(features: np.ndarray, pooling: Pooling) -> np.ndarray:
 
 
 def fit(
-    inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray, C: float, max_iter: int
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    C: float,  # noqa: N803 - scikit-learn's name
+    max_iter: int,
 ) -> dict[str, np.ndarray]:
     """Fit scikit-learn's LogisticRegression (L2, lbfgs) on standardised inputs.
 

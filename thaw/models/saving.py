@@ -43,7 +43,8 @@ def save_model(model: keras.Model, path: str | Path) -> None:
 
 def _renumber_shared_objects(config: bytes) -> bytes:
     """Return `config` with shared_object_id counted from 1: Keras writes memory addresses, which
-    differ in each run."""
+    differ in each run.
+    """
     numbers: dict[bytes, int] = {}
     return re.sub(
         rb'(?<="shared_object_id": )\d+',

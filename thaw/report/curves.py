@@ -27,7 +27,7 @@ class Curves:
         probabilities: of the model, shape (n, classes), a row for each test image.
     """
 
-    def __init__(self, name: str, results: RunResults, probabilities: np.ndarray):
+    def __init__(self, name: str, results: RunResults, probabilities: np.ndarray) -> None:
         assert results.table is not None
         test: pd.DataFrame = results.table[results.table["split"] == "test"].reset_index(drop=True)
         self._name, self._classes, self._p = name, results.classes, probabilities

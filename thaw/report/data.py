@@ -30,7 +30,7 @@ BalanceRow = tuple[str, list[int], float]  # name, images in each split, share o
 
 @dataclass
 class DataSummary:
-    """What the page shows of the data.
+    """The data as the page shows it.
 
     Attributes:
         splits: the splits that are not empty.

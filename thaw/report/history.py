@@ -17,6 +17,7 @@ import networkx as nx
 import yaml
 
 from thaw.composition import compose, differences, format_override
+from thaw.config.base import Loader
 from thaw.report.changes import git
 from thaw.report.results import RunResults
 from thaw.storage.dvc import recorded_stages
@@ -143,8 +144,7 @@ def _names(parameters: dict[str, Any]) -> list[str]:
     """Return the stages of dvc.yaml, each `foreach` expanded by the parameters."""
     if not Path("dvc.yaml").exists():
         return []
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    pipeline = yaml.load(Path("dvc.yaml").read_text(encoding="utf-8"), loader) or {}
+    pipeline = yaml.load(Path("dvc.yaml").read_text(encoding="utf-8"), Loader) or {}
     names = []
     for name, stage in (pipeline.get("stages") or {}).items():
         if "foreach" not in stage:

@@ -70,7 +70,7 @@ class SimilarImage(BaseModel):
 
 
 class Explanation(BaseModel):
-    """What the parameter explain adds."""
+    """The answers that the parameter `explain` adds."""
 
     picture: Annotated[str, Field(description="the resized image that the model reads, a data URI")]
     map: Annotated[Heatmap | None, Field(description="null if the model has no feature map")]

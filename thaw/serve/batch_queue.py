@@ -25,7 +25,7 @@ class QueueFull(Exception):
         retry_seconds: the estimated time until it has.
     """
 
-    def __init__(self, retry_seconds: int):
+    def __init__(self, retry_seconds: int) -> None:
         super().__init__()
         self.retry_seconds = retry_seconds
 
@@ -43,7 +43,7 @@ class BatchQueue:
         active: images that are reserved: they are uploaded, wait or are being classified.
     """
 
-    def __init__(self, predict: Predict, max_batch: int, capacity: int):
+    def __init__(self, predict: Predict, max_batch: int, capacity: int) -> None:
         self._predict, self._max_batch, self.capacity = predict, max_batch, capacity
         self.active = 0
         self._seconds = 0.1  # moving average of the time for one image

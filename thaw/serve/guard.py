@@ -27,7 +27,7 @@ class Guard:
         local: serve this machine only. Requests with other Host names are rejected.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float, local: bool):
+    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float, local: bool) -> None:
         self.app, self.max_bytes, self.seconds, self.local = app, max_bytes, seconds, local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -37,7 +37,7 @@ class NearestImages:
     backbone: Backbone
     weights: Path
 
-    def __init__(self, problem: str | None = None):
+    def __init__(self, problem: str | None = None) -> None:
         self.name, self.problem = "", problem
 
     @classmethod

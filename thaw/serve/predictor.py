@@ -52,7 +52,7 @@ class Predictor:
         UserError: the model cannot be loaded, see ModelBundle.model.
     """
 
-    def __init__(self, bundle: ModelBundle, allowed: tuple[str, ...], max_batch: int):
+    def __init__(self, bundle: ModelBundle, allowed: tuple[str, ...], max_batch: int) -> None:
         self.bundle, self.max_batch = bundle, max_batch
         size = bundle.image.size
         self.shape = (size, size, 3 if bundle.image.colour == "rgb" else 1)
@@ -150,7 +150,7 @@ class SequentialGradCam(GradCam):
 class FeatureGradCam(SequentialGradCam):
     """Grad-CAM maps of a network that reads features in place of pixels."""
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any) -> None:
         places = np.prod(model.input_shape[1:3])
         self._layers, self._split = _chain(model), 0 if places > 1 else None
 

@@ -18,7 +18,7 @@ class UploadError(Exception):
         message: the reason, without a full stop.
     """
 
-    def __init__(self, status: int, message: str):
+    def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status, self.message = status, message
 

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import yaml
 from dvc.dirs import global_config_dir, system_config_dir
 
+from thaw.config.base import Loader
 from thaw.errors import UserError
 
 CHUNK_BYTES = 2**20  # read at a time, so that memory does not grow with a file
@@ -108,8 +109,8 @@ def recorded_stages(folder: str | Path = ".") -> dict[str, dict[str, Any]]:
 @functools.lru_cache(maxsize=2)
 def _parse_lock(lock: str, *_: int) -> dict[str, dict[str, Any]]:
     """Return the stages; the other arguments tell the versions of the file apart."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return (yaml.load(Path(lock).read_text(encoding="utf-8"), loader) or {}).get("stages") or {}
+    parsed = yaml.load(Path(lock).read_text(encoding="utf-8"), Loader) or {}
+    return parsed.get("stages") or {}
 
 
 def read_cached(cache: Path, md5: str | None) -> bytes | None:

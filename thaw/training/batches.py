@@ -35,7 +35,7 @@ class Batches:
         batch_size: int,
         seed: int | None,
         sigmoid: bool,
-    ):
+    ) -> None:
         self.inputs, self.batch_size, self.seed = inputs, batch_size, seed
         self.labels = labels.astype("float32")[:, None] if sigmoid else labels.astype("int32")
         self.weights = np.ones(len(labels), "float32") if weights is None else weights

@@ -33,7 +33,7 @@ class Checkpoint:
         epochs: how many epochs are planned, for messages.
     """
 
-    def __init__(self, trainer: keras.Model, recipe: dict[str, Any], epochs: int):
+    def __init__(self, trainer: keras.Model, recipe: dict[str, Any], epochs: int) -> None:
         self.trainer, self.epochs = trainer, epochs
         self.next_save = time.monotonic() + MIN_INTERVAL_SECONDS
         environment = {name: version(name) for name in ("keras", "numpy")}

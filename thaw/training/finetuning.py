@@ -41,7 +41,7 @@ class CachedViews:
         parameters: of the fine-tuning.
     """
 
-    def __init__(self, frozen: FrozenBackbone, images: ArrayFolder, parameters: Finetune):
+    def __init__(self, frozen: FrozenBackbone, images: ArrayFolder, parameters: Finetune) -> None:
         self.frozen, self.images = frozen, images
         self.views = distinct_views(parameters.augmentation, parameters.augmented_views)
         self.view = view_function(parameters.augmentation)

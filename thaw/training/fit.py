@@ -158,7 +158,7 @@ class TrainingMonitor(keras.callbacks.Callback):
         train: Batches,
         validated: bool,
         curves: Path,
-    ):
+    ) -> None:
         super().__init__()
         self.training, self.checkpoint = training, checkpoint
         self.train, self.validated = train, validated

@@ -26,7 +26,7 @@ class LossTerms:
         UserError: the file cannot be run, or a function is missing or takes other arguments.
     """
 
-    def __init__(self, training: Training):
+    def __init__(self, training: Training) -> None:
         self.terms = training.losses
         self._functions, self.digest = _functions(training)
 

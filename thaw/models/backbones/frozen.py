@@ -49,7 +49,7 @@ class FrozenBackbone:
         weights: str | Path,
         shape: tuple[int, ...],
         thaw_from: str | None,
-    ):
+    ) -> None:
         whole = load_backbone(backbone.application, shape[0], weights, backbone.precision)
         frozen, self.thawed = split_at(whole, thaw_from)
         pixels = keras.Input(shape, dtype="uint8", name="pixels")  # (batch, h, w, 1 or 3)
@@ -119,7 +119,8 @@ class FrozenBackbone:
 
     def run_batches(self, batches: Batches) -> Batches:
         """Yield (keys, outputs) for each batch (keys, pixels), in order. A thread reads the next
-        images while the network runs."""
+        images while the network runs.
+        """
         for keys, pixels in _prefetch(batches):
             yield keys, self.apply(pixels).numpy()
 

@@ -50,7 +50,8 @@ def _digest_of_version(path: Path, _: tuple[int, int] | None) -> str:
 
 def _tensorflow_version() -> str:
     """Return the distribution and its version. The name differs between builds for GPUs and for
-    CPUs."""
+    CPUs.
+    """
     name = "tensorflow-cpu"
     try:
         return f"{name} {version(name)}"
