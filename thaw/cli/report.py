@@ -6,7 +6,7 @@ from pathlib import Path
 
 from thaw.errors import UserError
 from thaw.report.page import page
-from thaw.report.results import find_results
+from thaw.report.run_results import find_results
 from thaw.storage.files import atomic_write
 
 FILE = Path("report/index.html")

@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from thaw.report import charts
-from thaw.report.results import DRAWN, OUTDATED, RunResults
+from thaw.report.run_results import DRAWN, OUTDATED, RunResults
 
 MOST_ERRORS, MOST_OUTLIERS, MOST_CLASSES, MOST_PAIRS = 48, 12, 12, 12  # rows shown on the page
 PAIR = ["one_pixel_sha256", "one_split", "other_pixel_sha256", "other_split"]

@@ -9,7 +9,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from thaw.evaluation.metrics import calibration, calibration_error
 from thaw.report import charts
-from thaw.report.results import RunResults
+from thaw.report.run_results import RunResults
 
 MOST_POINTS = 200  # of a curve; more are not visible
 MOST_CURVES = 8  # in one chart; the classes with the most test images are drawn

@@ -14,7 +14,7 @@ from PIL import Image
 from thaw.data.duplicates import AT_ONCE, embeddings, normalize, pairs_across_splits
 from thaw.data.raw import RawFiles, original_path
 from thaw.report.audit import AuditSection, Pair
-from thaw.report.results import DRAWN, Features, RunResults, split_classes
+from thaw.report.run_results import DRAWN, Features, RunResults, split_classes
 
 SPLITS = [*DRAWN, "unused", "skipped"]
 MOST_MEASURED = 3000  # files whose size is read; of more files, an evenly spaced sample

@@ -9,7 +9,7 @@ import pandas as pd
 from thaw.data.duplicates import embeddings, nearest_neighbors
 from thaw.data.raw import original_path
 from thaw.evaluation.predictions import most_informative
-from thaw.report.results import Features, Model, RunResults
+from thaw.report.run_results import Features, Model, RunResults
 from thaw.report.thumbnails import thumbnails
 
 MOST_IMAGES = 800  # test images in the page; of more, the most informative of each model

@@ -19,7 +19,7 @@ import yaml
 from thaw.composition import compose, differences, format_override
 from thaw.config.base import Loader
 from thaw.report.changes import git
-from thaw.report.results import RunResults
+from thaw.report.run_results import RunResults
 from thaw.storage.dvc import recorded_stages
 
 PACKAGES = {

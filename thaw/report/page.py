@@ -15,7 +15,7 @@ from thaw.report.curves import Curves
 from thaw.report.data import summarize_data
 from thaw.report.gallery import gallery_data
 from thaw.report.history import BOX, read_history
-from thaw.report.results import Features, Model, RunResults
+from thaw.report.run_results import Features, Model, RunResults
 from thaw.report.thumbnails import thumbnails
 
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ from thaw.data.raw import original_path
 from thaw.errors import UserError
 from thaw.models.backbones.recipe import frozen_recipe
 from thaw.models.bundle import ModelBundle, read_json_object
-from thaw.report.results import read_table
+from thaw.report.run_results import read_table
 from thaw.report.thumbnails import thumbnails
 from thaw.storage.arrays import ArrayFolder
 

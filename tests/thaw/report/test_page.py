@@ -19,7 +19,7 @@ from tests.thaw.report.conftest import COUNTS, commit, run_pipeline
 from thaw.cli.main import command
 from thaw.errors import UserError
 from thaw.report.audit import verdict
-from thaw.report.results import OUTDATED
+from thaw.report.run_results import OUTDATED
 from thaw.storage.arrays import ArrayFolder, write_array_folder
 
 
