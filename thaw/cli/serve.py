@@ -131,13 +131,13 @@ def _model(name: str | None) -> tuple[ModelBundle, str]:
         return find_model(known[0]), ", the only model here"
     if not known:
         find_model("MODEL")
-    from thaw.report import results
     from thaw.report.page import leading_model
+    from thaw.report.run_results import find_results
 
     try:
         if not Path("params.yaml").exists():
             raise UserError("there is no params.yaml.")
-        best, why = leading_model(results.find_results())
+        best, why = leading_model(find_results())
     except UserError:
         raise UserError(
             f"which model? models/ has {', '.join(known)}, and no results are here to choose by: "
