@@ -1,4 +1,4 @@
-# `make repro` sets up .venv, runs the pipeline and writes the report; `make test` runs the tests.
+# `make repro` sets up .venv, runs the pipeline and writes the report; in a clone, `make test` runs the tests.
 # EXTRA=gpu installs TensorFlow's CUDA build instead of the CPU one. Other extras of Thaw are added to
 # the environment: make setup EXTRA="s3 benchmarks".
 PYTHON ?= python3
