@@ -119,7 +119,7 @@ def layers_to_thaw(application: str, size: int, key: str) -> list[str]:
     Keras lists them in a process that takes seconds to start, so the store caches the list.
 
     Args:
-        application: class name of a network of keras.applications.
+        application: name of a network, such as VGG16.
         size: height and width of the images in pixels.
         key: the parameter that names the network, for messages.
 
@@ -127,8 +127,8 @@ def layers_to_thaw(application: str, size: int, key: str) -> list[str]:
         UserError: there is no such network, or it cannot take images of `size` pixels.
     """
     if not application.isidentifier():
-        raise UserError(f"{key}: {application!r:.200} is no network of keras.applications.")
-    cached = CachedValue("layers", f"{application} {size} keras {version('keras')}")
+        raise UserError(f"{key}: {application!r:.200} is no name of a network.")
+    cached = CachedValue("split points", f"{application} {size} keras {version('keras')}")
     layers: list[str] | None = cached.read()
     if not isinstance(layers, list):
         process = subprocess.run(
