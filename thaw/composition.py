@@ -128,7 +128,7 @@ def layers_to_thaw(application: str, size: int, key: str) -> list[str]:
     """
     if not application.isidentifier():
         raise UserError(f"{key}: {application!r:.200} is no name of a network.")
-    cached = CachedValue("split points", f"{application} {size} keras {version('keras')}")
+    cached = CachedValue("layers", f"{application} {size} 2 keras {version('keras')}")
     layers: list[str] | None = cached.read()
     if not isinstance(layers, list):
         process = subprocess.run(
