@@ -97,10 +97,10 @@ def validate_composition(values: Any) -> None:
         key = f"finetunes.{name}"
         _check_composed(f"{key}.subnet", finetune.subnet, "subnets", subnets)
         start = subnets[finetune.subnet]
-        if start.kind != "dense":
+        if finetune.reinitialize_head and start.kind != "dense":
             raise UserError(
-                f"{key}.subnet = {finetune.subnet!r}: expected a subnet of kind dense. A "
-                f"{start.kind} one cannot be trained together with its backbone."
+                f"{key}.reinitialize_head = true: expected false, since {finetune.subnet!r} is a "
+                f"{start.kind} subnet, which has no random initial weights."
             )
         if finetune.thaw_from is not None:
             application = backbones[start.features].application

@@ -169,9 +169,9 @@ INVALID = {
         r"finetunes.finetuned.subnet = 'gap265': expected one of the composed subnets "
         r"\(fc256, gap256, logistic\). Did you mean gap256\?",
     ),
-    "fine-tuning of a logistic regression": (
-        {"finetunes.finetuned.subnet": "logistic"},
-        r"finetunes.finetuned.subnet = 'logistic': expected a subnet of kind dense",
+    "random start of a logistic regression": (
+        {"finetunes.finetuned.reinitialize_head": True},
+        r"finetunes.finetuned.reinitialize_head = true: expected false, since 'logistic' is a",
     ),
     "features of a fine-tuning": (
         {"finetunes.finetuned.features": "vgg19"},
