@@ -309,7 +309,7 @@ def trained_top(workplace):
 def test_fine_tuning_starts_from_a_logistic_regression(workplace, afresh, pooling):
     """The start is kept where no epoch is better, as with this learning rate."""
     harmful = {**TRAINING["optimizer"], "learning_rate": 1.0}
-    tuned = {**THAWED, "cached": True, "monitor": "accuracy"}
+    tuned = {**THAWED, "cached": True, "monitor": "accuracy", "keep": "best"}
     workplace(
         32,
         3,
