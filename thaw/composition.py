@@ -194,16 +194,14 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
     scanned = getattr(source, "SCANNED", False)
 
     def losses(model: dict[str, Any]) -> str:
-        terms = [  # a logistic regression has none
-            term
-            for part in (model, *model.get("heads", {}).values())
-            for term in part.get("losses", {}).values()
-        ]
+        parts = (model, *model.get("heads", {}).values())  # a logistic regression has no losses
+        terms = (term for part in parts for term in part.get("losses", {}).values())
         return next((loss_file(term["function"]) for term in terms), "stages/train_subnet.py")
 
     subnets, networks = values["subnets"], values["networks"]
     features = {name: subnet["features"] for name, subnet in subnets.items()}
-    searches = {name: subnet for name, subnet in subnets.items() if subnet["kind"] == "tuned"}
+    heads = {n: {"features": s["features"], "losses": losses(s)} for n, s in subnets.items()}
+    searches = {n: f"data/searches/{n}.yaml" for n, s in subnets.items() if s["kind"] == "tuned"}
     return {
         "scheme": f"{SCHEME}-{conf_digest(root / 'conf')}",
         "source": {
@@ -212,17 +210,10 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
             "scan": ["folder"] if scanned else [],
         },
         "subnets": {
-            name: {
-                "features": features[name],
-                "losses": losses(subnet),
-                "search": f"data/searches/{name}.yaml" if name in searches else "data/split.csv",
-            }
-            for name, subnet in subnets.items()
+            name: {**reads, "search": searches.get(name, "data/split.csv")}
+            for name, reads in heads.items()
         },
-        "searches": {
-            name: {"features": features[name], "losses": losses(subnet)}
-            for name, subnet in searches.items()
-        },
+        "searches": {name: heads[name] for name in searches},
         "networks": {
             name: {
                 "code": _module_path(code["networks"], network["family"]),
@@ -323,11 +314,8 @@ def remove_stale_results(values: dict[str, Any], folder: str | Path = "results")
     """
     models = {*values["subnets"], *values["networks"], *values["finetunes"]}
     searches = [name for name, subnet in values["subnets"].items() if subnet["kind"] == "tuned"]
-    for kinds, composed in (
-        (MODEL_RESULTS, models),
-        (AUDIT_RESULTS, values["audits"]),
-        (SEARCH_RESULTS, searches),
-    ):
+    composed_by_kinds = {MODEL_RESULTS: models, AUDIT_RESULTS: values["audits"]}
+    for kinds, composed in {**composed_by_kinds, SEARCH_RESULTS: searches}.items():
         for path in (path for kind in kinds for path in Path(folder, kind).glob("[!.]*")):
             if path.name.removesuffix(".json").removesuffix(".csv") not in composed:
                 remove(path)

@@ -1,4 +1,4 @@
-"""`subnets.NAME`: a head on features, dense layers or a logistic regression, or a search for one."""
+"""`subnets.NAME`: a head on features (dense layers, logistic regression), or a search for one."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -68,8 +68,8 @@ class Tuned(Section):
     search: Search
     """Number of trials, folds and seconds."""
     heads: Annotated[dict[str, Any], Field(min_length=1)]
-    """Complete subnets by name, of kind dense or logistic. They are tried first, as they are, as far
-    as `space` contains their values. Each later trial changes the values of one of them."""
+    """Complete subnets by name, of kind dense or logistic. They are tried first, as they are, if
+    `space` contains their values. Each later trial changes the values of one of them."""
     space: dict[str, Any]
     """For each head, the values to try: its parameters, each with a list of choices or with `low`
     and `high` (and `log: true`). What is not listed stays as in `heads`."""
@@ -90,10 +90,8 @@ def validate_subnet(values: Any, name: str) -> Head | Tuned:
     """
     subnet = _validate_kind(values, KINDS, "subnets", name)
     if isinstance(subnet, Tuned):
-        heads = list(_candidates(subnet, name))
-        files = {
-            loss_file(t.function) for h in heads if isinstance(h, Dense) for t in h.losses.values()
-        }
+        dense = [head for head in _candidates(subnet, name) if isinstance(head, Dense)]
+        files = {loss_file(term.function) for head in dense for term in head.losses.values()}
         if len(files) > 1:
             raise UserError(
                 f"subnets.{name}.heads: expected losses of one file, and they are in "

@@ -7,7 +7,6 @@ import time
 import zipfile
 import zlib
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 
 from thaw.config.base import Common, read_value
-from thaw.config.subnet import Dense, Head, Tuned, validate_head
+from thaw.config.subnet import Dense, Tuned, validate_head
 from thaw.data.split_table import sample_weights
 from thaw.errors import UserError
 from thaw.models import logistic

@@ -19,7 +19,7 @@ from thaw.training.losses import LossTerms
 
 
 class HeadTrainer:
-    """A dense head that is trained anew, from the same initial weights, for each fold.
+    """A dense head that each fold trains from the same initial weights.
 
     Args:
         parameters: of the head.

@@ -49,7 +49,7 @@ class Trial:
 
 @dataclass
 class SearchResult:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
         trials: in order.
