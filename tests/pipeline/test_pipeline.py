@@ -137,7 +137,7 @@ def test_a_search_chooses_what_train_subnet_trains_and_its_trials_are_plots(proj
     project.dvc("plots", "show", "--out", "shown")
     assert "Trials, tuned" in (project.folder / "shown/index.html").read_text()
 
-    # the winner as a subnet of one's own
+    # the winner, copied to conf/
     shutil.copy(
         project.folder / "data/searches/tuned.yaml", project.folder / "conf/subnet/won.yaml"
     )
