@@ -122,7 +122,7 @@ INVALID = {
     ),
     "unknown kind of subnet": (
         {"subnets.fc256.kind": "densee"},
-        r"subnets.fc256.kind = 'densee': expected one of dense, logistic. Did you mean dense\?",
+        r"subnets.fc256.kind = 'densee': expected one of dense, logistic, tuned. Did you mean d",
     ),
     "unknown network family": (
         {"networks.mine": {"family": "resnt"}},
