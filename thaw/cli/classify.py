@@ -8,7 +8,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,7 +21,9 @@ from thaw.data.download.mirror import mirrored
 from thaw.errors import UserError
 
 BATCH_SIZE = 32
-RESAMPLING = "nearest"  # the default of keras.utils.load_img, used for published predictions
+RESAMPLING: Literal["nearest"] = (
+    "nearest"  # the default of keras.utils.load_img, used for published predictions
+)
 INDEX = "imagenet_class_index.json"
 INDEX_URL = f"https://storage.googleapis.com/download.tensorflow.org/data/{INDEX}"
 INDEX_MD5 = "c2c37ea517e94d9795004a39431a14cb"  # from keras.applications.imagenet_utils
@@ -78,8 +80,14 @@ def classify(images: list[str], backbone: str, top: int, as_json: bool) -> int:
             lines: list[str] = []
             for picture, scores in batch:
                 unreadable += scores is None
-                best = [] if scores is None else np.argsort(-scores, kind="stable")[:top]
-                rows = [(*classes[n], float(scores[n])) for n in best]
+                rows = (
+                    []
+                    if scores is None
+                    else [
+                        (*classes[n], float(scores[n]))
+                        for n in np.argsort(-scores, kind="stable")[:top]
+                    ]
+                )
                 if not as_json:
                     lines += [line(picture.file, *row, f"{score:.3f}") for *row, score in rows]
                 elif scores is None:

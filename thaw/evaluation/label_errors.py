@@ -199,7 +199,7 @@ def outlier_distances(
 
 def near_duplicate_pairs(
     images: pd.DataFrame, vectors: np.ndarray, parameters: Audit
-) -> tuple[int, int, list]:
+) -> tuple[int, int, list[tuple[int, int, float]]]:
     """Find near-duplicates in different splits.
 
     Args:
