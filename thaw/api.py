@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -72,7 +72,7 @@ class Model:
         size = self._bundle.batch_size
         batches = [self._predict(pixels[n : n + size]) for n in range(0, len(pixels), size)]
         columns = [f"probability of {name}" for name in self.classes]
-        probabilities = np.concatenate(batches).astype("float64") if batches else []
+        probabilities: Any = np.concatenate(batches).astype("float64") if batches else []
         table = pd.DataFrame(probabilities, columns=columns)
         best = table.to_numpy().argmax(axis=1) if batches else []
         table.insert(0, "image", [_label(image, n) for n, image in enumerate(several)])
@@ -182,9 +182,9 @@ def read_predictions(model: str, folder: str | Path = ".") -> pd.DataFrame:
 
 
 def _several(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
-    one = isinstance(images, str | Path | PIL.Image.Image)
-    one = one or (isinstance(images, np.ndarray) and images.ndim < 4)
-    return [images] if one else list(images)
+    if isinstance(images, str | Path | PIL.Image.Image):
+        return [images]
+    return [images] if isinstance(images, np.ndarray) and images.ndim < 4 else list(images)
 
 
 def _label(image: ImageLike, position: int) -> str | int:

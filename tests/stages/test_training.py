@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from stages import features, finetune, train_network, train_subnet, weights
+from tests.fixtures.networks import RANDOM_VGG16
 from tests.fixtures.training import TRAINING, term
 from thaw.data.split_table import SplitTable
 from thaw.errors import UserError
@@ -112,14 +113,7 @@ def test_a_network_uses_its_augmentations_that_the_dataset_allows(workplace, afr
     assert len(set(losses.values())) == len(losses)
 
 
-BACKBONE = {
-    "application": "VGG16",
-    "weights": "random",
-    "digest": None,
-    "preprocessing": "own",
-    "precision": "float32",
-    "batch_size": 8,
-}
+BACKBONE = {**RANDOM_VGG16, "batch_size": 8}
 SHARED = {**TRAINING, "epochs": 3, "batch_size": 8}
 TOP = {
     **SHARED,

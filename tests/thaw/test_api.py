@@ -13,17 +13,11 @@ import yaml
 from PIL import Image
 
 import thaw
+from tests.fixtures.networks import RANDOM_VGG16
 from thaw import api
 
 CLASSES = ["functional", "defective"]
-BACKBONE = {
-    "application": "VGG16",
-    "weights": "random",
-    "digest": None,
-    "preprocessing": "own",
-    "precision": "float32",
-    "batch_size": 2,
-}
+BACKBONE = {**RANDOM_VGG16, "batch_size": 2}
 
 
 @pytest.fixture(scope="module")

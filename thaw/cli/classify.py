@@ -24,9 +24,9 @@ from thaw.data.download.package import fetch_package
 from thaw.errors import UserError
 
 BATCH_SIZE = 32
-RESAMPLING = "nearest"  # the default of keras.utils.load_img, used for published predictions
-# EfficientNet's published predictions are of the centre of images that are this much larger
-OWN_RESAMPLING, MARGIN = "bicubic", 32  # pixels
+# EfficientNet's published predictions are of the centre of images that are this much larger, resized
+# by "bicubic"; those of Keras's networks are of whole images, resized by "nearest"
+MARGIN = 32  # pixels
 # By published accuracy on ImageNet; the first whose classifier a source has is the default.
 BEST = ("EfficientNetLite2", "EfficientNetLite0", "VGG16")
 INDEX = "imagenet_class_index.json"
@@ -87,16 +87,22 @@ def classify(images: list[str], backbone: str | None, top: int, as_json: bool) -
     headings = ["file", "id", "class", "score"]
     line = column_formatter(headings, widths)
     unreadable = 0
-    resampling = OWN_RESAMPLING if network.name in BEST[:2] else RESAMPLING
-    image = Image(size=size, resampling=resampling, colour="rgb")
+    own = network.name in BEST[:2]
+    image = Image(size=size, resampling="bicubic" if own else "nearest", colour="rgb")
     with output_writer(None) as write:
         write("" if as_json else line(*headings))
         for batch in stream_predictions(network.predict_on_batch, files, image, BATCH_SIZE):
             lines: list[str] = []
             for picture, scores in batch:
                 unreadable += scores is None
-                best = [] if scores is None else np.argsort(-scores, kind="stable")[:top]
-                rows = [(*classes[n], float(scores[n])) for n in best]
+                rows = (
+                    []
+                    if scores is None
+                    else [
+                        (*classes[n], float(scores[n]))
+                        for n in np.argsort(-scores, kind="stable")[:top]
+                    ]
+                )
                 if not as_json:
                     lines += [line(picture.file, *row, f"{score:.3f}") for *row, score in rows]
                 elif scores is None:

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from thaw.cli.arguments import add_allow, fraction, integer
 from thaw.cli.output import column_formatter
@@ -110,7 +111,7 @@ def run(
     return 0
 
 
-def _table(agreement: dict) -> str:
+def _table(agreement: dict[str, Any]) -> str:
     """Return the accuracy, difference from the exported model, speed and size of each model."""
     headings = ["", "accuracy", "largest difference", "mean", "same class", "images/s", "MB"]
     rows = []

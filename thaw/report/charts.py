@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 INK, FAINT, PAPER = "#0a0b01", "#0a0b02", "#0a0b03"
 LINES = [f"#0a0c{n:02x}" for n in range(1, 9)]
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
@@ -235,7 +235,7 @@ def _lines(axes: Axes, series: Series, marker: str | None = None) -> None:
         )
 
 
-def _legend(axes: Axes, location: str) -> None:
+def _legend(axes: Axes, location: Any) -> None:
     for text in axes.legend(loc=location).get_texts():
         text.set_parse_math(False)  # a class may be named $1
 

@@ -80,7 +80,7 @@ def asset(file: str) -> str:
 def templates(folder: Path) -> Environment:
     """Return a Jinja environment that escapes values and rejects undefined ones."""
     return Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader([folder, HERE]),  # head.html is here
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

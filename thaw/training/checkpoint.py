@@ -51,7 +51,9 @@ class Checkpoint:
         """
         if (started := time.monotonic()) < self.next_save:
             return
-        arrays = {f"variable {n}": np.asarray(v) for n, v in enumerate(self._variables())}
+        arrays: dict[str, Any] = {
+            f"variable {n}": np.asarray(v) for n, v in enumerate(self._variables())
+        }
         arrays |= {f"best {n}": weights for n, weights in enumerate(best_weights)}
         with atomic_write(self.path, shared=True) as part, open(part, "wb") as file:
             np.savez(file, progress=json.dumps(progress), **arrays)

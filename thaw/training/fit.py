@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dvclive import Live
+from dvclive.live import Live
 
 from thaw.config.training import Training
 from thaw.errors import UserError
@@ -135,7 +135,7 @@ def fit(
     )
 
 
-class TrainingMonitor(keras.callbacks.Callback):
+class TrainingMonitor(keras.callbacks.Callback):  # type: ignore[misc]
     """Record metrics, keep the best weights, stop when patience ends, and save checkpoints.
 
     One callback does all of it, so that one checkpoint restores all of it. Separate Keras
@@ -167,13 +167,13 @@ class TrainingMonitor(keras.callbacks.Callback):
         self.best_weights: list[np.ndarray] = []
         self.history: list[dict[str, float]] = []
         self.start: dict[str, float] | None = None
-        self.live = Live(
+        self.live: Any = Live(
             str(curves), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False
         )
 
     def resume(self, progress: dict[str, Any], best_weights: list[np.ndarray]) -> None:
         """Continue from a checkpoint, and write the learning curves of its epochs again."""
-        vars(self).update(progress, best_weights=best_weights)
+        self.__dict__.update(progress, best_weights=best_weights)
         for row in self.history:
             self._log(row)
 
