@@ -16,7 +16,9 @@ from tests.stages.test_training import (
     extract_features,
     record,
 )
+from thaw.evaluation.model_outputs import model_outputs
 from thaw.models.bundle import find_model
+from thaw.serve.predictor import Predictor
 from thaw.storage.arrays import ArrayFolder
 
 OPENVINO = {**BACKBONE, "engine": "openvino"}
@@ -81,10 +83,10 @@ def test_predictions_use_the_features_of_training(project, afresh, name):
     project("bfloat16")
     train_subnet.main(name)
     afresh()
-    from thaw.evaluation.model_outputs import model_outputs
-
     images = ArrayFolder("data/images")
     expected = model_outputs(name).probabilities(images.keys)
     run = find_model(name).load()
     pixels = np.asarray(images.select(images.keys)[:])
     np.testing.assert_allclose(run(pixels), expected, atol=2e-6)
+    served = Predictor(find_model(name), (), 4).predict(list(pixels[:4]), [True, False, True, True])
+    np.testing.assert_allclose([each.probabilities for each in served], expected[:4], atol=2e-6)

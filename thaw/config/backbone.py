@@ -21,8 +21,8 @@ class Backbone(Section):
     engine: Annotated[
         Literal["tensorflow", "openvino"], Field(exclude_if=lambda name: name == "tensorflow")
     ] = "tensorflow"
-    """What runs the frozen part. OpenVINO is several times as fast on small networks. Records and
-    recipes of November 2026 have no engine, which means tensorflow."""
+    """The engine that runs the frozen part. OpenVINO is several times as fast on small networks.
+    Records and recipes of November 2026 have no engine, which means tensorflow."""
     precision: Literal["float32", "bfloat16"]
     """Precision of the arithmetic. bfloat16 halves the time on processors that support it, and the
     size of the features on disk (stored as float16)."""

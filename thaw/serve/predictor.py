@@ -137,7 +137,7 @@ def traced(model: Any) -> Callable[[np.ndarray], list[np.ndarray]]:
 
 def _features(frozen: FrozenBackbone) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from pixels to features, float32, computed by the backbone's engine."""
-    if frozen.arguments["backbone"].engine == "openvino":
+    if frozen.backbone.engine == "openvino":
         return lambda pixels: frozen.apply(pixels).astype("float32")
     run = traced(frozen.network)
     return lambda pixels: run(pixels)[0]

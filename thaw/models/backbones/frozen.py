@@ -33,6 +33,7 @@ class FrozenBackbone:
             the features.
 
     Attributes:
+        backbone: as in Args.
         network: keras.Model of the frozen part, preprocessing included.
         thawed: keras.Model of the layers from `thaw_from` on.
         dtype: of stored outputs, see thaw.models.backbones.recipe.output_type.
@@ -56,6 +57,7 @@ class FrozenBackbone:
             # network is built now, because building one draws from Keras's random numbers.
             exact = backbone.model_copy(update={"precision": "float32"})
             self._network_for_openvino, _ = _load_parts(exact, weights, shape, thaw_from)
+        self.backbone = backbone
         self.dtype = output_type(backbone)
         self.batch_size = backbone.batch_size
         self.arguments = {"backbone": backbone, "shape": shape, "thaw_from": thaw_from}
@@ -67,9 +69,9 @@ class FrozenBackbone:
         """The network as a function of uint8 pixels (batch, height, width, channels), whose result
         has the type `dtype`. The engine prepares it when it is first used.
         """
-        backbone = self.arguments["backbone"]
-        if backbone.engine == "openvino":
-            run = compile_network(self._network_for_openvino, backbone.precision, thread_count())
+        if self.backbone.engine == "openvino":
+            precision = self.backbone.precision
+            run = compile_network(self._network_for_openvino, precision, thread_count())
             return lambda pixels: run(pixels).astype(self.dtype)
         function = tf.function(
             lambda pixels: tf.cast(self.network(pixels, training=False), self.dtype),
