@@ -185,7 +185,8 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
         `scheme`, which detects a stale params.yaml. For the source, the file of its `code`, its
         `inventory` (a file that changes when the source does) and `scan` (one name if a stage
         writes the inventory). For each training, the features and the file of losses that it
-        reads. For each model, what its evaluation reads.
+        reads. `details`, the folder of the evaluations, which does not exist without models. For
+        each model, what its evaluation reads, and the backbone's `weights` for its cost.
     """
     code = _code_paths(root)
     source = source_module(values["dataset"]["source"]["kind"])
@@ -197,6 +198,12 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
 
     subnets, networks = values["subnets"], values["networks"]
     features = {name: subnet["features"] for name, subnet in subnets.items()}
+    models = {
+        name: {"reads": f"data/features/{of}", "weights": f"data/weights/{of}.npz"}
+        for name, of in features.items()
+    }
+    for name in (*networks, *values["finetunes"]):  # these need no weights
+        models[name] = {"reads": "data/images", "weights": "data/images"}
     return {
         "scheme": f"{SCHEME}-{conf_digest(root / 'conf')}",
         "source": {
@@ -223,10 +230,8 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
             }
             for name, finetune in values["finetunes"].items()
         },
-        "models": {
-            **{name: {"reads": f"data/features/{features[name]}"} for name in subnets},
-            **{name: {"reads": "data/images"} for name in (*networks, *values["finetunes"])},
-        },
+        "details": "results/details" if models else "data/conf.txt",
+        "models": models,
     }
 
 
