@@ -61,15 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "report's slider shows its effect",
     )
     add_allow(parser)
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=lambda parsed: _run(parsed, parser))
 
 
-def _run(parsed: argparse.Namespace) -> int:
+def _run(parsed: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     model, images = parsed.model, parsed.arguments
     if model is None and _is_model(images[0], alone=len(images) == 1):
         model, *images = images
     if not images:
-        raise UserError(f"{model} is a model: expected images or folders after it.")
+        parser.error(f"{model} is a model: the following arguments are required: IMAGE_OR_FOLDER")
     return predict(model, images, parsed.form, parsed.out, tuple(parsed.allow), parsed.threshold)
 
 

@@ -67,7 +67,9 @@ def select_model(details: list[dict[str, Any]]) -> dict[str, Any]:
 
 def write_best(models: list[str]) -> None:
     """Write results/best.json from results/details/ of the given models, and print the choice."""
-    details = [json.loads(Path(f"results/details/{name}.json").read_text()) for name in models]
+    files = [Path(f"results/details/{name}.json") for name in models]
+    verify_outputs(*files)
+    details = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     best = select_model(details)
     with atomic_write(BEST) as part:
         part.write_text(json.dumps(best, indent=1) + "\n")
@@ -88,8 +90,8 @@ def _reason(order: list[dict[str, Any]]) -> str:
     second = order[1]
     if second["validation"]["accuracy"] < measured["accuracy"]:
         return reason
-    worse = "a higher cost" if second["cost"] > best["cost"] else "an equal cost"
-    return f"{reason}; {second['model']} has the same at {worse}"
+    worse = "costs more" if second["cost"] > best["cost"] else "has no lower log loss"
+    return f"{reason}; {second['model']} has the same accuracy and {worse}"
 
 
 def _figures(details: dict[str, Any]) -> dict[str, Any]:

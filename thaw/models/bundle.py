@@ -121,7 +121,7 @@ def find_model(name: str) -> ModelBundle:
         path = path.parent
     if path.is_file():
         return _from_package(path)
-    if folder := model_folder(name):
+    if folder := model_folder(path):
         return _from_folder(folder)
     if known := _names():
         raise UserError(
@@ -131,7 +131,7 @@ def find_model(name: str) -> ModelBundle:
     raise UserError(f"there is no model {name!r}, and none in models/. {CREATE_HINT}")
 
 
-def model_folder(name: str) -> Path | None:
+def model_folder(name: str | Path) -> Path | None:
     """Return the folder of a model by its path or its name in models/, or None if there is none."""
     folders = (Path(name), MODELS / name)
     return next((folder for folder in folders if (folder / "record.json").is_file()), None)
