@@ -16,6 +16,7 @@ from thaw.report.data import summarize_data
 from thaw.report.gallery import gallery_data
 from thaw.report.history import BOX, read_history
 from thaw.report.run_results import Features, Model, RunResults
+from thaw.report.searches import read_search
 from thaw.report.thumbnails import thumbnails
 
 HERE = Path(__file__).parent
@@ -157,7 +158,7 @@ def _near_duplicate_accuracy(
 def _view(results: RunResults, model: Model) -> dict[str, Any]:
     """Return what the template shows of a model."""
     view: dict[str, Any] = {"model": model, "charts": [], "groups": [], "confused": []}
-    view["confusion"] = None
+    view["confusion"] = view["search"] = None
     if not model.details:
         return view
     details, classes = model.details, results.classes
@@ -174,6 +175,8 @@ def _view(results: RunResults, model: Model) -> dict[str, Any]:
         ]
     if len(details["per_group"]) > 1:
         view["groups"] = sorted(details["per_group"].items())
+    view["search"] = search = read_search(model.name)
+    view["charts"] += [(title, "", svg) for title, svg in search.charts] if search else []
     if model.record:
         for metric in ("loss", "accuracy"):
             svg = charts.training_history(model.name, model.record, metric)
