@@ -115,13 +115,14 @@ class HeadTrainer:
             if not stops:
                 continue
             loss, predicted = self._evaluate(tf.constant(stopping))
-            value = float(loss)
-            if not np.isfinite(value):
+            rank = [-float(loss)]  # greater, in lexical order, for the better of two epochs
+            if not np.isfinite(rank[0]):
                 break
             if parameters.monitor == "accuracy":
-                value = -_accuracy(predicted.numpy(), self.rows["class"].to_numpy()[stopping])
-            if best is None or value < best:
-                best, best_epoch, kept = value, epoch, self.trainer.get_weights()
+                true = self.rows["class"].to_numpy()[stopping]
+                rank = [_accuracy(predicted.numpy(), true), *rank]
+            if best is None or rank > best:
+                best, best_epoch, kept = rank, epoch, self.trainer.get_weights()
             if parameters.patience is not None and epoch - best_epoch >= parameters.patience:
                 break
         if parameters.keep == "best" and kept is not None:
