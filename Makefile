@@ -25,7 +25,7 @@ verify: setup
 	thaw verify
 
 lint: setup
-	ruff check . && ruff format --check . $(if $(WHEEL),,&& python -m tests.prose)
+	ruff check . && ruff format --check . $(if $(WHEEL),,&& mypy && python -m tests.prose)
 
 # Query a vulnerability database on the network for every pinned package; no answer is a failure.
 audit: setup

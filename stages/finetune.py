@@ -9,7 +9,6 @@ from thaw.config.finetuning import Finetune
 from thaw.data.augmentation import allowed_augmentation
 from thaw.data.split_table import SplitTable
 from thaw.models.backbones.frozen import FrozenBackbone
-from thaw.models.loading import load_keras_model
 from thaw.models.saving import save_model
 from thaw.runtime.tensorflow import make_deterministic
 from thaw.storage.arrays import ArrayFolder
@@ -36,7 +35,7 @@ def main(name: str) -> None:
     weights = f"data/weights/{features}.npz"
     verify_outputs(weights, f"models/{parameters.subnet}")
     frozen = FrozenBackbone(backbone, weights, images.shape, parameters.thaw_from)
-    subnet = load_keras_model(f"models/{parameters.subnet}/model.keras")
+    subnet = finetuning.load_subnet(parameters.subnet, frozen.thawed.output_shape[1:])
     terms = LossTerms(parameters)
     end, model = finetuning.assemble(frozen, subnet, terms)
 

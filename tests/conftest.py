@@ -61,11 +61,17 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def compositions(store):
-    """Return thaw.composition.compose in the repository's root, cached by its overrides."""
+    """Return thaw.composition.compose in the repository's root, cached by its overrides.
+
+    Most tests need one backbone alone: they get that of `models=vgg16`, unless an override chooses
+    the models.
+    """
     from thaw.composition import compose
 
     @functools.cache
     def cached(*overrides: str) -> dict:
+        if not any(each.startswith(("models=", "experiment=")) for each in overrides):
+            overrides = ("models=vgg16", *overrides)
         with contextlib.chdir(ROOT):
             return compose(*overrides)
 
@@ -81,7 +87,7 @@ def compose(compositions, monkeypatch):
 
 @pytest.fixture(scope="session")
 def composed(compositions):
-    """Return the default composition of conf/. Copy it before you change it."""
+    """Return what conf/ composes to with models=vgg16. Copy it before you change it."""
     return compositions()
 
 

@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from thaw.config.dataset import Image
 from thaw.data.decoding import BadImage, decode, pixel_sha256
 from thaw.errors import UserError
 from thaw.evaluation.predictions import read_predictions as read_prediction_table
-from thaw.models.bundle import ModelBundle, default_model, find_model
+from thaw.models.bundle import ModelBundle, model_or_best
 from thaw.storage.files import atomic_write
 from thaw.storage.npz import save_npz
 from thaw.storage.store import store_root
@@ -72,7 +72,7 @@ class Model:
         size = self._bundle.batch_size
         batches = [self._predict(pixels[n : n + size]) for n in range(0, len(pixels), size)]
         columns = [f"probability of {name}" for name in self.classes]
-        probabilities = np.concatenate(batches).astype("float64") if batches else []
+        probabilities: Any = np.concatenate(batches).astype("float64") if batches else []
         table = pd.DataFrame(probabilities, columns=columns)
         best = table.to_numpy().argmax(axis=1) if batches else []
         table.insert(0, "image", [_label(image, n) for n, image in enumerate(several)])
@@ -86,7 +86,7 @@ def load_model(model: str | Path | None = None, allow: Sequence[str] = ()) -> Mo
 
     Args:
         model: as `gap256`, `models/gap256` or `cells.keras`. Default: the model that
-            results/best.json names; the attribute `name` of the result says which.
+            results/best.json names, which is printed to the standard error.
         allow: classes besides Keras's own that it may contain, as MODULE:CLASS. Nothing else in the
             file is executed.
 
@@ -98,7 +98,7 @@ def load_model(model: str | Path | None = None, allow: Sequence[str] = ()) -> Mo
         >>> thaw.load_model("cells.keras").name
         'cells'
     """
-    bundle = find_model(default_model()[0] if model is None else str(model))
+    bundle = model_or_best(None if model is None else str(model))
     return Model(bundle, bundle.load(tuple(allow)))
 
 
@@ -183,9 +183,9 @@ def read_predictions(model: str, folder: str | Path = ".") -> pd.DataFrame:
 
 
 def _several(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
-    one = isinstance(images, str | Path | PIL.Image.Image)
-    one = one or (isinstance(images, np.ndarray) and images.ndim < 4)
-    return [images] if one else list(images)
+    if isinstance(images, str | Path | PIL.Image.Image):
+        return [images]
+    return [images] if isinstance(images, np.ndarray) and images.ndim < 4 else list(images)
 
 
 def _label(image: ImageLike, position: int) -> str | int:

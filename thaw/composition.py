@@ -21,7 +21,7 @@ from thaw.config.dataset import Dataset
 from thaw.config.evaluation import Evaluate
 from thaw.config.finetuning import Finetune
 from thaw.config.runtime import validate_runtime
-from thaw.config.subnet import validate_subnet
+from thaw.config.subnet import possible_kinds, validate_subnet
 from thaw.config.training import loss_file
 from thaw.data.inventory import INVENTORY
 from thaw.data.registry import source_module, validate_source
@@ -33,6 +33,7 @@ from thaw.storage.store import CachedValue
 SCHEME = 2  # raised when a parameter changes its meaning or its name
 MODEL_RESULTS = ("details", "metrics", "plots", "predictions", "reports")  # folders of results/
 AUDIT_RESULTS = ("audits", "learning_curves")  # folders of results/
+SEARCH_RESULTS = ("searches",)  # folder of results/
 ABSENT = object()  # stands for the value of a key that one of two parameter trees lacks
 # text that Hydra's override grammar reads as that text without quotes
 UNQUOTED = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_/][\w./-]*", re.ASCII)
@@ -97,10 +98,10 @@ def validate_composition(values: Any) -> None:
         key = f"finetunes.{name}"
         _check_composed(f"{key}.subnet", finetune.subnet, "subnets", subnets)
         start = subnets[finetune.subnet]
-        if start.kind != "dense":
+        if finetune.reinitialize_head and possible_kinds(start) != {"dense"}:
             raise UserError(
-                f"{key}.subnet = {finetune.subnet!r}: expected a subnet of kind dense. A "
-                f"{start.kind} one cannot be trained together with its backbone."
+                f"{key}.reinitialize_head = true: expected false, since {finetune.subnet!r} is a "
+                f"{start.kind} subnet, which has no random initial weights."
             )
         if finetune.thaw_from is not None:
             application = backbones[start.features].application
@@ -119,7 +120,7 @@ def layers_to_thaw(application: str, size: int, key: str) -> list[str]:
     Keras lists them in a process that takes seconds to start, so the store caches the list.
 
     Args:
-        application: class name of a network of keras.applications.
+        application: name of a network, such as VGG16.
         size: height and width of the images in pixels.
         key: the parameter that names the network, for messages.
 
@@ -127,8 +128,8 @@ def layers_to_thaw(application: str, size: int, key: str) -> list[str]:
         UserError: there is no such network, or it cannot take images of `size` pixels.
     """
     if not application.isidentifier():
-        raise UserError(f"{key}: {application!r:.200} is no network of keras.applications.")
-    cached = CachedValue("layers", f"{application} {size} keras {version('keras')}")
+        raise UserError(f"{key}: {application!r:.200} is no name of a network.")
+    cached = CachedValue("layers", f"{application} {size} 2 keras {version('keras')}")
     layers: list[str] | None = cached.read()
     if not isinstance(layers, list):
         process = subprocess.run(
@@ -185,15 +186,17 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
         `scheme`, which detects a stale params.yaml. For the source, the file of its `code`, its
         `inventory` (a file that changes when the source does) and `scan` (one name if a stage
         writes the inventory). For each training, the features and the file of losses that it
-        reads. `details`, the folder of the evaluations, which does not exist without models. For
+        reads, and for a subnet also the result of its search. For each search, what it reads. For
         each model, what its evaluation reads, and the backbone's `weights` for its cost.
+        `details`, the folder of the evaluations, which does not exist without models.
     """
     code = _code_paths(root)
     source = source_module(values["dataset"]["source"]["kind"])
     scanned = getattr(source, "SCANNED", False)
 
     def losses(model: dict[str, Any]) -> str:
-        terms = model.get("losses", {}).values()  # a logistic regression has none
+        parts = (model, *model.get("heads", {}).values())  # a logistic regression has no losses
+        terms = (term for part in parts for term in part.get("losses", {}).values())
         return next((loss_file(term["function"]) for term in terms), "stages/train_subnet.py")
 
     subnets, networks = values["subnets"], values["networks"]
@@ -204,6 +207,8 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
     }
     for name in (*networks, *values["finetunes"]):  # these need no weights
         models[name] = {"reads": "data/images", "weights": "data/images"}
+    heads = {n: {"features": s["features"], "losses": losses(s)} for n, s in subnets.items()}
+    searches = {n: f"data/searches/{n}.yaml" for n, s in subnets.items() if s["kind"] == "tuned"}
     return {
         "scheme": f"{SCHEME}-{conf_digest(root / 'conf')}",
         "source": {
@@ -212,9 +217,10 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
             "scan": ["folder"] if scanned else [],
         },
         "subnets": {
-            name: {"features": features[name], "losses": losses(subnet)}
-            for name, subnet in subnets.items()
+            name: {**reads, "search": searches.get(name, "data/split.csv")}
+            for name, reads in heads.items()
         },
+        "searches": {name: heads[name] for name in searches},
         "networks": {
             name: {
                 "code": _module_path(code["networks"], network["family"]),
@@ -312,7 +318,9 @@ def remove_stale_results(values: dict[str, Any], folder: str | Path = "results")
         folder: the folder of results.
     """
     models = {*values["subnets"], *values["networks"], *values["finetunes"]}
-    for kinds, composed in ((MODEL_RESULTS, models), (AUDIT_RESULTS, values["audits"])):
+    searches = [name for name, subnet in values["subnets"].items() if subnet["kind"] == "tuned"]
+    composed_by_kinds = {MODEL_RESULTS: models, AUDIT_RESULTS: values["audits"]}
+    for kinds, composed in {**composed_by_kinds, SEARCH_RESULTS: searches}.items():
         for path in (path for kind in kinds for path in Path(folder, kind).glob("[!.]*")):
             if path.name.removesuffix(".json").removesuffix(".csv") not in composed:
                 remove(path)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Project:
-    """A copy of this repository's files in a folder of its own, under git."""
+    """A copy of this repository's files in a folder of its own, under git, with one backbone."""
 
     def __init__(self, folder: Path, store: Path):
         self.folder = folder
@@ -32,6 +32,8 @@ class Project:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / name, folder / name)
         (folder / "dvc.lock").unlink(missing_ok=True)
+        config = folder / "conf/config.yaml"
+        config.write_text(config.read_text().replace("models: transfer", "models: vgg16"))
         self._git("init", "--quiet", "--initial-branch=main")
         self._git("config", "user.name", "tester")
         self._git("config", "user.email", "tester@localhost")

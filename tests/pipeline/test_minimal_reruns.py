@@ -22,6 +22,9 @@ OTHER = {
     "subnets.fc256.features": "second",
     "subnets.gap256.features": "second",
     "subnets.logistic.features": "second",
+    "subnets.tuned.features": "second",
+    "subnets.tuned.kind": "logistic",
+    "subnets.tuned.heads.dense.losses.main.function": "README.md:mine",
     "finetunes.finetuned.subnet": "fc256",
     "audits.vgg16.features": "second",
     "networks.small_cnn.family": "dense",
@@ -73,6 +76,7 @@ def settled(project, monkeypatch):
         "dataset.source.path=photos",
         "+backbone@backbones.second=vgg16",
         "+network@networks.small_cnn=small_cnn",
+        "+subnet@subnets.tuned=tuned",
     ]
     values = compose(*overrides)
     (project.folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))

@@ -130,6 +130,35 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     assert "is not on this machine" in said
 
 
+def test_a_search_chooses_what_train_subnet_trains_and_its_trials_are_plots(project):
+    draw(project.folder / "photos", {"disc": 40, "square": 30})
+    project.environment |= {"PYTHONPROFILEIMPORTTIME": "1", "PYTHONUNBUFFERED": "1"}
+    chosen = ["+subnet@subnets.tuned=tuned", "subnets.tuned.search.trials=8", *SMALL[:4]]
+    chosen += ["subnets.tuned.search.folds=3", "subnets.tuned.heads.dense.epochs=3"]
+    chosen += ["evaluate.bootstrap=100"]
+    said = project.dvc("exp", "run", "evaluate@tuned", *overrides(*chosen))
+    del project.environment["PYTHONPROFILEIMPORTTIME"]
+    check_code_dependencies(project, said)
+    assert project.ran(said)[-3:] == ["search@tuned", "train_subnet@tuned", "evaluate@tuned"]
+    winner = yaml.safe_load((project.folder / "data/searches/tuned.yaml").read_text())
+    details = json.loads((project.folder / "models/tuned/record.json").read_text())
+    assert details["settings"].items() >= winner.items()
+    project.dvc("plots", "show", "--out", "shown")
+    assert "Trials, tuned" in (project.folder / "shown/index.html").read_text()
+
+    # the winner, copied to conf/
+    shutil.copy(
+        project.folder / "data/searches/tuned.yaml", project.folder / "conf/subnet/won.yaml"
+    )
+    chosen[0] = "+subnet@subnets.won=won"
+    said = project.dvc("exp", "run", "train_subnet@won", *overrides(chosen[0], *SMALL[:4]))
+    assert project.ran(said)[-1] == "train_subnet@won"
+    assert not (project.folder / "results/searches/tuned").exists(), "no longer composed"
+    models = [project.folder / "models" / name for name in ("won", "tuned")]
+    one, other = (next(model.glob("model.*")).read_bytes() for model in models)
+    assert one == other
+
+
 def test_presets_without_and_with_two_backbones_and_a_network_of_ones_own(project):
     draw(project.folder / "photos", {"disc": 20, "ring": 20, "square": 20})
     here = project.folder

@@ -103,8 +103,9 @@ EXAMPLES = [
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_trains(compose, example):
     overrides = [word for word in shlex.split(example) if word != "-S"]
-    parameters = validate_subnet(compose(*overrides)["subnets"]["fc256"], "fc256")
-    assert parameters != validate_subnet(compose()["subnets"]["fc256"], "fc256")
+    name, models = "lite0_gap256", "models=transfer"
+    parameters = validate_subnet(compose(models, *overrides)["subnets"][name], name)
+    assert parameters != validate_subnet(compose(models)["subnets"][name], name)
     two_batches(build_subnet(parameters, (2, 2, 8), 2), parameters)
 
 

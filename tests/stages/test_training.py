@@ -10,9 +10,11 @@ import pytest
 import yaml
 
 from stages import features, finetune, train_network, train_subnet, weights
+from tests.fixtures.networks import RANDOM_VGG16
 from tests.fixtures.training import TRAINING, term
 from thaw.data.split_table import SplitTable
 from thaw.errors import UserError
+from thaw.models.gradcam import GradCam
 from thaw.runtime.tensorflow import keras
 from thaw.storage.arrays import ArrayFolder, write_array_folder
 
@@ -111,14 +113,7 @@ def test_a_network_uses_its_augmentations_that_the_dataset_allows(workplace, afr
     assert len(set(losses.values())) == len(losses)
 
 
-BACKBONE = {
-    "application": "VGG16",
-    "weights": "random",
-    "digest": None,
-    "preprocessing": "own",
-    "precision": "float32",
-    "batch_size": 8,
-}
+BACKBONE = {**RANDOM_VGG16, "batch_size": 8}
 SHARED = {**TRAINING, "epochs": 3, "batch_size": 8}
 TOP = {
     **SHARED,
@@ -302,6 +297,41 @@ def trained_top(workplace):
     )
     extract_features()
     train_subnet.main("top")
+
+
+@pytest.mark.parametrize("pooling", ["average", "average_max"])
+def test_fine_tuning_starts_from_a_logistic_regression(workplace, afresh, pooling):
+    """The start is kept where no epoch is better, as with this learning rate."""
+    harmful = {**TRAINING["optimizer"], "learning_rate": 1.0}
+    tuned = {**THAWED, "cached": True, "monitor": "accuracy", "keep": "best"}
+    workplace(
+        32,
+        3,
+        2,
+        backbones={"base": BACKBONE},
+        subnets={"top": {**LOGISTIC, "pooling": pooling}},
+        finetunes={"tuned": tuned, "worse": {**tuned, **TURNED, "optimizer": harmful}},
+    )
+    extract_features()
+    train_subnet.main("top")
+    for name in ("tuned", "worse"):
+        afresh()
+        finetune.main(name)
+    start = record("top")["history"][0]
+    for name in ("tuned", "worse"):
+        started, kept = record(name)["start"], record(name)["kept"]
+        assert started["accuracy"] == start["val_accuracy"]
+        assert started["loss"] == pytest.approx(start["val_loss"], rel=1e-3)
+        history = record(name)["history"]
+        accuracy = history[kept - 1]["val_accuracy"] if kept else started["accuracy"]
+        assert accuracy >= started["accuracy"]
+    tuned, worse = (
+        keras.saving.load_model(f"models/{name}/model.keras") for name in ("tuned", "worse")
+    )
+    pixels = ArrayFolder("data/images").select(ArrayFolder("data/images").keys)
+    maps = GradCam(tuned)(pixels, np.zeros(len(pixels), int))
+    assert maps.shape[1:] == (2, 2) and np.isfinite(maps).all() and maps.any()
+    assert GradCam(worse)(pixels, np.zeros(len(pixels), int)).shape == maps.shape
 
 
 def test_fine_tuning_on_cached_outputs_equals_fine_tuning_end_to_end(trained_top, afresh):

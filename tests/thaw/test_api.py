@@ -13,17 +13,11 @@ import yaml
 from PIL import Image
 
 import thaw
+from tests.fixtures.networks import RANDOM_VGG16
 from thaw import api
 
 CLASSES = ["functional", "defective"]
-BACKBONE = {
-    "application": "VGG16",
-    "weights": "random",
-    "digest": None,
-    "preprocessing": "own",
-    "precision": "float32",
-    "batch_size": 2,
-}
+BACKBONE = {**RANDOM_VGG16, "batch_size": 2}
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +79,16 @@ def test_paths_arrays_and_pil_images_give_the_same_table():
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
     assert table["probability"].tolist() == probabilities.max(axis=1).tolist()
     assert isinstance(table, pd.DataFrame)
+
+
+def test_without_a_name_the_best_model_is_loaded(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(thaw.UserError, match="no model in models/"):
+        thaw.load_model()
+    (tmp_path / "results").mkdir()
+    best = {"model": str(project / "cells.keras"), "why": "the only model", "ranking": []}
+    (tmp_path / "results/best.json").write_text(json.dumps(best))
+    assert thaw.load_model().name == "cells"
 
 
 def test_one_image_and_none_at_all():

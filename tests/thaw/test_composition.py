@@ -122,7 +122,7 @@ INVALID = {
     ),
     "unknown kind of subnet": (
         {"subnets.fc256.kind": "densee"},
-        r"subnets.fc256.kind = 'densee': expected one of dense, logistic. Did you mean dense\?",
+        r"subnets.fc256.kind = 'densee': expected one of dense, logistic, tuned. Did you mean d",
     ),
     "unknown network family": (
         {"networks.mine": {"family": "resnt"}},
@@ -169,9 +169,9 @@ INVALID = {
         r"finetunes.finetuned.subnet = 'gap265': expected one of the composed subnets "
         r"\(fc256, gap256, logistic\). Did you mean gap256\?",
     ),
-    "fine-tuning of a logistic regression": (
-        {"finetunes.finetuned.subnet": "logistic"},
-        r"finetunes.finetuned.subnet = 'logistic': expected a subnet of kind dense",
+    "random start of a logistic regression": (
+        {"finetunes.finetuned.reinitialize_head": True},
+        r"finetunes.finetuned.reinitialize_head = true: expected false, since 'logistic' is a",
     ),
     "features of a fine-tuning": (
         {"finetunes.finetuned.features": "vgg19"},

@@ -74,6 +74,7 @@ def test_modules_are_imported_by_name_only_where_parameters_name_them():
         *REGISTRIES,
         "thaw/__init__.py",
         "thaw/cli/main.py",  # the command that runs
+        "thaw/config/named.py",  # kinds of source, families
         "thaw/export/export.py",  # formats
         "thaw/models/loading.py",  # classes that the user allows
         "thaw/runtime/ray_workers.py",  # in a worker, after its threads are set

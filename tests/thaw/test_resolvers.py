@@ -29,9 +29,9 @@ REFUSED = {
         "gap256, logistic). Did you mean gap256?",
     ),
     "a removed subnet": (
-        ["~subnet@subnets.gap256"],
-        "finetunes.finetuned.subnet = 'gap256': expected one of the composed subnets (fc256, "
-        "logistic).",
+        ["~subnet@subnets.logistic"],
+        "finetunes.finetuned.subnet = 'logistic': expected one of the composed subnets (fc256, "
+        "gap256).",
     ),
     "two models of one name": (
         ["+network@networks.fc256=small_cnn"],
@@ -112,7 +112,8 @@ def project(tmp_path):
 
 
 def dump(project, *overrides: str) -> dict:
-    """Compose params.yaml as DVC does."""
+    """Compose params.yaml as DVC does, with one backbone."""
+    overrides = ("models=vgg16", *overrides)
     file = str(project / "params.yaml")
     compose_and_dump(file, str(project / "conf"), None, "config", "", list(overrides))
     return yaml.safe_load((project / "params.yaml").read_text())

@@ -3,12 +3,14 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
-from thaw.cli.arguments import add_allow, fraction, integer, model_or_best
+from thaw.cli.arguments import add_allow, fraction, integer
 from thaw.cli.output import column_formatter
 from thaw.errors import UserError
 from thaw.export.agreement import Disagreement
 from thaw.export.export import export
+from thaw.models.bundle import model_or_best
 
 DISAGREES = 5  # the exit code if the exported model's predictions differ too much
 FORMATS = ("onnx", "openvino", "savedmodel", "tflite")
@@ -114,7 +116,7 @@ def run(
     return 0
 
 
-def _table(agreement: dict) -> str:
+def _table(agreement: dict[str, Any]) -> str:
     """Return the accuracy, difference from the exported model, speed and size of each model."""
     headings = ["", "accuracy", "largest difference", "mean", "same class", "images/s", "MB"]
     rows = []

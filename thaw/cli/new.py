@@ -14,10 +14,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from thaw.cli.wheel import Wheel, make_wheel
 from thaw.composition import compose
+from thaw.config.base import validate
 from thaw.data.class_folders import read_layout
-from thaw.data.registry import validate_source
 from thaw.errors import UserError
-from thaw.sources.folder import collect
+from thaw.sources.folder import Parameters, collect
 from thaw.storage.files import atomic_write
 
 HERE = Path(__file__).parent
@@ -82,13 +82,13 @@ def new(directory: str, images: str) -> int:
     return 0
 
 
-def _read_images(path: Path, images: str) -> list[dict]:
+def _read_images(path: Path, images: str) -> list[dict[str, str]]:
     """Return the label and split of each image, as the pipeline will read them."""
     if not path.exists():
         raise UserError(f"--images {images}: no such folder or archive.")
     if path.is_dir():
         return read_layout(path, False, images)
-    source = validate_source({"kind": "folder", "path": str(path)})
+    source = validate(Parameters, {"kind": "folder", "path": str(path)}, "dataset", "source")
     with tempfile.TemporaryDirectory() as folder:
         return collect(source, Path(folder))
 
@@ -104,7 +104,7 @@ def _select_images(project: Path, name: str, images: Path) -> None:
     ):
         path = project / file
         before = path.read_text(encoding="utf-8")
-        text, count = re.subn(f"(?m)^{pattern}$", lambda _, line=line: line, before, count=1)
+        text, count = re.subn(f"(?m)^{pattern}$", line.replace("\\", r"\\"), before, count=1)
         if not count:
             raise UserError(f"{file} has no line {pattern!r} for `thaw new` to edit.")
         path.write_text(text, encoding="utf-8")
@@ -115,11 +115,11 @@ def _select_images(project: Path, name: str, images: Path) -> None:
 def _quote(text: str) -> str:
     """Return text as a YAML string in which OmegaConf finds no `${...}` to resolve."""
     text = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
-    quoted = yaml.safe_dump(text, default_style='"', width=float("inf"), allow_unicode=True)
+    quoted: str = yaml.safe_dump(text, default_style='"', width=float("inf"), allow_unicode=True)
     return quoted.strip()
 
 
-def _readme(name: str, images: Path, rows: list[dict], wheel: Wheel) -> str:
+def _readme(name: str, images: Path, rows: list[dict[str, str]], wheel: Wheel) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE),
         undefined=StrictUndefined,

@@ -40,7 +40,7 @@ def stream_predictions(
     batch_size = min(batch_size, len(files))
     with Progress("predict", len(files), log=sys.stderr) as progress:
         for batch in decode_ahead(files, image, batch_size):
-            readable = [picture for picture in batch if picture.problem is None]
+            readable = [picture.pixels for picture in batch if picture.pixels is not None]
             for picture in batch:
                 if picture.problem is not None:
                     tqdm.write(
@@ -48,7 +48,7 @@ def stream_predictions(
                     )
             rows: Iterator[np.ndarray] = iter(())
             if readable:
-                pixels = np.stack([picture.pixels for picture in readable])
+                pixels = np.stack(readable)
                 filled = np.zeros((batch_size, *pixels.shape[1:]), "uint8")
                 filled[: len(pixels)] = pixels
                 rows = iter(network(filled))

@@ -72,7 +72,7 @@ def spread(
         )
     experiments = combinations(overrides)
     failed = 0
-    with ray_cluster(cluster):
+    with ray_cluster(cluster):  # type: ignore[arg-type]
         import ray
 
         # Ray runs a task again elsewhere if its worker or node is lost

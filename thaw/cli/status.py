@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from thaw.composition import differences, format_override
 from thaw.config.base import read_params
@@ -61,7 +62,7 @@ def status() -> int:
     return 0
 
 
-def _reasons(stage: str, found: list) -> Iterator[str]:
+def _reasons(stage: str, found: list[Any]) -> Iterator[str]:
     """Yield DVC's reasons for one stage in plain words."""
     for entry in found:
         if isinstance(entry, str):

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from thaw.cli.wheel import Wheel, make_wheel
 from thaw.composition import ABSENT, differences, format_override
@@ -243,10 +244,10 @@ def _recompose(
     return lines, command if choices else "dvc repro"
 
 
-def _differences(before: Path, after: Path) -> list[tuple]:
+def _differences(before: Path, after: Path) -> list[tuple[str, Any, Any]]:
     """Return the differences of two params.yaml, without what the resolver derives."""
-    trees = [read_params(file=file) for file in (before, after)]
-    return differences(*({key: tree[key] for key in tree if key != "derived"} for tree in trees))
+    trees = [{**read_params(file=file), "derived": None} for file in (before, after)]
+    return differences(trees[0], trees[1])
 
 
 def _apply(changed: dict[str, bytes | None], project: Path) -> None:

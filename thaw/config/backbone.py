@@ -11,11 +11,11 @@ class Backbone(Section):
     """The parameters of a backbone."""
 
     application: str
-    """Class name of a network of keras.applications: VGG16, ResNet50, ..."""
+    """EfficientNetLite0, EfficientNetLite2, or a class name of keras.applications: VGG16, ..."""
     weights: Literal["imagenet", "random"]
     """`random`: drawn from a fixed seed, as a control and for tests."""
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
-    """Expected SHA-256 of the ImageNet weights; null: only Keras checks its file."""
+    """Expected SHA-256 of the ImageNet weights; null: only the file that has them is checked."""
     preprocessing: Literal["own", "rescale"]
     """`own`: that of the network's original training. `rescale`: pixels times 1/255."""
     precision: Literal["float32", "bfloat16"]

@@ -11,7 +11,8 @@ class Finetune(Training):
     """The parameters of a fine-tuning."""
 
     subnet: str
-    """The trained subnet to start from."""
+    """The trained subnet to start from, dense or logistic. With `keep: best` its weights are kept
+    if no epoch is better on validation data."""
     reinitialize_head: bool
     """Start from the subnet's initial weights instead of its trained ones. They are drawn with the
     same seed as for the subnet's training."""

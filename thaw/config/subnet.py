@@ -1,11 +1,13 @@
-"""`subnets.NAME`: a head, dense layers or a logistic regression, trained on features."""
+"""`subnets.NAME`: a head on features (dense layers, logistic regression), or a search for one."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from thaw.config.base import Section, did_you_mean, validate
-from thaw.config.training import Positive, Share, Training
+from thaw.config.search import Range, Search, check_names, searched, with_values
+from thaw.config.training import Positive, Share, Training, loss_file
 from thaw.errors import UserError
 
 Penalty = Annotated[float, Field(ge=0)]
@@ -54,22 +56,100 @@ class Logistic(Section):
     """`balanced`: every class has the same total weight, however many images it has."""
 
 
-KINDS: dict[str, type[Dense] | type[Logistic]] = {"dense": Dense, "logistic": Logistic}
+Head = Dense | Logistic
 
 
-def validate_subnet(values: Any, name: str) -> Dense | Logistic:
+class Tuned(Section):
+    """A search for the head and the hyperparameters with the lowest cross-validated log loss."""
+
+    kind: Literal["tuned"]
+    features: str
+    """The backbone whose features are read, also by each of the `heads`."""
+    search: Search
+    """Number of trials, folds and seconds."""
+    heads: Annotated[dict[str, Any], Field(min_length=1)]
+    """Complete subnets by name, of kind dense or logistic. They are tried first, as they are, if
+    `space` contains their values. Each later trial changes the values of one of them."""
+    space: dict[str, Any]
+    """For each head, the values to try: its parameters, each with a list of choices or with `low`
+    and `high` (and `log: true`). What is not listed stays as in `heads`."""
+
+
+KINDS: dict[str, type[Dense] | type[Logistic] | type[Tuned]] = {
+    "dense": Dense,
+    "logistic": Logistic,
+    "tuned": Tuned,
+}
+
+
+def validate_subnet(values: Any, name: str) -> Head | Tuned:
     """Return `subnets.NAME`, validated as the kind that it names.
 
     Raises:
         UserError: the kind is unknown, or a value is invalid.
     """
+    subnet = _validate_kind(values, KINDS, "subnets", name)
+    if isinstance(subnet, Tuned):
+        dense = [head for head in _candidates(subnet, name) if isinstance(head, Dense)]
+        files = {loss_file(term.function) for head in dense for term in head.losses.values()}
+        if len(files) > 1:
+            raise UserError(
+                f"subnets.{name}.heads: expected losses of one file, and they are in "
+                f"{', '.join(sorted(files))}."
+            )
+    return subnet
+
+
+def validate_head(values: Any, *keys: str) -> Head:
+    """Return a subnet that is no search, validated as the kind that it names.
+
+    Args:
+        values: its parameters.
+        keys: their keys in params.yaml, or a file, for messages.
+
+    Raises:
+        UserError: the kind is unknown, or a value is invalid.
+    """
+    heads = {kind: section for kind, section in KINDS.items() if section is not Tuned}
+    return _validate_kind(values, heads, *keys)
+
+
+def possible_kinds(subnet: Head | Tuned) -> set[str]:
+    """Return the kinds of head that a subnet can be, more than one only for a search."""
+    if isinstance(subnet, Tuned):
+        return {head["kind"] for head in subnet.heads.values()}
+    return {subnet.kind}
+
+
+def _validate_kind(values: Any, kinds: dict[str, Any], *keys: str) -> Any:
     kind = values.get("kind") if isinstance(values, dict) else None
-    if not isinstance(kind, str) or kind not in KINDS:
+    if not isinstance(kind, str) or kind not in kinds:
         raise UserError(
-            f"subnets.{name}.kind = {kind!r}: expected one of {', '.join(KINDS)}."
-            f"{did_you_mean(kind, KINDS)}"
+            f"{'.'.join(keys)}.kind = {kind!r}: expected one of {', '.join(kinds)}."
+            f"{did_you_mean(kind, kinds)}"
         )
-    return validate(KINDS[kind], values, "subnets", name)
+    return validate(kinds[kind], values, *keys)
+
+
+def _candidates(tuned: Tuned, name: str) -> Iterator[Head]:
+    """Yield each head, and each head with one parameter at each choice or limit, validated."""
+    check_names(tuned.space, tuned.heads, "subnets", name, "space")
+    for head, values in tuned.heads.items():
+        yield _validate_candidate(values, tuned, "subnets", name, "heads", head)
+        keys = ("subnets", name, "space", head)
+        for path, choices in searched(tuned.space.get(head, {}), *keys).items():
+            for choice in [choices.low, choices.high] if isinstance(choices, Range) else choices:
+                yield _validate_candidate(with_values(values, {path: choice}), tuned, *keys)
+
+
+def _validate_candidate(values: Any, tuned: Tuned, *keys: str) -> Head:
+    head = validate_head(values, *keys)
+    if head.features != tuned.features:
+        raise UserError(
+            f"{'.'.join(keys)}.features = {head.features!r}: expected {tuned.features!r}, the "
+            f"features of the search."
+        )
+    return head
 
 
 def trained_head(settings: dict[str, Any], place: str) -> DenseHead | Logistic:

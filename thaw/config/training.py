@@ -42,7 +42,8 @@ class Training(Section):
     epochs: Positive
     """Largest number of epochs."""
     monitor: Literal["loss", "accuracy"]
-    """Validation metric that decides which epoch is better."""
+    """Validation metric that decides which epoch is better. Of epochs with the same accuracy, the
+    one with the lower loss is better."""
     patience: Positive | None
     """Epochs without a better `monitor` after which training stops; null: train all epochs."""
     keep: Literal["best", "last"]

@@ -5,6 +5,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -43,8 +44,11 @@ def unpack(archive: Path, into: Path) -> None:
             else tarfile.open(archive) as opened
         ):
             max_bytes = max(ALWAYS_ALLOWED, MAX_EXPANSION * archive.stat().st_size)
-            is_zip = isinstance(opened, zipfile.ZipFile)
-            listing = _zip_entries(opened) if is_zip else _tar_entries(opened, max_bytes)
+            listing = (
+                _zip_entries(opened)
+                if isinstance(opened, zipfile.ZipFile)
+                else _tar_entries(opened, max_bytes)
+            )
             entries = list(_within_limits(archive, into, listing, max_bytes))
             _reject_unsafe(archive, entries)
             for name, _, kind, reader in entries:
@@ -58,7 +62,7 @@ def unpack(archive: Path, into: Path) -> None:
     except UserError:
         raise
     except Exception as error:  # damaged archives make Python's readers raise almost any type
-        name = f" ({str(error.filename)[-60:]!r})" if getattr(error, "filename", None) else ""
+        name = f" ({str(place)[-60:]!r})" if (place := getattr(error, "filename", None)) else ""
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UserError(f"{archive} cannot be unpacked: {printable(reason)[:300]}{name}") from None
 
@@ -90,13 +94,13 @@ def _zip_entries(opened: zipfile.ZipFile) -> Iterator[Entry]:
     for entry in opened.infolist():
         mode = entry.external_attr >> 16 & 0o170000
         kind = "folder" if entry.is_dir() else "file" if mode in (0, 0o100000) else "special"
-        yield entry.filename, entry.file_size, kind, lambda e=entry: opened.open(e)
+        yield entry.filename, entry.file_size, kind, partial(opened.open, entry)
 
 
 def _tar_entries(opened: tarfile.TarFile, max_bytes: int) -> Iterator[Entry]:
     for entry in opened:
         kind = "folder" if entry.isdir() else "file" if entry.isreg() else "special"
-        yield entry.name, entry.size, kind, lambda e=entry: opened.extractfile(e)
+        yield entry.name, entry.size, kind, partial(opened.extractfile, entry)
     # Python takes a damaged header for the end of the archive. A complete archive ends in zeros,
     # and reading a .gz to its end verifies its checksum.
     stream: IO[bytes] = opened.fileobj  # type: ignore[assignment]

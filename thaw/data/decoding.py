@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageOps
+from PIL import ImageFile, ImageOps
 
 from thaw.config.dataset import Image
 
@@ -84,7 +84,7 @@ def _scans(content: bytes) -> int:
     return count
 
 
-def _pixels(picture: Pillow.Image, image: Image) -> np.ndarray:
+def _pixels(picture: ImageFile.ImageFile, image: Image) -> np.ndarray:
     if image.bit_depth < 16 and picture.mode[0] != "I" and ";16" in str(picture.tile):
         raise BadImage(
             f"16-bit colour: dataset.image.bit_depth = {image.bit_depth} is for grey images only"
@@ -93,9 +93,9 @@ def _pixels(picture: Pillow.Image, image: Image) -> np.ndarray:
     with contextlib.suppress(Exception):  # ignore corrupt EXIF data
         ImageOps.exif_transpose(picture, in_place=True)
     mode = "RGB" if image.colour == "rgb" else "L"
-    picture = _opaque(picture, image.bit_depth)
-    picture = picture if picture.mode == mode else picture.convert(mode)
-    return resize(picture, image.size, image.resampling)
+    opaque = _opaque(picture, image.bit_depth)
+    converted = opaque if opaque.mode == mode else opaque.convert(mode)
+    return resize(converted, image.size, image.resampling)
 
 
 def resize(picture: Pillow.Image, size: int, resampling: str) -> np.ndarray:
@@ -158,5 +158,5 @@ def _opaque(picture: Pillow.Image, bit_depth: int) -> Pillow.Image:
 def pixel_sha256(pixels: np.ndarray) -> str:
     """Return the SHA-256 of shape and values, which identifies an image in any file format."""
     digest = hashlib.sha256(str(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()

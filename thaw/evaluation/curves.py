@@ -71,12 +71,12 @@ def _learning(folder: Path, record: dict[str, Any]) -> None:
         _write(folder / f"{metric}.csv", ["epoch", metric, "series"], rows)
 
 
-def _points(x: np.ndarray, y: np.ndarray, series: str) -> list[tuple]:
+def _points(x: np.ndarray, y: np.ndarray, series: str) -> list[tuple[Any, ...]]:
     kept = np.unique(np.linspace(0, len(x) - 1, MOST_POINTS).round().astype(int))
     return [(round(float(x[i]), 5), round(float(y[i]), 5), series) for i in kept]
 
 
-def _write(path: Path, columns: list[str], rows: list[tuple]) -> None:
+def _write(path: Path, columns: list[str], rows: list[tuple[Any, ...]]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(columns)

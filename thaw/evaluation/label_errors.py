@@ -124,12 +124,7 @@ def label_quality(
 def overlapping_classes(
     images: pd.DataFrame, probabilities: np.ndarray, classes: list[str]
 ) -> pd.DataFrame:
-    """Find pairs of classes that are confused with each other.
-
-    Args:
-        images: n rows with a column class.
-        probabilities: (n, classes), from `out_of_fold`.
-        classes: their labels.
+    """Find pairs of classes that are confused with each other. Args are those of `label_quality`.
 
     Returns:
         A table, most overlapping first: `one` and `other`, the labels; `images`, how many seem to
@@ -199,7 +194,7 @@ def outlier_distances(
 
 def near_duplicate_pairs(
     images: pd.DataFrame, vectors: np.ndarray, parameters: Audit
-) -> tuple[int, int, list]:
+) -> tuple[int, int, list[tuple[int, int, float]]]:
     """Find near-duplicates in different splits.
 
     Args:

@@ -131,7 +131,7 @@ def _head(
             ],
         }
         head["model-index"] = [{"name": name, "results": [result]}]
-    return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+    return str(yaml.safe_dump(head, sort_keys=False, allow_unicode=True))
 
 
 def _limitations(

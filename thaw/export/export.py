@@ -26,7 +26,26 @@ AGREEMENT, CARD = "agreement.json", "README.md"
 
 
 def format_module(form: str, int8: bool) -> ModuleType:
-    """Return the module of this package that writes a format.
+    """Return the module of this package that writes a format. All have the same three names.
+
+    FILE: the file or folder that `write` creates.
+
+    write(model, image, folder, calibration=None): write FILE into an existing folder. `model` is a
+    keras.Model from pixels to probabilities in float32, `image` the size, channels and filter of
+    the resizing, and `calibration` pixels (n, size, size, channels), uint8, from which the scales
+    of int8 are computed. Return the name of the exported model's input, uint8: "pictures", RGB
+    images (batch, height, width, 3) of any size, or "pixels" (batch, size, size, channels).
+
+    runtime(folder, takes, threads): return a function that runs the exported model, from uint8
+    images (batch, height, width, channels) to probabilities (batch, classes), float32. `takes` is
+    what `write` returned, `threads` the number of threads.
+
+    Args:
+        form: a key of FORMATS.
+        int8: whether the model shall compute in int8.
+
+    Returns:
+        The module.
 
     Raises:
         UserError: the format's extra is not installed, or the format does not support int8.

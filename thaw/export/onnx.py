@@ -25,18 +25,10 @@ FILTERS = {
 def write(
     model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
 ) -> str:
-    """Write FILE into `folder`.
+    """Write FILE into `folder`, see export.format_module.
 
-    Args:
-        model: from pixels to probabilities, in float32.
-        image: the size, channels and filter of the resizing.
-        folder: an existing folder.
-        calibration: pixels (n, size, size, channels), uint8. If present, matrix products and
-            convolutions compute in int8 (QDQ), with scales from these images. Resizing never does.
-
-    Returns:
-        The name of the model's input, uint8: pictures (batch, height, width, 3) of any size, or
-        pixels (batch, size, size, channels) if the pipeline resizes with lanczos.
+    It takes pixels if the pipeline resizes with lanczos, else pictures. With `calibration`, matrix
+    products and convolutions compute in int8 (QDQ). Resizing never does.
     """
     import onnx
 
@@ -177,17 +169,7 @@ GREY = """
 
 
 def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that runs the exported model.
-
-    Args:
-        folder: of `write`.
-        takes: the name of the model's input.
-        threads: the number of threads.
-
-    Returns:
-        A function from uint8 images (batch, height, width, channels) to probabilities
-        (batch, classes), float32.
-    """
+    """Return a function that runs the exported model, see export.format_module."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -49,18 +49,10 @@ def _nncf() -> Any:
 def write(
     model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
 ) -> str:
-    """Write FILE and its weights into `folder`.
+    """Write FILE and its weights into `folder`, see export.format_module.
 
-    Args:
-        model: from pixels to probabilities, in float32.
-        image: the size, channels and filter of the resizing.
-        folder: an existing folder.
-        calibration: pixels (n, size, size, channels), uint8. If present, matrix products and
-            convolutions compute in int8, with scales from these images.
-
-    Returns:
-        The name of the model's input, uint8: pictures (batch, height, width, 3) of any size, or
-        pixels (batch, size, size, channels) if the filter is not in FILTERS.
+    It takes pictures if the filter is in FILTERS, else pixels. With `calibration`, matrix products
+    and convolutions compute in int8.
     """
     ov = _openvino()
     inputs = [tf.TensorSpec((None, *model.input_shape[1:]), "uint8", name="pixels")]
@@ -161,17 +153,7 @@ def _resizing(ov: Any, model: Any, image: Image) -> Any:
 
 
 def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that runs the exported model.
-
-    Args:
-        folder: of `write`.
-        takes: the name of the model's input.
-        threads: the number of threads.
-
-    Returns:
-        A function from uint8 images (batch, height, width, channels) to probabilities
-        (batch, classes), float32.
-    """
+    """Return a function that runs the exported model, see export.format_module."""
     settings = {**CPU, "INFERENCE_NUM_THREADS": threads}
     compiled = _openvino().compile_model(folder / FILE, "CPU", settings)
     return lambda images: compiled(images)[0]

@@ -15,16 +15,9 @@ FILE = "saved_model"
 def write(
     model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
 ) -> str:
-    """Write FILE into `folder`. TensorFlow resizes with any of the pipeline's filters.
+    """Write FILE into `folder`, see export.format_module.
 
-    Args:
-        model: from pixels to probabilities, in float32.
-        image: the size, channels and filter of the resizing.
-        folder: an existing folder.
-        calibration: not supported; None.
-
-    Returns:
-        The name of the model's input: pictures (batch, height, width, 3), uint8 RGB of any size.
+    It takes pictures: TensorFlow resizes with any of the pipeline's filters. `calibration` is None.
     """
     resizing_model = with_resizing(model, image)
     module = tf.Module()  # Keras's own export would store every weight twice
@@ -41,16 +34,9 @@ def write(
 
 
 def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that runs the exported model.
+    """Return a function that runs the exported model, see export.format_module.
 
-    Args:
-        folder: of `write`.
-        takes: the name of the model's input.
-        threads: ignored; TensorFlow's threads are set when it is imported.
-
-    Returns:
-        A function from uint8 images (batch, height, width, channels) to probabilities
-        (batch, classes), float32.
+    `threads` is ignored; TensorFlow's threads are set when it is imported.
     """
     module = tf.saved_model.load(folder / FILE)
     return lambda images: module.serve(images).numpy()

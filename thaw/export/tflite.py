@@ -15,20 +15,10 @@ FILE = "model.tflite"
 def write(
     model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
 ) -> str:
-    """Write FILE into `folder`.
+    """Write FILE into `folder`, see export.format_module.
 
-    The format has no resizing with antialiasing, so the caller has to resize. The backbone's
-    preprocessing is part of the exported model.
-
-    Args:
-        model: from pixels to probabilities, in float32.
-        image: not used.
-        folder: an existing folder.
-        calibration: pixels (n, size, size, channels), uint8. If present, the model computes in
-            int8, with scales from these images.
-
-    Returns:
-        The name of the model's input: pixels (batch, size, size, channels), uint8.
+    It takes pixels, since the format has no resizing with antialiasing: the caller has to resize.
+    The backbone's preprocessing is part of the exported model.
     """
     operations = tf.lite.OpsSet.TFLITE_BUILTINS
     options: dict[str, Any] = {}
@@ -46,17 +36,7 @@ def write(
 
 
 def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that runs the exported model.
-
-    Args:
-        folder: of `write`.
-        takes: the name of the model's input.
-        threads: the number of threads.
-
-    Returns:
-        A function from uint8 images (batch, height, width, channels) to probabilities
-        (batch, classes), float32.
-    """
+    """Return a function that runs the exported model, see export.format_module."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(folder / FILE), num_threads=threads)

@@ -165,9 +165,11 @@ def _chain(model: Any) -> list[Any]:
         layers = [layer for layer in layers if isinstance(layer, keras.Model)]
     elif not _is_chain(model, layers):
         ends = [n for n, layer in enumerate(layers) if _ends_map(layer)]
-        if _is_map(model.output) or not ends:
-            return [model]
         *_, output = layers
+        if _is_map(model.output) or not hasattr(output, "kernel"):
+            return [model]
+        if not ends:  # its inputs are vectors, or maps of one pixel
+            return [keras.Model(model.inputs[0], output.input), output]
         tensor = layers[ends[-1]].input
         above = keras.Model(tensor, output.input)
         return [keras.Model(model.inputs[0], tensor), above, output]

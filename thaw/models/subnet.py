@@ -41,6 +41,34 @@ def build_subnet(subnet: DenseHead, shape: tuple[int, ...], classes: int) -> Any
     return keras.Model(features, output_layer(x, classes, subnet.output), name="subnet")
 
 
+def build_logistic(model: dict[str, np.ndarray], shape: tuple[int, ...]) -> Any:
+    """Return a logistic regression as a keras.Model with trained weights, to be trained further.
+
+    Its output layer computes on features that are not standardized: mean and scale are part of its
+    weights.
+
+    Args:
+        model: as thaw.models.logistic.load returns it.
+        shape: of the features, (height, width, channels).
+
+    Returns:
+        A model from features (batch, height, width, channels) to probabilities, (batch, 1) for two
+        classes and (batch, classes) for more.
+    """
+    from thaw.runtime.tensorflow import keras
+
+    outputs, inputs = model["coefficients"].shape
+    features = keras.Input(shape, name="features")  # (batch, height, width, channels)
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32")(features)  # (batch, channels)
+    if inputs > shape[-1]:
+        maxima = keras.layers.GlobalMaxPooling2D(dtype="float32")(features)
+        x = keras.layers.Concatenate(dtype="float32")([x, maxima])  # (batch, inputs)
+    head = keras.Model(features, output_layer(x, max(2, outputs)), name="subnet")
+    slopes = model["coefficients"] / model["scale"]
+    head.get_layer("output").set_weights([slopes.T, model["intercept"] - slopes @ model["mean"]])
+    return head
+
+
 def predict_subnet(subnet: DenseHead, path: str | Path, features: Any) -> np.ndarray:
     """Return the class probabilities (n, classes), float64.
 

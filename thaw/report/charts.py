@@ -9,6 +9,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import numpy as np
+import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -17,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 INK, FAINT, PAPER = "#0a0b01", "#0a0b02", "#0a0b03"
 LINES = [f"#0a0c{n:02x}" for n in range(1, 9)]
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
@@ -178,6 +179,49 @@ def learning_curve(name: str, rows: list[dict[str, Any]]) -> str:
     return _svg(draw, f"{name} learning curve", description)
 
 
+def search_trials(name: str, trials: pd.DataFrame) -> str:
+    """Draw the log loss of each complete trial of a search, and the lowest so far.
+
+    Args:
+        name: of the model.
+        trials: rows of results/searches/NAME/trials.csv.
+    """
+
+    def draw(axes: Axes) -> None:
+        for number, (model, rows) in enumerate(trials.groupby("model", sort=False)):
+            colour = LINES[number % len(LINES)]
+            axes.plot(rows["trial"], rows["log_loss"], "o", label=model, color=colour, markersize=4)
+        axes.step(trials["trial"], trials["best_log_loss"], where="post", label="lowest", color=INK)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set(xlabel="trial", ylabel="log loss, cross-validated")
+        _legend(axes, "best")
+
+    best = trials.loc[trials["log_loss"].idxmin()]
+    description = f"log loss by trial; lowest: {best['log_loss']:.4f}, trial {best['trial']}"
+    return _svg(draw, f"{name} trials", description)
+
+
+def importance(name: str, rows: pd.DataFrame) -> str:
+    """Draw the importance of each parameter of a search as bars.
+
+    Args:
+        name: of the model.
+        rows: of results/searches/NAME/importance.csv.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.barh(range(len(rows)), rows["importance"], height=0.6, color=LINES[0], alpha=0.6)
+        axes.set_yticks([])
+        for place, label in enumerate(rows["parameter"]):
+            axes.annotate(label, (0.01, place), va="center", fontsize=8).set_parse_math(False)
+        axes.invert_yaxis()
+        axes.set(xlabel="share of the log loss's variance")
+
+    shares = rows.itertuples(index=False)
+    text = "; ".join(f"{row.parameter}: {row.importance:.0%}" for row in shares)
+    return _svg(draw, f"{name} importance", f"importance of each parameter. {text}")
+
+
 def _lines(axes: Axes, series: Series, marker: str | None = None) -> None:
     for number, (label, x, y) in enumerate(series):
         axes.plot(
@@ -191,7 +235,7 @@ def _lines(axes: Axes, series: Series, marker: str | None = None) -> None:
         )
 
 
-def _legend(axes: Axes, location: str) -> None:
+def _legend(axes: Axes, location: Any) -> None:
     for text in axes.legend(loc=location).get_texts():
         text.set_parse_math(False)  # a class may be named $1
 

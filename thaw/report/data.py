@@ -143,8 +143,8 @@ def _examples(table: pd.DataFrame, classes: list[str]) -> dict[str, list[str]]:
     examples = {}
     for label in classes[:MOST_CLASSES]:
         keys = train.loc[train["label"] == label, "pixel_sha256"].drop_duplicates().tolist()
-        numbers = np.unique(np.linspace(0, len(keys) - 1, EXAMPLES).astype(int)) if keys else []
-        examples[label] = [keys[n] for n in numbers]
+        numbers = np.unique(np.linspace(0, len(keys) - 1, EXAMPLES).astype(int))
+        examples[label] = [keys[n] for n in numbers] if keys else []
     return examples
 
 

@@ -17,6 +17,7 @@ from thaw.report.data import summarize_data
 from thaw.report.gallery import gallery_data
 from thaw.report.history import BOX, read_history
 from thaw.report.run_results import Features, Model, RunResults
+from thaw.report.searches import read_search
 from thaw.report.thumbnails import thumbnails
 
 HERE = Path(__file__).parent
@@ -81,7 +82,7 @@ def asset(file: str) -> str:
 def templates(folder: Path) -> Environment:
     """Return a Jinja environment that escapes values and rejects undefined ones."""
     return Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader([folder, HERE]),  # head.html is here
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -159,7 +160,7 @@ def _near_duplicate_accuracy(
 def _view(results: RunResults, model: Model) -> dict[str, Any]:
     """Return what the template shows of a model."""
     view: dict[str, Any] = {"model": model, "charts": [], "groups": [], "confused": []}
-    view["confusion"] = None
+    view["confusion"] = view["search"] = None
     if not model.details:
         return view
     details, classes = model.details, results.classes
@@ -176,6 +177,8 @@ def _view(results: RunResults, model: Model) -> dict[str, Any]:
         ]
     if len(details["per_group"]) > 1:
         view["groups"] = sorted(details["per_group"].items())
+    view["search"] = search = read_search(model.name)
+    view["charts"] += [(title, "", svg) for title, svg in search.charts] if search else []
     if model.record:
         for metric in ("loss", "accuracy"):
             svg = charts.training_history(model.name, model.record, metric)

@@ -173,7 +173,7 @@ def find_results() -> RunResults:
 def split_classes(table: pd.DataFrame) -> list[str]:
     """Return the class names of a split in the order of their numbers."""
     drawn = table[table["split"].isin(DRAWN)].drop_duplicates("class")
-    return drawn.sort_values("class", key=lambda numbers: numbers.astype(int))["label"].tolist()
+    return list(drawn.sort_values("class", key=lambda numbers: numbers.astype(int))["label"])
 
 
 def _drop_outdated(models: list[Model], table: pd.DataFrame | None, classes: list[str]) -> None:

@@ -41,8 +41,8 @@ def collect(source: Parameters, into: Path) -> list[dict[str, Any]]:
     rows = []
     with zipfile.ZipFile(fetch_package(source.package, source.version, source.sha256)) as wheel:
         for line in wheel.read(FOLDER + "labels.csv").decode().splitlines():
-            path, probability, module = line.split()
-            probability = float(probability)
+            path, number, module = line.split()
+            probability = float(number)
             target = into / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(wheel.read(FOLDER + path))

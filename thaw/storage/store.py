@@ -22,6 +22,7 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 import threading
 import time
 import zlib
@@ -63,6 +64,19 @@ def store_root() -> Path:
 def recipe_digest(recipe: dict[str, Any]) -> str:
     """Return a digest of `recipe` that does not depend on the order of its keys."""
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def code_digest() -> str:
+    """Return a digest of every loaded file of Thaw, so that changed code reuses no result."""
+    files = {
+        module.__file__
+        for name, module in list(sys.modules.items())
+        if name.split(".")[0] in ("thaw", "stages") and getattr(module, "__file__", None)
+    }
+    digest = hashlib.sha256()
+    for file in sorted(filter(None, files)):
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
 
 
 class CachedValue:

@@ -1,15 +1,12 @@
 """Save the state of a training after an epoch, and resume from it after an interruption."""
 
 import contextlib
-import hashlib
 import json
 import os
-import sys
 import time
 import zipfile
 import zlib
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +14,7 @@ import numpy as np
 from thaw.errors import note_progress
 from thaw.runtime.tensorflow import keras, tf
 from thaw.storage.files import atomic_write
-from thaw.storage.store import recipe_digest, store_root
+from thaw.storage.store import code_digest, recipe_digest, store_root
 
 MIN_INTERVAL_SECONDS = 1  # between checkpoints: repeating a second of training costs little
 MAX_TIME_SHARE = 0.02  # of the training's time that writing checkpoints may take
@@ -37,7 +34,7 @@ class Checkpoint:
         self.trainer, self.epochs = trainer, epochs
         self.next_save = time.monotonic() + MIN_INTERVAL_SECONDS
         environment = {name: version(name) for name in ("keras", "numpy")}
-        environment |= {"code": _code_digest(), "tf": tf.__version__}
+        environment |= {"code": code_digest(), "tf": tf.__version__}
         threads = os.environ.get("TF_NUM_INTRAOP_THREADS", os.cpu_count())
         digest = recipe_digest({**recipe, **environment, "threads": threads})
         self.path = store_root() / "training" / digest / "state.npz"
@@ -54,7 +51,9 @@ class Checkpoint:
         """
         if (started := time.monotonic()) < self.next_save:
             return
-        arrays = {f"variable {n}": np.asarray(v) for n, v in enumerate(self._variables())}
+        arrays: dict[str, Any] = {
+            f"variable {n}": np.asarray(v) for n, v in enumerate(self._variables())
+        }
         arrays |= {f"best {n}": weights for n, weights in enumerate(best_weights)}
         with atomic_write(self.path, shared=True) as part, open(part, "wb") as file:
             np.savez(file, progress=json.dumps(progress), **arrays)
@@ -97,16 +96,3 @@ class Checkpoint:
                     file.parent.rmdir()
         with contextlib.suppress(OSError):  # absent, or another process writes its checkpoint there
             self.path.parent.rmdir()
-
-
-def _code_digest() -> str:
-    """Return a digest of every loaded file of Thaw, so that changed code never resumes."""
-    files = {
-        module.__file__
-        for name, module in list(sys.modules.items())
-        if name.split(".")[0] in ("thaw", "stages") and getattr(module, "__file__", None)
-    }
-    digest = hashlib.sha256()
-    for file in sorted(filter(None, files)):
-        digest.update(Path(file).read_bytes())
-    return digest.hexdigest()

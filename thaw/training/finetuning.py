@@ -11,13 +11,15 @@ import pandas as pd
 from thaw.config.backbone import Backbone
 from thaw.config.finetuning import Finetune
 from thaw.config.runtime import selected_runtime
-from thaw.config.subnet import trained_head
+from thaw.config.subnet import DenseHead, trained_head
 from thaw.config.training import Augmentation
 from thaw.data.augmentation import distinct_views, flips, random_flips, random_layers, view_function
 from thaw.errors import UserError
+from thaw.models import logistic
 from thaw.models.backbones.frozen import FrozenBackbone
 from thaw.models.layers import to_probabilities
-from thaw.models.subnet import build_subnet
+from thaw.models.loading import load_keras_model
+from thaw.models.subnet import build_logistic, build_subnet
 from thaw.runtime.ray_workers import batch_runner
 from thaw.runtime.tensorflow import keras, make_deterministic
 from thaw.storage.arrays import ArrayFolder
@@ -183,13 +185,31 @@ def check_start(
         )
 
 
+def load_subnet(name: str, shape: tuple[int, ...]) -> keras.Model:
+    """Return the trained subnet models/NAME as a model that can be trained further.
+
+    A logistic regression becomes a dense layer: fine-tuning from a regularized linear probe
+    distorts the pretrained features less than from a random or an overfitted head (Kumar et al.
+    2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution").
+
+    Args:
+        name: of the subnet.
+        shape: of the features that it reads, (height, width, channels).
+    """
+    folder = Path("models", name)
+    if (folder / "model.npz").exists():
+        return build_logistic(logistic.load(folder / "model.npz"), shape)
+    return load_keras_model(folder / "model.keras")
+
+
 def initial_weights(name: str, subnet: keras.Model, seed: int) -> list[np.ndarray]:
     """Return the weights that the subnet `name` had before its training."""
     record = json.loads(Path(f"models/{name}/record.json").read_text())
     head = trained_head(record["settings"], f"models/{name}/record.json")
+    assert isinstance(head, DenseHead)  # thaw.composition refuses others
     make_deterministic(seed)
     shape, classes = subnet.input_shape[1:], len(record["classes"])
-    return build_subnet(head, shape, classes).get_weights()
+    return build_subnet(head, shape, classes).get_weights()  # type: ignore[arg-type]
 
 
 def on_augmented_pixels(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dvclive import Live
+from dvclive.live import Live
 
 from thaw.config.training import Training
 from thaw.errors import UserError
@@ -135,7 +135,7 @@ def fit(
     )
 
 
-class TrainingMonitor(keras.callbacks.Callback):
+class TrainingMonitor(keras.callbacks.Callback):  # type: ignore[misc]
     """Record metrics, keep the best weights, stop when patience ends, and save checkpoints.
 
     One callback does all of it, so that one checkpoint restores all of it. Separate Keras
@@ -163,24 +163,24 @@ class TrainingMonitor(keras.callbacks.Callback):
         self.training, self.checkpoint = training, checkpoint
         self.train, self.validated = train, validated
         self.epoch, self.best_epoch = 0, 0
-        self.best: float | None = None
+        self.best: list[float] | None = None
         self.best_weights: list[np.ndarray] = []
         self.history: list[dict[str, float]] = []
         self.start: dict[str, float] | None = None
-        self.live = Live(
+        self.live: Any = Live(
             str(curves), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False
         )
 
     def resume(self, progress: dict[str, Any], best_weights: list[np.ndarray]) -> None:
         """Continue from a checkpoint, and write the learning curves of its epochs again."""
-        vars(self).update(progress, best_weights=best_weights)
+        self.__dict__.update(progress, best_weights=best_weights)
         for row in self.history:
             self._log(row)
 
     def count_start(self, metrics: dict[str, float]) -> None:
         """Make the trained start, with these validation metrics, the best epoch so far."""
         self.start = metrics
-        self.best, self.best_weights = metrics[self.training.monitor], self.model.get_weights()
+        self.best, self.best_weights = self._rank(metrics), self.model.get_weights()
 
     def finished(self) -> bool:
         """Return whether all epochs have run or patience has ended."""
@@ -202,8 +202,9 @@ class TrainingMonitor(keras.callbacks.Callback):
             )
         self.epoch = epoch + 1
         self.history.append(row)
-        if self.validated and self._better(row[f"val_{self.training.monitor}"]):
-            self.best, self.best_epoch = row[f"val_{self.training.monitor}"], self.epoch
+        rank = self._rank(row, "val_") if self.validated else []
+        if self.validated and (self.best is None or rank > self.best):
+            self.best, self.best_epoch = rank, self.epoch
             if self.training.keep == "best":
                 self.best_weights = self.model.get_weights()
         self._log(row)
@@ -213,10 +214,10 @@ class TrainingMonitor(keras.callbacks.Callback):
             progress = {name: getattr(self, name) for name in self.PROGRESS}
             self.checkpoint.save(progress, self.best_weights)
 
-    def _better(self, value: float) -> bool:
-        if self.best is None:
-            return True
-        return value > self.best if self.training.monitor == "accuracy" else value < self.best
+    def _rank(self, metrics: dict[str, float], prefix: str = "") -> list[float]:
+        """Return numbers that are greater, in lexical order, for the better of two epochs."""
+        accuracy, loss = metrics[f"{prefix}accuracy"], metrics[f"{prefix}loss"]
+        return [accuracy, -loss] if self.training.monitor == "accuracy" else [-loss]
 
     def _log(self, row: dict[str, float]) -> None:
         for name, value in sorted(row.items()):

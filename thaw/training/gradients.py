@@ -45,7 +45,7 @@ def quick_in_bfloat16() -> bool:
 def _convolution(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return a layer's convolution of (inputs, kernel) with gradients summed in float32."""
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
     def convolve(inputs: Any, kernel: Any) -> tuple[Any, Callable[[Any], list[Any]]]:
         def gradients(upstream: Any) -> list[Any]:
             wide = tf.cast(inputs, "float32"), tf.cast(kernel, "float32")

@@ -66,7 +66,7 @@ class LossTerms:
         index[None] = 0
         terms, functions = self.terms, self._functions
 
-        class Trainer(keras.Model):
+        class Trainer(keras.Model):  # type: ignore[misc]
             def compute_loss(
                 self,
                 x: Any = None,
@@ -108,7 +108,7 @@ def _functions(training: Training) -> tuple[dict[str, Callable[..., Any]], str]:
     path = Path(loss_file(next(iter(training.losses.values())).function))
     try:
         content = path.read_bytes()
-        spec = importlib.util.spec_from_file_location("losses_of_the_training", path)
+        spec: Any = importlib.util.spec_from_file_location("losses_of_the_training", path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     except Exception as error:  # the user's file may raise anything

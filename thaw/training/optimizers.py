@@ -36,9 +36,9 @@ def _handle(variable: Any) -> Any:
     return (variable.value if isinstance(variable, keras.Variable) else variable).handle
 
 
-class Adam(_FusedUpdate, keras.optimizers.Adam):
+class Adam(_FusedUpdate, keras.optimizers.Adam):  # type: ignore[misc]
     """keras.optimizers.Adam with a faster update. Weight decay and clipping are Keras's."""
 
 
-class AdamW(_FusedUpdate, keras.optimizers.AdamW):
+class AdamW(_FusedUpdate, keras.optimizers.AdamW):  # type: ignore[misc]
     """keras.optimizers.AdamW with a faster update. Keras applies the decay before it."""

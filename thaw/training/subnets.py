@@ -64,7 +64,7 @@ def train_dense(
         "losses": terms.digest,
     }
     train, validation = batches_of("train", seed), batches_of("validation", None)
-    record = fit(model, trainer, train, validation, parameters, recipe, folder)
+    record = fit(model, trainer, train, validation, parameters, recipe, folder)  # type: ignore[arg-type]
     save_model(model, folder / "model.keras")
     return record
 

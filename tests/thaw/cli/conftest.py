@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from tests.fixtures.networks import RANDOM_VGG16
 from thaw.config.backbone import Backbone
 from thaw.config.dataset import Image
 from thaw.data.decoding import decode
@@ -25,14 +26,7 @@ from thaw.runtime.tensorflow import keras
 from thaw.training.record import Record
 
 SIZE = 32
-BACKBONE = {
-    "application": "VGG16",
-    "weights": "random",
-    "digest": None,
-    "preprocessing": "own",
-    "precision": "float32",
-    "batch_size": 4,
-}
+BACKBONE = RANDOM_VGG16
 CLASSES = ["cat", "dog"]
 MODELS = [
     "gap",

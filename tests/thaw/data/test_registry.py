@@ -1,5 +1,11 @@
-from thaw.data.registry import source_kinds
+import pytest
+
+from thaw.data.registry import validate_source
+from thaw.errors import UserError
 
 
-def test_source_kinds_are_the_modules_of_thaw_sources():
-    assert source_kinds() == ["cifar10", "elpv", "fashion_mnist", "folder", "published"]
+@pytest.mark.parametrize("values", [{"kind": "zip"}, {}, None])
+def test_source_kinds_are_the_modules_of_thaw_sources(values):
+    kinds = "cifar10, elpv, fashion_mnist, folder, published"
+    with pytest.raises(UserError, match=rf"source.kind = .*: expected one of {kinds}\."):
+        validate_source(values)

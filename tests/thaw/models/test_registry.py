@@ -1,5 +1,10 @@
-from thaw.models.registry import network_families
+import pytest
+
+from thaw.errors import UserError
+from thaw.models.registry import validate_network
 
 
 def test_every_module_of_thaw_networks_is_a_family():
-    assert network_families() == ["cnn", "dense", "inception", "resnet"]
+    expected = r"networks.mine.family = 'dens': expected one of cnn, dense, inception, resnet\. Did"
+    with pytest.raises(UserError, match=expected):
+        validate_network({"family": "dens"}, "mine")

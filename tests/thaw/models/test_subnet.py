@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from thaw.config.subnet import validate_subnet
+from thaw.models import logistic
 from thaw.models.backbones.applications import build_application
 from thaw.models.layers import to_probabilities
 from thaw.models.saving import save_model
-from thaw.models.subnet import ACTIVATIONS, build_subnet, predict_subnet
+from thaw.models.subnet import ACTIVATIONS, build_logistic, build_subnet, predict_subnet
 from thaw.runtime.tensorflow import keras
 
 FEATURES = (4, 4, 512)  # shape of VGG16's features of images of 150 x 150 pixels
@@ -118,3 +119,17 @@ def test_numpy_predicts_what_keras_predicts(compose, tmp_path, overrides, classe
     predicted = predict_subnet(parameters, tmp_path / "model.keras", features)
     np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-6)
     assert predicted.std(axis=0).min() > 1e-3
+
+
+@pytest.mark.parametrize("pooling", ["average", "average_max"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_logistic_regression_as_a_dense_layer_predicts_the_same(pooling, classes):
+    random = np.random.default_rng(0)
+    features = random.normal(size=(60, 2, 2, 8)).astype("float32") + 3
+    labels = np.arange(60) % classes
+    inputs = logistic.pooled(features, pooling)
+    model = logistic.fit(inputs, labels, np.ones(60), 1.0, 500)
+    outputs = build_logistic(model, (2, 2, 8)).predict_on_batch(features)
+    assert outputs.shape == (60, 1 if classes == 2 else 3)
+    expected = logistic.predict(model, inputs)
+    np.testing.assert_allclose(to_probabilities(outputs), expected, atol=1e-5)

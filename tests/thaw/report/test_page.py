@@ -17,10 +17,12 @@ from tests.conftest import ROOT
 from tests.pipeline.conftest import draw
 from tests.thaw.report.conftest import COUNTS, commit, run_pipeline
 from thaw.cli.main import command
+from thaw.config.search import Search
 from thaw.errors import UserError
 from thaw.report.audit import verdict
 from thaw.report.run_results import OUTDATED
 from thaw.storage.arrays import ArrayFolder, write_array_folder
+from thaw.training.search import run_search
 
 
 class Page(HTMLParser):
@@ -278,7 +280,7 @@ def test_durations_and_states_of_stages_come_from_the_run_log(inside):
     complete = [json.dumps({**line, "exit": 0, "peak_mb": 321}) for line in lines]
     log.write_text("\n".join(complete) + '\n{"stage": "half a li')
     page = written("--since", "2026-01-02T00:00:00Z")
-    assert "1 of 14 stages ran since 2026-01-02T00:00:00Z" in page.text
+    assert "1 of 15 stages ran since 2026-01-02T00:00:00Z" in page.text
     table = page.source[page.source.index('id="stages"') :]
     row = table[table.index('data-value="train_subnet@logistic"') :].split("</tr>")[0]
     assert ">ran</td>" in row and "4.5 s" in row and "321 MB" in row
@@ -296,6 +298,31 @@ def test_parameters_that_differ_from_the_default_are_listed(inside):
     for words in ("dataset.image.size", "32", "evaluate.bootstrap", "subnets.fc256", "absent"):
         assert words in table
     assert "threads" not in table and "derived" not in table
+
+
+def test_the_trials_of_a_search_and_the_importance_of_its_parameters_are_shown(inside):
+    assert "Search" not in written().text
+    models = {"logistic": {"C": 1.0}, "dense": {"units": [64]}}
+    space = {"logistic": {"C": {"low": 0.1, "high": 1.0}}, "dense": {"units": [[], [64]]}}
+    result = run_search(
+        models,
+        space,
+        Search(trials=20, folds=3, seconds=None),
+        0,
+        lambda values: [(values.get("C", 0.5 - len(values.get("units", [])) / 3), 0.75)] * 3,
+    )
+    folder = Path("results/searches/logistic")
+    folder.mkdir(parents=True)
+    result.trials_table().to_csv(folder / "trials.csv", index=False)
+    result.importance_table().to_csv(folder / "importance.csv", index=False)
+    page = written()
+    pruned = sum(trial.state == "pruned" for trial in result.trials)
+    assert f"{20 - pruned} complete, {pruned} pruned" in page.text
+    best = result.trials[result.best]
+    assert f"{best.loss:.4f}75.0 %" in page.text and "dense: units = [64]" in page.text
+    labels = [tag.get("aria-label", "") for name, tag in page.tags if name == "svg"]
+    assert any(label.startswith("log loss by trial; lowest") for label in labels)
+    assert any("logistic.C: 100%" in label for label in labels)
 
 
 def test_three_classes(tmp_path, monkeypatch):

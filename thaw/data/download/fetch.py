@@ -13,8 +13,9 @@ import urllib.parse
 import urllib.request
 import zlib
 from collections.abc import Callable
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tqdm import tqdm
 
@@ -123,11 +124,11 @@ def fetch(
     )
 
 
-def opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> BufferedIOBase:
     """Open a file for reading its content, decompressed if it is a gzip file."""
     with open(path, "rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if compressed else open(path, "rb")  # type: ignore[return-value]
+    return gzip.open(path) if compressed else open(path, "rb")
 
 
 def has_digest(path: Path, digest: str) -> bool:

