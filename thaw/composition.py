@@ -183,12 +183,11 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
         root: the project's folder.
 
     Returns:
-        `scheme`, which detects a stale params.yaml. For the source, the file of its `code`, its
+        `scheme`, which detects a stale params.yaml. For the source, its file of `code`, its
         `inventory` (a file that changes when the source does) and `scan` (one name if a stage
-        writes the inventory). For each training, the features and the file of losses that it
-        reads, and for a subnet also the result of its search. For each search, what it reads. For
-        each model, what its evaluation reads, and the backbone's `weights` for its cost.
-        `details`, the folder of the evaluations, which does not exist without models.
+        writes that file). For each training, the features and the file of losses that it reads,
+        and for a subnet the result of its search. For each search, what it reads. For each model,
+        its evaluation's input, and the backbone's `weights`. `details`, the evaluations' folder.
     """
     code = _code_paths(root)
     source = source_module(values["dataset"]["source"]["kind"])

@@ -24,8 +24,8 @@ from thaw.data.download.package import fetch_package
 from thaw.errors import UserError
 
 BATCH_SIZE = 32
-# EfficientNet's published predictions are of the centre of images that are this much larger, resized
-# by "bicubic"; those of Keras's networks are of whole images, resized by "nearest"
+# EfficientNet's published predictions are of the centre of images that are this much larger,
+# resized by "bicubic"; those of Keras's networks are of whole images, resized by "nearest"
 MARGIN = 32  # pixels
 # By published accuracy on ImageNet; the first whose classifier a source has is the default.
 BEST = ("EfficientNetLite2", "EfficientNetLite0", "VGG16")
