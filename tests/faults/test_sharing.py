@@ -10,7 +10,7 @@ from tests.faults.conftest import Clone
 KINDS = ["folder", "ssh", "webdav", "s3", "http"]
 PULLS = ("--pull", "--allow-missing")
 ANOTHER = "subnets.logistic.C=0.5"
-DEPENDENTS = ["train_subnet@logistic", "evaluate@logistic"]
+DEPENDENTS = ["train_subnet@logistic", "evaluate@logistic", "best"]
 
 
 def size(folder: Path) -> int:
