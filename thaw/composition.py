@@ -31,9 +31,9 @@ from thaw.storage.files import remove
 from thaw.storage.store import CachedValue
 
 SCHEME = 2  # raised when a parameter changes its meaning or its name
-MODEL_RESULTS = ("details", "metrics", "plots", "predictions", "reports")  # folders of results/
-AUDIT_RESULTS = ("audits", "learning_curves")  # folders of results/
-SEARCH_RESULTS = ("searches",)  # folder of results/
+MODEL_RESULTS = ("details", "metrics", "plots", "predictions", "reports", "validation")
+AUDIT_RESULTS = ("audits", "learning_curves")
+SEARCH_RESULTS = ("searches",)  # all of these are folders of results/
 ABSENT = object()  # stands for the value of a key that one of two parameter trees lacks
 # text that Hydra's override grammar reads as that text without quotes
 UNQUOTED = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_/][\w./-]*", re.ASCII)
@@ -187,7 +187,7 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
         `inventory` (a file that changes when the source does) and `scan` (one name if a stage
         writes that file). For each training, the features and the file of losses that it reads,
         and for a subnet the result of its search. For each search, what it reads. For each model,
-        its evaluation's input, and the backbone's `weights`. `details`, the evaluations' folder.
+        its evaluation's input, and the backbone's `weights`. `validation`, what `best` reads.
     """
     code = _code_paths(root)
     source = source_module(values["dataset"]["source"]["kind"])
@@ -235,7 +235,7 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
             }
             for name, finetune in values["finetunes"].items()
         },
-        "details": "results/details" if models else "data/conf.txt",
+        "validation": "results/validation" if models else "data/conf.txt",
         "models": models,
     }
 

@@ -55,16 +55,20 @@ def test_without_thaw_it_predicts_the_probabilities_of_the_evaluation(repository
     assert expected.std(axis=0).min() > 10 * tolerance or name == "gap_half"
 
 
-def test_without_a_name_the_best_model_is_packaged(repository, tmp_path, monkeypatch, capsys):
+def test_without_a_name_the_best_model_is_packaged(
+    repository, tmp_path, monkeypatch, capsys, afresh
+):
     for name in ("models", "data"):
         (tmp_path / name).symlink_to(repository.folder / name)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").mkdir()
     best = {"model": "cnn", "why": "highest validation accuracy of 8 models", "ranking": []}
     (tmp_path / "results/best.json").write_text(json.dumps(best))
-    assert command(["package", "best.keras", "--allow", "mine:Layer"]) == 0
+    afresh()
+    assert command(["package", "best.keras", "--allow", "keras.layers:Dense"]) == 0
     assert capsys.readouterr().err == "thaw: model cnn: highest validation accuracy of 8 models\n"
-    assert command(["package", "cnn", "--allow", "mine:Layer", "named.keras"]) == 0
+    afresh()
+    assert command(["package", "cnn", "--allow", "keras.layers:Dense", "named.keras"]) == 0
     assert capsys.readouterr().err == ""
     assert (tmp_path / "best.keras").read_bytes() == (tmp_path / "named.keras").read_bytes()
 
