@@ -21,7 +21,7 @@ from thaw.config.dataset import Image
 from thaw.data.decoding import BadImage, decode, pixel_sha256
 from thaw.errors import UserError
 from thaw.evaluation.predictions import read_predictions as read_prediction_table
-from thaw.models.bundle import ModelBundle, default_model, find_model
+from thaw.models.bundle import ModelBundle, model_or_best
 from thaw.storage.files import atomic_write
 from thaw.storage.npz import save_npz
 from thaw.storage.store import store_root
@@ -86,7 +86,7 @@ def load_model(model: str | Path | None = None, allow: Sequence[str] = ()) -> Mo
 
     Args:
         model: as `gap256`, `models/gap256` or `cells.keras`. Default: the model that
-            results/best.json names; the attribute `name` of the result says which.
+            results/best.json names, which is printed to the standard error.
         allow: classes besides Keras's own that it may contain, as MODULE:CLASS. Nothing else in the
             file is executed.
 
@@ -98,7 +98,7 @@ def load_model(model: str | Path | None = None, allow: Sequence[str] = ()) -> Mo
         >>> thaw.load_model("cells.keras").name
         'cells'
     """
-    bundle = find_model(default_model()[0] if model is None else str(model))
+    bundle = model_or_best(None if model is None else str(model))
     return Model(bundle, bundle.load(tuple(allow)))
 
 

@@ -29,9 +29,10 @@ from thaw.storage.files import remove
 from thaw.storage.store import CachedValue
 
 SCHEME = 2  # raised when a parameter changes its meaning or its name
-MODEL_RESULTS = ("details", "metrics", "plots", "predictions", "reports")  # folders of results/
-AUDIT_RESULTS = ("audits", "learning_curves")  # folders of results/
-SEARCH_RESULTS = ("searches",)  # folder of results/
+MODEL_RESULTS = ("details", "metrics", "plots", "predictions", "reports", "validation")
+AUDIT_RESULTS = ("audits", "learning_curves")
+SEARCH_RESULTS = ("searches",)  # all of these are folders of results/
+
 composing_here: ContextVar[bool] = ContextVar("composing_here", default=False)  # not in DVC
 
 
@@ -181,8 +182,8 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
         `inventory` (a file that changes when the source does) and `scan` (one name if a stage
         writes the inventory). For each training, the features and the file of losses that it
         reads, and for a subnet also the result of its search. For each search of a subnet, what
-        it reads. `details`, the folder of the evaluations, if there are models. For each model,
-        what its evaluation reads, and the backbone's `weights` for its cost.
+        it reads. `validation`, the folder that `best` reads. For each model, what its
+        evaluation reads, and the backbone's `weights` for its cost.
     """
     code = _code_paths(root)
     source = source_module(values["dataset"]["source"]["kind"])
@@ -230,7 +231,7 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
             }
             for name, finetune in values["finetunes"].items()
         },
-        "details": "results/details" if models else "data/conf.txt",
+        "validation": "results/validation" if models else "data/conf.txt",
         "models": models,
     }
 

@@ -212,7 +212,7 @@ def test_presets_without_and_with_two_backbones_and_a_network_of_ones_own(projec
 
 
 def test_a_project_may_have_no_models(project):
-    """`best` then depends on no folder of evaluations, which does not exist."""
+    """`best` then depends on no folder of validation results, which does not exist."""
     gone = ("subnet@subnets.fc256", "subnet@subnets.gap256", "subnet@subnets.logistic")
     without = [f"~{name}" for name in (*gone, "finetune@finetunes.finetuned")]
     project.dvc("exp", "run", "conf", *overrides(*without))

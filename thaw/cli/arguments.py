@@ -1,10 +1,7 @@
 """Types of command-line arguments, and arguments that several commands have."""
 
 import argparse
-import sys
 from collections.abc import Callable
-
-from thaw.models.bundle import ModelBundle, default_model, find_model
 
 
 def integer(least: int, most: int) -> Callable[[str], int]:
@@ -48,16 +45,3 @@ def add_allow(parser: argparse.ArgumentParser) -> None:
         help="a class that the model may contain besides Keras's own; keras.layers:Lambda runs "
         "code from the model's file",
     )
-
-
-def model_or_best(name: str | None) -> ModelBundle:
-    """Return the model of a name or path. Without one, return the default and print why.
-
-    Raises:
-        UserError: there is no such model, or no default.
-    """
-    if name is not None:
-        return find_model(name)
-    name, why = default_model()
-    print(f"thaw: model {name}: {why}", file=sys.stderr, flush=True)
-    return find_model(name)

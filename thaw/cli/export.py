@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from thaw.cli.arguments import add_allow, fraction, integer, model_or_best
+from thaw.cli.arguments import add_allow, fraction, integer
 from thaw.cli.output import column_formatter
 from thaw.errors import UserError
 from thaw.export.agreement import Disagreement
 from thaw.export.export import export
+from thaw.models.bundle import model_or_best
 
 DISAGREES = 5  # the exit code if the exported model's predictions differ too much
 FORMATS = ("onnx", "openvino", "savedmodel", "tflite")

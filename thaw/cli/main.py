@@ -23,14 +23,14 @@ COMMANDS = {  # each is a module of thaw.cli, imported only when it runs: `thaw 
 }
 EXAMPLES = """\
 from images to predictions:
-  thaw new cells --images ~/photos           create a project for a folder of images
-  make repro                                 set up its environment and run the pipeline
-  dvc exp run -S subnets.fc256.dropout=0.3   change one parameter, run what depends on it
-  thaw report                                write the results as report/index.html
-  thaw predict ~/new --csv                   classify new images with the best model
-  thaw predict gap256 ~/new --csv            the same with another model
-  thaw serve                                 open a local page to drop images on
-  thaw package cells.keras                   write the best model as one file
+  thaw new cells --images ~/photos                create a project for a folder of images
+  make repro                                      set up its environment and run the pipeline
+  dvc exp run -S subnets.lite0_gap256.dropout=0.3 change one parameter, run what depends on it
+  thaw report                                     write the results as report/index.html
+  thaw predict ~/new --csv                        classify new images with the best model
+  thaw predict vgg16_gap256 ~/new --csv           the same with another model
+  thaw serve                                      open a local page to drop images on
+  thaw package cells.keras                        write the best model as one file
 
 The best model is the one in results/best.json, selected by validation data.
 

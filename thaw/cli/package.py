@@ -6,9 +6,9 @@ import os
 import zipfile
 from pathlib import Path
 
-from thaw.cli.arguments import add_allow, model_or_best
+from thaw.cli.arguments import add_allow
 from thaw.errors import UserError
-from thaw.models.bundle import CARD
+from thaw.models.bundle import CARD, model_or_best
 from thaw.storage.files import atomic_write
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from thaw.cli.arguments import add_allow, model_or_best, open_fraction
+from thaw.cli.arguments import add_allow, open_fraction
 from thaw.cli.output import column_formatter, output_writer, report_unreadable, stream_predictions
 from thaw.data import pictures
 from thaw.data.pictures import Picture
 from thaw.errors import UserError
-from thaw.models.bundle import model_folder
+from thaw.models.bundle import model_folder, model_or_best
 
 FORMS = {".csv": "csv", ".json": "json", ".jsonl": "json"}  # the default by the name of --out
 

@@ -5,8 +5,9 @@ import importlib.util
 import sys
 from dataclasses import dataclass
 
-from thaw.cli.arguments import add_allow, integer, model_or_best
+from thaw.cli.arguments import add_allow, integer
 from thaw.errors import UserError, exception_hook
+from thaw.models.bundle import model_or_best
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart")  # modules of the extra `serve`
 LIMITS = (  # option, largest value, default, meaning

@@ -44,8 +44,9 @@ def evaluate(name: str, outputs: ModelOutputs) -> None:
     """Measure a model on the test images and write its results.
 
     Accuracy and log loss are also measured on the validation images, by which stage best compares
-    models. The results are results/metrics/NAME.json, results/details/NAME.json,
-    results/predictions/NAME/, results/reports/NAME/ and results/plots/NAME/.
+    models. The results are results/metrics/NAME.json, results/validation/NAME.json,
+    results/details/NAME.json, results/predictions/NAME/, results/reports/NAME/ and
+    results/plots/NAME/.
 
     Args:
         name: of the model, a folder in models/.
@@ -66,7 +67,7 @@ def evaluate(name: str, outputs: ModelOutputs) -> None:
     bins = parameters.ece_bins
 
     metrics = measure(true, probabilities, bins)
-    validation = _validation(rows, outputs)
+    validation = {"validation": _validation(rows, outputs), "cost": inference_cost(record)}
     short = {key: round(value, 5) for key, value in metrics.items() if value is not None}
     short |= {"epoch": record["kept"], "skipped": rows.skipped}
     details = {
@@ -85,14 +86,14 @@ def evaluate(name: str, outputs: ModelOutputs) -> None:
         },
         "at_half": at_half(true, probabilities),
         "confusion": confusion(true, probabilities),
-        "validation": validation,
-        "cost": inference_cost(record),
+        **validation,
         "training": {
             key: record[key] for key in ("kept", "epochs", "parameters", "trained", "start")
         },
         "settings": record["settings"],
     }
     _write_json(Path(f"results/metrics/{name}.json"), short)
+    _write_json(Path(f"results/validation/{name}.json"), {"model": name, **validation})
     _write_json(Path(f"results/details/{name}.json"), details)
     with atomic_write(f"results/predictions/{name}") as folder:
         folder.mkdir()

@@ -45,7 +45,8 @@ def select_model(details: list[dict[str, Any]]) -> dict[str, Any]:
     all models are compared on the same images. The ranking contains them, to judge by.
 
     Args:
-        details: content of results/details/NAME.json of each model.
+        details: content of results/validation/NAME.json, or of results/details/NAME.json, of each
+            model.
 
     Returns:
         `model`, the name, or None if there are several models and no validation data; `why`, a
@@ -66,8 +67,8 @@ def select_model(details: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def write_best(models: list[str]) -> None:
-    """Write results/best.json from results/details/ of the given models, and print the choice."""
-    files = [Path(f"results/details/{name}.json") for name in models]
+    """Write results/best.json from results/validation/ of the given models, and print it."""
+    files = [Path(f"results/validation/{name}.json") for name in models]
     verify_outputs(*files)
     details = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     best = select_model(details)

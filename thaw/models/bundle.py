@@ -1,6 +1,7 @@
 """A trained model together with its classes, preprocessing and backbone."""
 
 import json
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -129,6 +130,19 @@ def find_model(name: str) -> ModelBundle:
             f"models/ has: {', '.join(known)}."
         )
     raise UserError(f"there is no model {name!r}, and none in models/. {CREATE_HINT}")
+
+
+def model_or_best(name: str | None) -> ModelBundle:
+    """Return the model of a name or path. Without one, return the default and print why.
+
+    Raises:
+        UserError: there is no such model, or no default.
+    """
+    if name is not None:
+        return find_model(name)
+    name, why = default_model()
+    print(f"thaw: model {name}: {why}", file=sys.stderr, flush=True)
+    return find_model(name)
 
 
 def model_folder(name: str | Path) -> Path | None:

@@ -91,6 +91,8 @@ def test_the_results_are_measured_on_the_test_images(rows):
         "training": RECORD,
         "settings": SETTINGS,
     }
+    compared = json.loads(Path("results/validation/mine.json").read_text())
+    assert compared == {key: details[key] for key in ("model", "validation", "cost")}
     short = json.loads(Path("results/metrics/mine.json").read_text())
     expected = {**measured, "epoch": 3, "skipped": 1}
     assert short == pytest.approx(expected, abs=1e-5) and short.keys() == expected.keys()

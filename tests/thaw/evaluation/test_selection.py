@@ -11,7 +11,7 @@ from thaw.storage.npz import save_npz
 
 
 def evaluated(model: str, accuracy: float, log_loss: float = 0.3, cost: int = 10) -> dict:
-    """Return the part of results/details/NAME.json that the selection reads."""
+    """Return the part of results/validation/NAME.json that the selection reads."""
     validation = {"accuracy": accuracy, "log_loss": log_loss, "count": 400}
     return {"model": model, "validation": validation, "cost": cost}
 
@@ -72,9 +72,9 @@ def test_several_models_without_validation_data_have_no_best():
 
 def test_the_file_ranks_the_given_models_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    Path("results/details").mkdir(parents=True)
+    Path("results/validation").mkdir(parents=True)
     for name, accuracy in {"a": 0.7, "b": 0.8, "removed": 0.9}.items():
-        Path(f"results/details/{name}.json").write_text(json.dumps(evaluated(name, accuracy)))
+        Path(f"results/validation/{name}.json").write_text(json.dumps(evaluated(name, accuracy)))
     write_best(["a", "b"])
     best = json.loads(Path("results/best.json").read_text())
     assert best["model"] == "b" and len(best["ranking"]) == 2

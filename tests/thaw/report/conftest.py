@@ -17,6 +17,7 @@ from thaw.storage.arrays import ArrayFolder, write_array_folder
 from thaw.storage.npz import save_npz
 
 OVERRIDES = [  # two logistic regressions; gap256 has no results
+    "models=vgg16",
     "dataset=folder",
     "dataset.source.path=photos",
     "dataset.image.size=32",

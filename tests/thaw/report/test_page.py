@@ -280,7 +280,7 @@ def test_durations_and_states_of_stages_come_from_the_run_log(inside):
     complete = [json.dumps({**line, "exit": 0, "peak_mb": 321}) for line in lines]
     log.write_text("\n".join(complete) + '\n{"stage": "half a li')
     page = written("--since", "2026-01-02T00:00:00Z")
-    assert "1 of 14 stages ran since 2026-01-02T00:00:00Z" in page.text
+    assert "1 of 15 stages ran since 2026-01-02T00:00:00Z" in page.text
     table = page.source[page.source.index('id="stages"') :]
     row = table[table.index('data-value="train_subnet@logistic"') :].split("</tr>")[0]
     assert ">ran</td>" in row and "4.5 s" in row and "321 MB" in row
