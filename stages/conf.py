@@ -6,8 +6,9 @@ and would use old values after an edit of conf/ (treeverse/dvc#10750).
 
 from typing import Any
 
-from thaw.composition import ABSENT, SCHEME, compose, conf_digest, differences, format_override
+from thaw.composition import SCHEME, compose, conf_digest
 from thaw.config.base import read_params
+from thaw.config.changes import ABSENT, differences, format_override
 from thaw.errors import UserError
 from thaw.storage.files import atomic_write
 

@@ -21,7 +21,7 @@ from thaw.config.dataset import Image
 from thaw.data.decoding import BadImage, decode, pixel_sha256
 from thaw.errors import UserError
 from thaw.evaluation.predictions import read_predictions as read_prediction_table
-from thaw.models.bundle import ModelBundle, find_model
+from thaw.models.bundle import ModelBundle, model_or_best
 from thaw.storage.files import atomic_write
 from thaw.storage.npz import save_npz
 from thaw.storage.store import store_root
@@ -39,7 +39,7 @@ class Model:
 
     def __init__(self, bundle: ModelBundle, predict: Callable[[np.ndarray], np.ndarray]) -> None:
         self._bundle, self._predict = bundle, predict
-        self.name = bundle.path.resolve().name.removesuffix(".keras")
+        self.name = bundle.name
         self.classes = bundle.classes
 
     def predict(self, images: ImageLike | Iterable[ImageLike]) -> pd.DataFrame:
@@ -81,11 +81,12 @@ class Model:
         return table
 
 
-def load_model(model: str | Path, allow: Sequence[str] = ()) -> Model:
+def load_model(model: str | Path | None = None, allow: Sequence[str] = ()) -> Model:
     """Return a trained model by its name in models/, its folder, or its packaged file.
 
     Args:
-        model: as `gap256`, `models/gap256` or `cells.keras`.
+        model: as `gap256`, `models/gap256` or `cells.keras`. Default: the model that
+            results/best.json names, which is printed to the standard error.
         allow: classes besides Keras's own that it may contain, as MODULE:CLASS. Nothing else in the
             file is executed.
 
@@ -97,7 +98,7 @@ def load_model(model: str | Path, allow: Sequence[str] = ()) -> Model:
         >>> thaw.load_model("cells.keras").name
         'cells'
     """
-    bundle = find_model(str(model))
+    bundle = model_or_best(None if model is None else str(model))
     return Model(bundle, bundle.load(tuple(allow)))
 
 

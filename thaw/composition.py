@@ -3,8 +3,6 @@
 import hashlib
 import json
 import os
-import re
-import shlex
 import subprocess
 import sys
 from contextvars import ContextVar
@@ -31,12 +29,9 @@ from thaw.storage.files import remove
 from thaw.storage.store import CachedValue
 
 SCHEME = 2  # raised when a parameter changes its meaning or its name
-MODEL_RESULTS = ("details", "metrics", "plots", "predictions", "reports")  # folders of results/
-AUDIT_RESULTS = ("audits", "learning_curves")  # folders of results/
-SEARCH_RESULTS = ("searches",)  # folder of results/
-ABSENT = object()  # stands for the value of a key that one of two parameter trees lacks
-# text that Hydra's override grammar reads as that text without quotes
-UNQUOTED = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_/][\w./-]*", re.ASCII)
+MODEL_RESULTS = ("details", "metrics", "plots", "predictions", "reports", "validation")
+AUDIT_RESULTS = ("audits", "learning_curves")
+SEARCH_RESULTS = ("searches",)  # all of these are folders of results/
 
 composing_here: ContextVar[bool] = ContextVar("composing_here", default=False)  # not in DVC
 
@@ -187,7 +182,8 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
         `inventory` (a file that changes when the source does) and `scan` (one name if a stage
         writes the inventory). For each training, the features and the file of losses that it
         reads, and for a subnet also the result of its search. For each search of a subnet, what
-        it reads. For each model, what its evaluation reads.
+        it reads. `validation`, the folder that `best` reads. For each model, what its
+        evaluation reads, and the backbone's `weights` for its cost.
     """
     code = _code_paths(root)
     source = source_module(values["dataset"]["source"]["kind"])
@@ -200,8 +196,14 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
 
     subnets, networks = values["subnets"], values["networks"]
     features = {name: subnet["features"] for name, subnet in subnets.items()}
-    heads = {n: {"features": s["features"], "losses": losses(s)} for n, s in subnets.items()}
+    heads = {n: {"features": features[n], "losses": losses(s)} for n, s in subnets.items()}
     searches = {n: f"data/searches/{n}.yaml" for n, s in subnets.items() if s["kind"] == "tuned"}
+    models = {
+        name: {"reads": f"data/features/{of}", "weights": f"data/weights/{of}.npz"}
+        for name, of in features.items()
+    }
+    for name in (*networks, *values["finetunes"]):  # these need no weights
+        models[name] = {"reads": "data/images", "weights": "data/images"}
     return {
         "scheme": f"{SCHEME}-{conf_digest(root / 'conf')}",
         "source": {
@@ -229,10 +231,8 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
             }
             for name, finetune in values["finetunes"].items()
         },
-        "models": {
-            **{name: {"reads": f"data/features/{features[name]}"} for name in subnets},
-            **{name: {"reads": "data/images"} for name in (*networks, *values["finetunes"])},
-        },
+        "validation": "results/validation" if models else "data/conf.txt",
+        "models": models,
     }
 
 
@@ -266,43 +266,6 @@ def conf_digest(folder: str | Path = "conf") -> str:
         package = "# @package _global_" in text  # a comment that Hydra reads
         contents[path.relative_to(folder).as_posix()] = [package, values]
     return hashlib.sha256(json.dumps(contents, default=str).encode()).hexdigest()[:12]
-
-
-def differences(
-    old: dict[str, Any], new: dict[str, Any], prefix: str = ""
-) -> list[tuple[str, Any, Any]]:
-    """Return the leaves in which two parameter trees differ.
-
-    Returns:
-        (key, old value, new value); one of the values is ABSENT if that tree lacks the key.
-    """
-    changes = []
-    for key in [*old, *(key for key in new if key not in old)]:
-        before, after, name = old.get(key, ABSENT), new.get(key, ABSENT), f"{prefix}{key}"
-        if isinstance(before, dict) and isinstance(after, dict):
-            changes += differences(before, after, f"{name}.")
-        elif before != after:
-            changes.append((name, before, after))
-    return changes
-
-
-def format_override(value: Any) -> str:
-    """Return a value as a shell command takes it after `-S KEY=`.
-
-    A section is "a section", and an absent value is "absent".
-    """
-    if value is ABSENT or isinstance(value, dict):
-        return "absent" if value is ABSENT else "a section"
-    return shlex.quote(_in_hydras_grammar(value))
-
-
-def _in_hydras_grammar(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, list):
-        return f"[{','.join(_in_hydras_grammar(item) for item in value)}]"
-    plain = not isinstance(value, str) or UNQUOTED.fullmatch(value)
-    return str(value) if plain else '"' + value.replace('"', '\\"') + '"'
 
 
 def remove_stale_results(values: dict[str, Any], folder: str | Path = "results") -> None:

@@ -17,12 +17,11 @@ from omegaconf.errors import OmegaConfBaseException
 from thaw.composition import (
     composing_here,
     derive,
-    differences,
-    format_override,
     remove_stale_results,
     validate_composition,
 )
 from thaw.config.base import did_you_mean, read_params
+from thaw.config.changes import differences, format_override
 from thaw.config.renamed import renamed
 from thaw.errors import UserError
 from thaw.storage.dvc import project_root

@@ -78,10 +78,10 @@ def settled(project, monkeypatch):
         "+network@networks.small_cnn=small_cnn",
         "+subnet@subnets.tuned=tuned",
     ]
+    monkeypatch.chdir(project.folder)
     values = compose(*overrides)
     (project.folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     (project.folder / "README.md").touch()
-    monkeypatch.chdir(project.folder)
     with Repo() as repo:
         for stage in repo.index.stages:
             for out in stage.outs:

@@ -64,7 +64,7 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     ran = project.ran(said)
     assert {stage.split("@")[0] for stage in ran} == {
         "conf", "scan", "download", "preprocess", "split", "weights", "features",
-        "train_subnet", "evaluate", "finetune", "audit",
+        "train_subnet", "evaluate", "finetune", "best", "audit",
     }  # fmt: skip
     assert not list(passing.glob("**/*.py")), "TensorFlow's, of functions that it rewrote"
     for name in ("fc256", "gap256", "logistic", "finetuned"):
@@ -76,6 +76,14 @@ def test_the_default_walk_and_what_a_change_reruns(project):
         assert 0 <= found["accuracy"] <= 1
         plots = project.folder / "results/plots" / name
         assert (plots / "images.png").stat().st_size > 10_000
+    best = json.loads((project.folder / "results/best.json").read_text())
+    ranked = {row["model"]: row for row in best["ranking"]}
+    assert ranked.keys() == {"fc256", "gap256", "logistic", "finetuned"}
+    highest = max(row["validation_accuracy"] for row in ranked.values())
+    assert ranked[best["model"]]["validation_accuracy"] == highest
+    vgg16 = 14_714_688  # parameters of VGG16's convolutions
+    assert ranked["gap256"]["cost"] == vgg16 + 512 * 256 + 256 + 256 + 1
+    assert ranked["finetuned"]["cost"] == 2 * ranked["gap256"]["cost"], "a flip is averaged"
     details = json.loads((project.folder / "results/details/finetuned.json").read_text())
     assert details["counts"] == {"train": 44, "validation": 12, "test": 14}
     assert details["training"]["start"]["loss"] > 0
@@ -91,6 +99,7 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     assert [s for s in project.ran(said) if not s.startswith("scan")] == [
         "train_subnet@fc256",
         "evaluate@fc256",
+        "best",
     ]
     assert "fc256" in project.dvc("metrics", "diff")
 
@@ -177,6 +186,8 @@ def test_presets_without_and_with_two_backbones_and_a_network_of_ones_own(projec
         "evaluate@small_cnn", "evaluate@mine",
     }  # fmt: skip
     assert metrics(project, "mine")["accuracy"] > 0
+    best = json.loads((here / "results/best.json").read_text())
+    assert best["model"] is None and "no validation data" in best["why"]
 
     two = ["experiment=preprocessings", *SMALL[:4], "evaluate.bootstrap=100"]
     two += ["backbones.vgg16_rescaled.weights=random", "subnets.fc256.epochs=1"]
@@ -198,6 +209,16 @@ def test_presets_without_and_with_two_backbones_and_a_network_of_ones_own(projec
     assert "mine" not in project.dvc("metrics", "show")
     assert not (here / "results/metrics/mine.json").exists()
     assert not (here / "results/plots/mine").exists()
+
+
+def test_a_project_may_have_no_models(project):
+    """`best` then depends on no folder of validation results, which does not exist."""
+    gone = ("subnet@subnets.fc256", "subnet@subnets.gap256", "subnet@subnets.logistic")
+    without = [f"~{name}" for name in (*gone, "finetune@finetunes.finetuned")]
+    project.dvc("exp", "run", "conf", *overrides(*without))
+    said = project.dvc("repro", "--single-item", "best")
+    assert project.ran(said) == ["best"] and "there are no models" in said
+    assert json.loads((project.folder / "results/best.json").read_text())["model"] is None
 
 
 def test_stale_parameters_stop_and_overrides_are_not_lost_silently(project):

@@ -81,6 +81,17 @@ def test_paths_arrays_and_pil_images_give_the_same_table():
     assert isinstance(table, pd.DataFrame)
 
 
+def test_without_a_name_the_best_model_is_loaded(project, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(thaw.UserError, match="no model in models/"):
+        thaw.load_model()
+    (tmp_path / "results").mkdir()
+    best = {"model": str(project / "cells.keras"), "why": "the only model", "ranking": []}
+    (tmp_path / "results/best.json").write_text(json.dumps(best))
+    assert thaw.load_model().name == "cells"
+    assert capsys.readouterr().err == f"thaw: model {best['model']}: the only model\n"
+
+
 def test_one_image_and_none_at_all():
     model = thaw.load_model("cells.keras")
     assert len(model.predict("cell.png")) == 1

@@ -11,15 +11,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tests.conftest import ROOT
 from thaw.composition import (
-    ABSENT,
     SCHEME,
     conf_digest,
-    differences,
-    format_override,
     layers_to_thaw,
     remove_stale_results,
     validate_composition,
 )
+from thaw.config.changes import ABSENT, differences, format_override
 from thaw.errors import UserError
 
 

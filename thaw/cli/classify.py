@@ -24,7 +24,7 @@ from thaw.data.download.package import fetch_package
 from thaw.errors import UserError
 
 BATCH_SIZE = 32
-# EfficientNet's published predictions are of the centre of images that are this much larger, resized
+# EfficientNet was published with the centre of images that are this much larger, resized
 # by "bicubic"; those of Keras's networks are of whole images, resized by "nearest"
 MARGIN = 32  # pixels
 # By published accuracy on ImageNet; the first whose classifier a source has is the default.

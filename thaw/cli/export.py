@@ -10,7 +10,7 @@ from thaw.cli.output import column_formatter
 from thaw.errors import UserError
 from thaw.export.agreement import Disagreement
 from thaw.export.export import export
-from thaw.models.bundle import find_model
+from thaw.models.bundle import model_or_best
 
 DISAGREES = 5  # the exit code if the exported model's predictions differ too much
 FORMATS = ("onnx", "openvino", "savedmodel", "tflite")
@@ -23,7 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "predictions and speed with Keras on validation images. A model whose predictions differ "
         "too much is not written."
     )
-    parser.add_argument("model", metavar="MODEL", help="a name in models/")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a name in models/; default: the model that results/best.json names",
+    )
     parser.add_argument("--to", required=True, choices=FORMATS, help="the format")
     parser.add_argument("--int8", action="store_true", help="quantize to int8: smaller and faster")
     parser.add_argument(
@@ -58,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(
-    model_name: str,
+    model_name: str | None,
     form: str,
     out: str | None,
     int8: bool,
@@ -70,7 +75,8 @@ def run(
     """Write a folder with a model in another format, its card and its agreement with Keras.
 
     Args:
-        model_name: a name in models/, or a model's folder.
+        model_name: a name in models/, or a model's folder; None takes the best model and prints
+            its name.
         form: onnx, openvino, savedmodel or tflite.
         out: the folder; None writes exports/NAME-FORMAT, or exports/NAME-FORMAT-int8.
         int8: whether to quantize.
@@ -86,14 +92,13 @@ def run(
         UserError: there is no such model, a package or data that it needs is missing, or `out`
             has other files.
     """
-    trained = find_model(model_name)
+    trained = model_or_best(model_name)
     if trained.packaged:
         raise UserError(
             f"{model_name} is packaged, without the data it was trained on: expected a name in "
             f"models/ or a model's folder."
         )
-    name = trained.path.resolve().name
-    place = Path(f"exports/{name}-{form}{'-int8' if int8 else ''}" if out is None else out)
+    place = Path(f"exports/{trained.name}-{form}{'-int8' if int8 else ''}" if out is None else out)
     try:
         agreement = export(trained, form, place, int8, check, calibration, tolerance, allowed)
     except Disagreement as disagreement:

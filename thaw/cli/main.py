@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import sys
+from typing import Any
 
 from thaw.errors import UserError, exception_hook
 
@@ -22,13 +23,16 @@ COMMANDS = {  # each is a module of thaw.cli, imported only when it runs: `thaw 
 }
 EXAMPLES = """\
 from images to predictions:
-  thaw new cells --images ~/photos           create a project for a folder of images
-  make repro                                 set up its environment and run the pipeline
-  dvc exp run -S subnets.fc256.dropout=0.3   change one parameter, run what depends on it
-  thaw report                                write the results as report/index.html
-  thaw predict finetuned ~/new --csv         classify new images
-  thaw serve finetuned                       open a local page to drop images on
-  thaw package finetuned cells.keras         write the model as one file
+  thaw new cells --images ~/photos                create a project for a folder of images
+  make repro                                      set up its environment and run the pipeline
+  dvc exp run -S subnets.lite0_gap256.dropout=0.3 change one parameter, run what depends on it
+  thaw report                                     write the results as report/index.html
+  thaw predict ~/new --csv                        classify new images with the best model
+  thaw predict vgg16_gap256 ~/new --csv           the same with another model
+  thaw serve                                      open a local page to drop images on
+  thaw package cells.keras                        write the best model as one file
+
+The best model is the one in results/best.json, selected by validation data.
 
 DVC runs and shares the pipeline: dvc repro, dvc exp run, dvc metrics diff, dvc push. For the
 arguments of a command see `thaw COMMAND --help`; README.md and docs/ explain the rest.
@@ -82,12 +86,33 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        required=True, metavar="COMMAND", parser_class=IntermixedParser
+    )
     for name, summary in COMMANDS.items():
         subparser = commands.add_parser(name, help=summary)
         if name == chosen:
             importlib.import_module(f"thaw.cli.{name}").add_arguments(subparser)
     return parser
+
+
+class IntermixedParser(argparse.ArgumentParser):
+    """A parser that takes positional arguments together, wherever options stand between them.
+
+    Otherwise `thaw predict NAME --json IMAGES` would fail since NAME is optional.
+    """
+
+    _started = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as `parse_known_intermixed_args`, which itself calls this method."""
+        if self._started:
+            return super().parse_known_args(args, namespace)
+        self._started = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._started = False
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from thaw.cli.arguments import add_allow
 from thaw.errors import UserError
-from thaw.models.bundle import CARD, find_model
+from thaw.models.bundle import CARD, model_or_best
 from thaw.storage.files import atomic_write
 
 
@@ -19,13 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of any size (batch, height, width, 3) to class probabilities. Reduce images of 16 bits to "
         "their upper 8 bits first, as `thaw predict` does."
     )
-    parser.add_argument("model", metavar="MODEL", help="a name in models/")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a name in models/; default: the model that results/best.json names",
+    )
     parser.add_argument("out", metavar="OUT.keras")
     add_allow(parser)
     parser.set_defaults(run=lambda a: package(a.model, a.out, tuple(a.allow)))
 
 
-def package(model_name: str, out: str, allowed: tuple[str, ...] = ()) -> int:
+def package(model_name: str | None, out: str, allowed: tuple[str, ...] = ()) -> int:
     """Write a model of models/ as the file `out`.
 
     `keras.saving.load_model(out)` reads it without Thaw. It maps uint8 RGB images (batch, height,
@@ -34,7 +39,8 @@ def package(model_name: str, out: str, allowed: tuple[str, ...] = ()) -> int:
     the names of the classes.
 
     Args:
-        model_name: a name in models/, or a model's folder.
+        model_name: a name in models/, or a model's folder; None takes the best model and prints
+            its name.
         out: a path that ends in .keras.
         allowed: classes that the model may contain besides Keras's own, see thaw.models.loading.
 
@@ -44,7 +50,7 @@ def package(model_name: str, out: str, allowed: tuple[str, ...] = ()) -> int:
     Raises:
         UserError: there is no such model, or `out` cannot be used.
     """
-    trained = find_model(model_name)
+    trained = model_or_best(model_name)
     if trained.packaged:
         raise UserError(f"{model_name} is packaged already.")
     if not out.endswith(".keras") or os.path.isdir(out):
@@ -68,7 +74,7 @@ def package(model_name: str, out: str, allowed: tuple[str, ...] = ()) -> int:
     card = {
         "classes": trained.classes,
         "image": image.record(),
-        "model": trained.path.resolve().name,
+        "model": trained.name,
         "backbone": trained.backbone and trained.backbone.model_dump(),
         "settings": trained.settings,
     }

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from thaw.cli.output import column_formatter, output_writer, report_unreadable, 
 from thaw.data import pictures
 from thaw.data.pictures import Picture
 from thaw.errors import UserError
-from thaw.models.bundle import find_model
+from thaw.models.bundle import model_folder, model_or_best
 
 FORMS = {".csv": "csv", ".json": "json", ".jsonl": "json"}  # the default by the name of --out
 
@@ -26,8 +27,19 @@ Chooser = Callable[[np.ndarray], int]  # the index of the class, from probabilit
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `thaw predict`."""
     parser.description = "Classify images with a model that the pipeline trained."
-    parser.add_argument("model", metavar="MODEL", help="a name in models/, or a packaged .keras")
-    parser.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
+    parser.usage = "thaw predict [options] [MODEL] IMAGE_OR_FOLDER [IMAGE_OR_FOLDER ...]"
+    parser.add_argument(
+        "arguments",
+        nargs="+",
+        metavar="[MODEL] IMAGE_OR_FOLDER",
+        help="the first is the model if it is a name in models/ or a packaged .keras; default: "
+        "the model that results/best.json names",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="the model, if its name is also that of an image or folder to classify",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
         "--csv", dest="form", action="store_const", const="csv", help="write a CSV table"
@@ -49,13 +61,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "report's slider shows its effect",
     )
     add_allow(parser)
-    parser.set_defaults(
-        run=lambda a: predict(a.model, a.images, a.form, a.out, tuple(a.allow), a.threshold)
-    )
+    parser.set_defaults(run=lambda parsed: _run(parsed, parser))
+
+
+def _run(parsed: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    model, images = parsed.model, parsed.arguments
+    if model is None and _is_model(images[0], alone=len(images) == 1):
+        model, *images = images
+    if not images:
+        parser.error(f"{model} is a model: the following arguments are required: IMAGE_OR_FOLDER")
+    return predict(model, images, parsed.form, parsed.out, tuple(parsed.allow), parsed.threshold)
+
+
+def _is_model(argument: str, alone: bool) -> bool:
+    """Return whether the first argument is meant as a model. What does not exist is taken for a
+    misspelled model if images follow it and its name is not an image's.
+    """
+    if model_folder(argument):
+        return True
+    if os.path.exists(argument):
+        path = Path(argument)
+        packaged = path.suffix == ".keras" or zipfile.is_zipfile(path)
+        return path.is_file() and (packaged or path.with_name("record.json").exists())
+    return not alone and not argument.lower().endswith(pictures.IMAGES)
 
 
 def predict(
-    model: str,
+    model: str | None,
     images: list[str],
     form: str | None,
     out: str | None,
@@ -65,7 +97,8 @@ def predict(
     """Write the file, class and probability of every image.
 
     Args:
-        model: a name in models/, a model's folder, or a packaged .keras file.
+        model: a name in models/, a model's folder, or a packaged .keras file; None takes the best
+            model and prints its name.
         images: images, and folders of images.
         form: csv or json (one object per line); None takes it from the name of `out`, else writes
             a table.
@@ -81,11 +114,11 @@ def predict(
         UserError: there is no such model or path, a folder has no images, or `threshold` is set
             for a model that has not two classes.
     """
-    trained = find_model(model)
+    trained = model_or_best(model)
     files = pictures.find_pictures(images)
     if threshold is not None and len(trained.classes) != 2:
         raise UserError(
-            f"--threshold {threshold:g}: expected a model of two classes, and {model} has "
+            f"--threshold {threshold:g}: expected a model of two classes, and {trained.name} has "
             f"{len(trained.classes)}."
         )
     if out == "":  # an empty path is the current folder

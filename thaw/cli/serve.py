@@ -4,11 +4,10 @@ import argparse
 import importlib.util
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from thaw.cli.arguments import add_allow, integer
 from thaw.errors import UserError, exception_hook
-from thaw.models.bundle import MODELS, ModelBundle, find_model
+from thaw.models.bundle import model_or_best
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart")  # modules of the extra `serve`
 LIMITS = (  # option, largest value, default, meaning
@@ -26,7 +25,7 @@ class Options:
 
     Attributes:
         model: a name in models/, a model's folder, a packaged .keras file, or None for the model
-            that the report ranks first.
+            that results/best.json names.
         host: the address or name to listen on.
         port: 0 chooses a free one.
         bytes, pixels, queue, seconds: see thaw.serve.app.Limits.
@@ -54,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model",
         nargs="?",
         metavar="MODEL",
-        help="a name in models/, or a packaged .keras; default: the model that the report ranks "
-        "first",
+        help="a name in models/, or a packaged .keras; default: the model that "
+        "results/best.json names",
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--port", type=integer(0, 65_535), default=8000, help="default: 8000")
@@ -91,7 +90,7 @@ def serve(options: Options) -> int:
         )
     from thaw.serve.server import bind, is_loopback, run, server_url
 
-    trained, why = _model(options.model)
+    trained = model_or_best(options.model)
     listening = bind(options.host, options.port)
     sys.excepthook = exception_hook("stopped.")
     local = is_loopback(listening.getsockname()[0])
@@ -105,8 +104,8 @@ def serve(options: Options) -> int:
     from thaw.serve.app import Limits, create_app
     from thaw.serve.predictor import Predictor
 
-    name = trained.path.resolve().name.removesuffix(".keras")
-    print(f"thaw: loading {name}{why}", flush=True)
+    name = trained.name
+    print(f"thaw: loading {name}", flush=True)
     predictor = Predictor(trained, options.allowed, min(options.batch, options.queue))
     if predictor.nearest_images.problem:
         print(
@@ -120,27 +119,3 @@ def serve(options: Options) -> int:
         f"thaw: serving {name} at {server_url(listening)} (Ctrl-C ends it)",
     )
     return 0
-
-
-def _model(name: str | None) -> tuple[ModelBundle, str]:
-    """Return the model, and the reason for the choice if `name` is None."""
-    if name is not None:
-        return find_model(name), ""
-    known = sorted(record.parent.name for record in MODELS.glob("*/record.json"))
-    if len(known) == 1:
-        return find_model(known[0]), ", the only model here"
-    if not known:
-        find_model("MODEL")
-    from thaw.report.page import leading_model
-    from thaw.report.run_results import find_results
-
-    try:
-        if not Path("params.yaml").exists():
-            raise UserError("there is no params.yaml.")
-        best, why = leading_model(find_results())
-    except UserError:
-        raise UserError(
-            f"which model? models/ has {', '.join(known)}, and no results are here to choose by: "
-            f"thaw serve {known[0]}."
-        ) from None
-    return find_model(best.name), f". {why}"

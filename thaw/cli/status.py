@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thaw.composition import differences, format_override
 from thaw.config.base import read_params
+from thaw.config.changes import differences, format_override
 from thaw.errors import UserError
 from thaw.storage.dvc import recorded_params
 

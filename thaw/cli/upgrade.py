@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from thaw.cli.wheel import Wheel, make_wheel
-from thaw.composition import ABSENT, differences, format_override
 from thaw.config.base import read_params
+from thaw.config.changes import ABSENT, differences, format_override
 from thaw.errors import UserError, bullet_list
 
 CONFLICT = re.compile(r"^<{7} .*?^>{7} [^\n]*", re.MULTILINE | re.DOTALL)

@@ -24,6 +24,7 @@ TEMPLATES = (
     ".dvc/.gitignore",
     ".dvc/config",
     ".dvc/plots/*.json",
+    ".dvc/plugins/hydra_plugins/*.py",
     ".dvcignore",
     ".github/workflows/pull-request.yml",
     ".gitignore",

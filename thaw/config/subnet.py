@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from thaw.config.base import Section, did_you_mean, validate
+from thaw.config.base import S, Section, did_you_mean, validate
 from thaw.config.search import Range, Search, check_names, searched, with_values
 from thaw.config.training import Positive, Share, Training, loss_file
 from thaw.errors import UserError
@@ -75,11 +75,8 @@ class Tuned(Section):
     and `high` (and `log: true`). What is not listed stays as in `heads`."""
 
 
-KINDS: dict[str, type[Dense] | type[Logistic] | type[Tuned]] = {
-    "dense": Dense,
-    "logistic": Logistic,
-    "tuned": Tuned,
-}
+HEADS: dict[str, type[Head]] = {"dense": Dense, "logistic": Logistic}
+KINDS: dict[str, type[Head | Tuned]] = {**HEADS, "tuned": Tuned}
 
 
 def validate_subnet(values: Any, name: str) -> Head | Tuned:
@@ -110,8 +107,7 @@ def validate_head(values: Any, *keys: str) -> Head:
     Raises:
         UserError: the kind is unknown, or a value is invalid.
     """
-    heads = {kind: section for kind, section in KINDS.items() if section is not Tuned}
-    return _validate_kind(values, heads, *keys)
+    return _validate_kind(values, HEADS, *keys)
 
 
 def possible_kinds(subnet: Head | Tuned) -> set[str]:
@@ -121,7 +117,7 @@ def possible_kinds(subnet: Head | Tuned) -> set[str]:
     return {subnet.kind}
 
 
-def _validate_kind(values: Any, kinds: dict[str, Any], *keys: str) -> Any:
+def _validate_kind(values: Any, kinds: dict[str, type[S]], *keys: str) -> S:
     kind = values.get("kind") if isinstance(values, dict) else None
     if not isinstance(kind, str) or kind not in kinds:
         raise UserError(

@@ -14,8 +14,16 @@ from thaw.errors import UserError
 from thaw.evaluation.classification_report import write_report
 from thaw.evaluation.curves import write_curves
 from thaw.evaluation.gallery import gallery
-from thaw.evaluation.metrics import at_half, confusion, intervals, measure, per_class
+from thaw.evaluation.metrics import (
+    accuracy_and_loss,
+    at_half,
+    confusion,
+    intervals,
+    measure,
+    per_class,
+)
 from thaw.evaluation.predictions import most_informative, write_maps, write_predictions
+from thaw.evaluation.selection import inference_cost
 from thaw.storage.arrays import ArrayFolder
 from thaw.storage.files import atomic_write
 
@@ -35,8 +43,10 @@ class ModelOutputs(Protocol):
 def evaluate(name: str, outputs: ModelOutputs) -> None:
     """Measure a model on the test images and write its results.
 
-    They are results/metrics/NAME.json, results/details/NAME.json, results/predictions/NAME/,
-    results/reports/NAME/ and results/plots/NAME/.
+    Accuracy and log loss are also measured on the validation images, by which stage best compares
+    models. The results are results/metrics/NAME.json, results/validation/NAME.json,
+    results/details/NAME.json, results/predictions/NAME/, results/reports/NAME/ and
+    results/plots/NAME/.
 
     Args:
         name: of the model, a folder in models/.
@@ -57,6 +67,7 @@ def evaluate(name: str, outputs: ModelOutputs) -> None:
     bins = parameters.ece_bins
 
     metrics = measure(true, probabilities, bins)
+    validation = {"validation": _validation(rows, outputs), "cost": inference_cost(record)}
     short = {key: round(value, 5) for key, value in metrics.items() if value is not None}
     short |= {"epoch": record["kept"], "skipped": rows.skipped}
     details = {
@@ -75,12 +86,14 @@ def evaluate(name: str, outputs: ModelOutputs) -> None:
         },
         "at_half": at_half(true, probabilities),
         "confusion": confusion(true, probabilities),
+        **validation,
         "training": {
             key: record[key] for key in ("kept", "epochs", "parameters", "trained", "start")
         },
         "settings": record["settings"],
     }
     _write_json(Path(f"results/metrics/{name}.json"), short)
+    _write_json(Path(f"results/validation/{name}.json"), {"model": name, **validation})
     _write_json(Path(f"results/details/{name}.json"), details)
     with atomic_write(f"results/predictions/{name}") as folder:
         folder.mkdir()
@@ -106,6 +119,16 @@ def evaluate(name: str, outputs: ModelOutputs) -> None:
             f"{name} on {dataset}: test accuracy {metrics['accuracy']:.1%}",
         )
     print(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in short.items()))
+
+
+def _validation(rows: SplitTable, outputs: ModelOutputs) -> dict[str, float] | None:
+    """Return accuracy, log_loss and count of the validation images, or None without any."""
+    validation = rows.of("validation")
+    if validation.empty:
+        return None
+    probabilities = outputs.probabilities(validation["pixel_sha256"].to_list())
+    true = validation["class"].to_numpy()
+    return {**accuracy_and_loss(true, probabilities), "count": len(validation)}
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

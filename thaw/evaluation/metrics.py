@@ -40,14 +40,29 @@ def measure(true: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str,
     auc = None
     if len(present) > 1:
         auc = np.mean([roc_auc_score(true == n, probabilities[:, n]) for n in averaged])
+    simple = accuracy_and_loss(true, probabilities)
     return {
-        "accuracy": float(accuracy_score(true, predicted)),
+        "accuracy": simple["accuracy"],
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(f1),
         "roc_auc": None if auc is None else float(auc),
-        "log_loss": float(log_loss(true, probabilities, labels=np.arange(classes))),
+        "log_loss": simple["log_loss"],
         "ece": calibration_error(true, probabilities, bins),
+    }
+
+
+def accuracy_and_loss(true: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Return accuracy and log_loss.
+
+    Args:
+        true: (n,) class numbers.
+        probabilities: (n, classes).
+    """
+    labels = np.arange(probabilities.shape[1])
+    return {
+        "accuracy": float(accuracy_score(true, probabilities.argmax(axis=1))),
+        "log_loss": float(log_loss(true, probabilities, labels=labels)),
     }
 
 

@@ -1,6 +1,7 @@
 """A trained model together with its classes, preprocessing and backbone."""
 
 import json
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +19,13 @@ from thaw.errors import UserError
 from thaw.models.backbones.recipe import weights_digest
 
 MODELS = Path("models")
+BEST = Path("results/best.json")  # written by stage best
 BATCH_SIZE = 32  # images per pass of models that read pixels, the same as in stage evaluate
 CARD = "thaw.json"  # member of a packaged file, with what Keras does not store, such as classes
+CREATE_HINT = (
+    "Run thaw in the repository, where `dvc pull` or `dvc repro` creates them, or give the path of "
+    "a packaged .keras file."
+)
 MAX_CARD_BYTES = 10_000_000  # more is not from `thaw package`; protects memory
 
 
@@ -43,6 +49,11 @@ class ModelBundle:
     backbone: Backbone | None
     weights: Path | None
     settings: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The name of the model's folder, or of the packaged file without its suffix."""
+        return self.path.resolve().name.removesuffix(".keras")
 
     @property
     def packaged(self) -> bool:
@@ -140,19 +151,59 @@ def find_model(name: str) -> ModelBundle:
         path = path.parent
     if path.is_file():
         return _from_package(path)
-    for folder in (path, MODELS / name):
-        if (folder / "record.json").is_file():
-            return _from_folder(folder)
-    known = sorted(record.parent.name for record in MODELS.glob("*/record.json"))
-    if known:
+    if folder := model_folder(path):
+        return _from_folder(folder)
+    if known := _names():
         raise UserError(
             f"there is no model {name!r}.{did_you_mean(name, known)} "
             f"models/ has: {', '.join(known)}."
         )
-    raise UserError(
-        f"there is no model {name!r}, and none in models/. Run thaw in the repository, where "
-        f"`dvc pull` or `dvc repro` creates them, or give the path of a packaged .keras file."
-    )
+    raise UserError(f"there is no model {name!r}, and none in models/. {CREATE_HINT}")
+
+
+def model_or_best(name: str | None) -> ModelBundle:
+    """Return the model of a name or path. Without one, return the default and print why.
+
+    Raises:
+        UserError: there is no such model, or no default.
+    """
+    if name is not None:
+        return find_model(name)
+    name, why = default_model()
+    print(f"thaw: model {name}: {why}", file=sys.stderr, flush=True)
+    return find_model(name)
+
+
+def model_folder(name: str | Path) -> Path | None:
+    """Return the folder of a model by its path or its name in models/, or None if there is none."""
+    folders = (Path(name), MODELS / name)
+    return next((folder for folder in folders if (folder / "record.json").is_file()), None)
+
+
+def default_model() -> tuple[str, str]:
+    """Return the name of the model to use if none is named, and the reason.
+
+    It is the model that results/best.json names, or the only one in models/.
+
+    Raises:
+        UserError: neither exists.
+    """
+    problem = f"{BEST} does not exist (`dvc repro best` writes it)"
+    if BEST.exists():
+        best = read_json_object(BEST, BEST.read_bytes)
+        if isinstance(best.get("model"), str):
+            return best["model"], str(best.get("why"))
+        problem = f"{BEST} names none: {best.get('why')}"
+    known = _names()
+    if len(known) == 1:
+        return known[0], "the only one in models/"
+    if not known:
+        raise UserError(f"there is no model in models/. {CREATE_HINT}")
+    raise UserError(f"which model? {problem}. Name one of models/: {', '.join(known)}.")
+
+
+def _names() -> list[str]:
+    return sorted(record.parent.name for record in MODELS.glob("*/record.json"))
 
 
 def _from_folder(folder: Path) -> ModelBundle:

@@ -16,8 +16,9 @@ from typing import Any
 import networkx as nx
 import yaml
 
-from thaw.composition import compose, differences, format_override
+from thaw.composition import compose
 from thaw.config.base import Loader
+from thaw.config.changes import differences, format_override
 from thaw.report.changes import git
 from thaw.report.run_results import RunResults
 from thaw.storage.dvc import recorded_stages

@@ -8,6 +8,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from thaw.evaluation.selection import select_model
 from thaw.report import charts
 from thaw.report.audit import HARD_TO_TELL_APART, AuditSection, read_audit
 from thaw.report.changes import MEASURES, since_commit
@@ -32,7 +33,7 @@ def page(results: RunResults, since: str | None) -> str:
         results: of the project. Outdated results that are found here are added to its `problems`.
         since: ISO 8601 time; stages that started later are shown as run.
     """
-    lead, reason = leading_model(results)
+    lead, reason, compared = leading_model(results)
     features = _features(results, lead)
     audit = read_audit(results, features and features[0])
     data = summarize_data(results, features, audit)
@@ -51,6 +52,7 @@ def page(results: RunResults, since: str | None) -> str:
         dataset=results.parameters["dataset"]["name"],
         lead=lead,
         reason=reason,
+        compared=compared,
         baseline=_baseline(results),
         near_duplicates=_near_duplicate_accuracy(results, lead, audit),
         change=since_commit(),
@@ -88,27 +90,27 @@ def templates(folder: Path) -> Environment:
     )
 
 
-def leading_model(results: RunResults) -> tuple[Model, str]:
-    """Return the model that the page shows first, and a sentence that says why.
+def leading_model(results: RunResults) -> tuple[Model, str, int]:
+    """Return the model that the page shows first, a sentence that says why, and the number of
+    models that were compared by validation data.
 
-    Models are compared by validation accuracy, because choosing by test accuracy would make the
-    test accuracy too good. Test accuracy decides only if a model has no validation accuracy.
+    It is the model that stage best selects, because choosing by test accuracy would make the test
+    accuracy too good. Test accuracy decides only if a model has no validation accuracy.
     """
     models = results.evaluated
     if len(models) == 1:
-        return models[0], "It is the only model with results."
-    known = [model.validation for model in models if model.validation is not None]
-    if len(known) == len(models):
-        best = models[int(np.argmax(known))]
-        return best, (
-            f"It is shown first because it has the highest validation accuracy of {len(models)} "
-            f"models, {percent(max(known))}. Test images had no part in that choice."
-        )
+        return models[0], "It is the only model with results.", 0
+    selection = select_model([model.details for model in models if model.details])
+    if selection["model"]:
+        (best,) = [model for model in models if model.name == selection["model"]]
+        reason = f"Selected by validation data: {selection['why']}. Test images had no part in it."
+        return best, reason, len(models)
     best = max(models, key=lambda model: model.metrics["accuracy"])
-    return best, (
+    reason = (
         f"It has the highest test accuracy of {len(models)} models. Its accuracy is slightly "
         f"overestimated, because it was chosen by that: not every model has a validation accuracy."
     )
+    return best, reason, 0
 
 
 def _features(results: RunResults, lead: Model) -> Features | None:

@@ -62,14 +62,9 @@ class Model:
 
     @property
     def validation(self) -> float | None:
-        """Validation accuracy of the weights that were kept, if it was recorded."""
-        kept = (self.record or {}).get("kept")
-        if kept is None or self.record is None:
-            return None
-        if kept == 0:
-            return (self.record["start"] or {}).get("accuracy")
-        history = self.record["history"]
-        return history[kept - 1].get("val_accuracy") if kept <= len(history) else None
+        """Validation accuracy, measured as the test accuracy is; None without validation data."""
+        measured = (self.details or {}).get("validation")
+        return measured["accuracy"] if measured else None
 
     @property
     def features(self) -> str | None:

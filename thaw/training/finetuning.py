@@ -209,7 +209,7 @@ def initial_weights(name: str, subnet: keras.Model, seed: int) -> list[np.ndarra
     assert isinstance(head, DenseHead)  # thaw.composition refuses others
     make_deterministic(seed)
     shape, classes = subnet.input_shape[1:], len(record["classes"])
-    return build_subnet(head, shape, classes).get_weights()  # type: ignore[arg-type]
+    return build_subnet(head, shape, classes).get_weights()
 
 
 def on_augmented_pixels(

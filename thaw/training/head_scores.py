@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 
 from thaw.config.base import Common, read_value
-from thaw.config.subnet import Dense, Tuned, validate_head
+from thaw.config.subnet import Dense, Pooling, Tuned, validate_head
 from thaw.data.split_table import sample_weights
 from thaw.errors import UserError
 from thaw.models import logistic
@@ -22,7 +22,6 @@ from thaw.storage.arrays import ArrayFolder
 from thaw.storage.store import CachedValue, code_digest
 
 STOPPING_SHARE = 0.1  # of a fold's training images, which decide the epoch that a head keeps
-FLATTEN = "flatten"  # the pooling that keeps every position
 
 
 def split_folds(
@@ -150,13 +149,14 @@ class HeadScores:
         return [float(loss), float(accuracy_score(true, probabilities.argmax(axis=1)))]
 
     @functools.cache  # noqa: B019 - the object lives as long as the search
-    def _inputs(self, pooling: str) -> tuple[np.ndarray, str]:
+    def _inputs(self, pooling: Pooling | Literal["flatten"]) -> tuple[np.ndarray, str]:
         """Return the training images' features, pooled once for all heads, and their SHA-256.
 
         Returns:
-            (n, channels) or (n, 2 * channels), float64; with FLATTEN (n, height, width, channels).
+            (n, channels) or (n, 2 * channels), float64, or with "flatten" (n, height, width,
+            channels), float32.
         """
-        if pooling == FLATTEN:
+        if pooling == "flatten":
             inputs = np.asarray(self._features[:], "float32")
         else:
             inputs = logistic.pooled(self._features, pooling)

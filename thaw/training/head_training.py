@@ -64,17 +64,13 @@ class HeadTrainer:
             trainer.optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
 
         step = tf.autograph.experimental.do_not_convert(step)
-        numbers = tf.TensorSpec((None,), tf.int64)
 
-        @tf.function(input_signature=[numbers, tf.TensorSpec((None,), tf.float32)])
         def epoch(order: Any, weights: Any) -> None:
             """Train on the rows `order`, with their weights."""
             for start in tf.range(0, tf.size(order), batch):
                 rows, w = order[start : start + batch], weights[start : start + batch]
                 step(tf.gather(self.inputs, rows), tf.gather(self.labels, rows), w)
 
-        @tf.function(input_signature=[numbers])
-        @tf.autograph.experimental.do_not_convert
         def evaluate(rows: Any) -> Any:
             """Return the loss and the predictions of some rows."""
             x, y = tf.gather(self.inputs, rows), tf.gather(self.labels, rows)
@@ -82,7 +78,10 @@ class HeadTrainer:
             loss = trainer.compute_loss(x, y, predicted, None, training=False)
             return loss, predicted[0] if isinstance(predicted, (list, tuple)) else predicted
 
-        self._epoch, self._evaluate = epoch, evaluate
+        numbers = tf.TensorSpec((None,), tf.int64)
+        weights = tf.TensorSpec((None,), tf.float32)
+        self._epoch = tf.function(epoch, input_signature=[numbers, weights])
+        self._evaluate = tf.function(evaluate, input_signature=[numbers], autograph=False)
 
     def fold(self, train: np.ndarray, stopping: np.ndarray, scored: np.ndarray) -> np.ndarray:
         """Train on a fold as `thaw.training.fit` does, and predict the images that score it.
@@ -116,13 +115,14 @@ class HeadTrainer:
             if not stops:
                 continue
             loss, predicted = self._evaluate(tf.constant(stopping))
-            value = float(loss)
-            if not np.isfinite(value):
+            rank = [-float(loss)]  # greater, in lexical order, for the better of two epochs
+            if not np.isfinite(rank[0]):
                 break
             if parameters.monitor == "accuracy":
-                value = -_accuracy(predicted.numpy(), self.rows["class"].to_numpy()[stopping])
-            if best is None or value < best:
-                best, best_epoch, kept = value, epoch, self.trainer.get_weights()
+                true = self.rows["class"].to_numpy()[stopping]
+                rank = [_accuracy(predicted.numpy(), true), *rank]
+            if best is None or rank > best:
+                best, best_epoch, kept = rank, epoch, self.trainer.get_weights()
             if parameters.patience is not None and epoch - best_epoch >= parameters.patience:
                 break
         if parameters.keep == "best" and kept is not None:

@@ -120,7 +120,8 @@ def run_search(
     choices = {name: searched(space.get(name, {}), "space", name) for name in models}
     for name, values in models.items():
         study.enqueue_trial({"model": name, **_starting_point(name, values, choices[name])})
-    started, trials = time.monotonic(), []
+    started = time.monotonic()
+    trials: list[Trial] = []
     best: int | None = None
     while len(trials) < search.trials:
         if search.seconds and time.monotonic() - started > search.seconds and best is not None:

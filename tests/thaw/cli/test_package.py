@@ -55,6 +55,24 @@ def test_without_thaw_it_predicts_the_probabilities_of_the_evaluation(repository
     assert expected.std(axis=0).min() > 10 * tolerance or name == "gap_half"
 
 
+def test_without_a_name_the_best_model_is_packaged(
+    repository, tmp_path, monkeypatch, capsys, afresh
+):
+    for name in ("models", "data"):
+        (tmp_path / name).symlink_to(repository.folder / name)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    best = {"model": "cnn", "why": "highest validation accuracy of 8 models", "ranking": []}
+    (tmp_path / "results/best.json").write_text(json.dumps(best))
+    afresh()
+    assert command(["package", "best.keras", "--allow", "keras.layers:Dense"]) == 0
+    assert capsys.readouterr().err == "thaw: model cnn: highest validation accuracy of 8 models\n"
+    afresh()
+    assert command(["package", "cnn", "--allow", "keras.layers:Dense", "named.keras"]) == 0
+    assert capsys.readouterr().err == ""
+    assert (tmp_path / "best.keras").read_bytes() == (tmp_path / "named.keras").read_bytes()
+
+
 @pytest.mark.parametrize("name", ["gap", "gap_grey", "cnn_grey"])
 def test_predict_reads_a_packaged_file_and_its_classes(inside, packaged, capsys, name):
     assert command(["predict", packaged[name][0], "photos", "--json"]) == 0

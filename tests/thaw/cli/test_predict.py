@@ -42,6 +42,91 @@ def test_a_model_can_be_named_by_name_or_folder(inside, capsys, tmp_path, monkey
         assert capsys.readouterr().out == expected
 
 
+def best(name: str | None, why: str = "highest validation accuracy of 8 models") -> None:
+    """Write what stage best writes, in the current folder."""
+    Path("results").mkdir(exist_ok=True)
+    Path("results/best.json").write_text(json.dumps({"model": name, "why": why, "ranking": []}))
+
+
+@pytest.fixture
+def undecided(inside, tmp_path, monkeypatch) -> Path:
+    """Return a folder with the models and photos but no results, as the current folder."""
+    for name in ("models", "data", "photos"):
+        (tmp_path / name).symlink_to(inside.folder / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def said_by(capsys, *arguments: str) -> tuple[str, str]:
+    assert command(["predict", *arguments]) == 0
+    said = capsys.readouterr()
+    return said.out, said.err
+
+
+def test_without_a_model_the_best_one_predicts_and_is_printed(undecided, capsys):
+    best("gap")
+    expected, silent = said_by(capsys, "gap", "photos", "photos/b.jpg", "--csv")
+    assert silent == ""
+    for arguments in (["photos", "photos/b.jpg", "--csv"], ["photos", "--csv", "photos/b.jpg"]):
+        out, err = said_by(capsys, *arguments)
+        assert out == expected
+        assert err == "thaw: model gap: highest validation accuracy of 8 models\n"
+
+
+def test_a_model_may_be_named_before_after_or_between_options(undecided, capsys):
+    best("logistic")
+    expected = said_by(capsys, "gap", "photos", "--json")
+    assert expected[1] == ""
+    for arguments in (
+        ["gap", "--json", "photos"],
+        ["--json", "gap", "photos"],
+        ["--model", "gap", "photos", "--json"],
+        ["photos", "--json", "--model=gap"],
+        ["--json", "--", "gap", "photos"],
+    ):
+        assert said_by(capsys, *arguments) == expected
+
+
+def test_the_option_names_a_model_whose_name_a_folder_of_images_has(undecided, capsys):
+    (undecided / "gap").symlink_to(undecided / "photos")
+    out, err = said_by(capsys, "--model", "cnn", "gap", "--csv")
+    assert "gap/b.jpg" in out and err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gpa", "photos"], "there is no model 'gpa'. Did you mean gap?"),
+        (["a.jpg", "photos"], "no such file or folder: a.jpg"),
+        (["nowhere"], "no such file or folder: nowhere"),
+    ],
+)
+def test_a_misspelled_argument_is_reported_as_what_it_was_meant_for(undecided, arguments, message):
+    best("gap")
+    with pytest.raises(UserError) as error:
+        command(["predict", *arguments])
+    assert str(error.value).startswith(message)
+
+
+def test_without_a_best_model_a_name_is_required(undecided):
+    with pytest.raises(UserError, match=r"which model\? results/best.json does not exist"):
+        command(["predict", "photos"])
+    best(None, "there is no validation data to choose by")
+    with pytest.raises(UserError, match="best.json names none: there is no validation data"):
+        command(["predict", "photos"])
+    best("removed")
+    with pytest.raises(UserError, match="there is no model 'removed'"):
+        command(["predict", "photos"])
+
+
+def test_the_only_model_needs_no_results(inside, tmp_path, monkeypatch, capsys):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/cnn").symlink_to(inside.folder / "models/cnn")
+    monkeypatch.chdir(tmp_path)
+    _, err = said_by(capsys, str(inside.folder / "photos/b.jpg"))
+    assert err == "thaw: model cnn: the only one in models/\n"
+
+
 def test_the_default_is_a_table_and_csv_has_every_probability(inside, capsys):
     command(["predict", "gap", "photos/b.jpg", "photos/deeper"])
     said = capsys.readouterr()
@@ -131,7 +216,7 @@ def test_a_name_with_a_carriage_return_stays_in_its_row(inside, capsys, tmp_path
             "photos/empty contains no images. Expected files that end in .jpg",
         ),
         (
-            ["photos/b.jpg", "photos"],
+            ["--model", "photos/b.jpg", "photos"],
             "photos/b.jpg is not a model: expected a file that `thaw pack",
         ),
         (["gap", "photos", "--out", "photos"], "--out photos: expected a file"),

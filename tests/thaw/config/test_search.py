@@ -87,10 +87,12 @@ def test_the_features_of_a_head_are_those_of_the_search(compose):
         validate_composition(values)
 
 
-def test_a_search_that_may_choose_a_logistic_head_starts_no_fine_tuning(compose):
+def test_a_head_that_may_be_logistic_is_not_reinitialized(compose):
     values = compose(TUNED)
     values["finetunes"]["finetuned"]["subnet"] = "tuned"
-    with pytest.raises(UserError, match="expected a subnet of kind dense"):
+    validate_composition(values)
+    values["finetunes"]["finetuned"]["reinitialize_head"] = True
+    with pytest.raises(UserError, match="reinitialize_head = true: expected false"):
         validate_composition(values)
     del values["subnets"]["tuned"]["heads"]["logistic"]
     del values["subnets"]["tuned"]["space"]["logistic"]

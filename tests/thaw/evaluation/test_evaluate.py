@@ -9,7 +9,7 @@ import yaml
 
 from thaw.errors import UserError
 from thaw.evaluation.evaluate import evaluate
-from thaw.evaluation.metrics import at_half, confusion, measure, per_class
+from thaw.evaluation.metrics import accuracy_and_loss, at_half, confusion, measure, per_class
 from thaw.storage.arrays import write_array_folder
 
 CLASSES = ["whole", "broken"]
@@ -66,6 +66,8 @@ def test_the_results_are_measured_on_the_test_images(rows):
     test = rows[rows["split"] == "test"].reset_index(drop=True)
     true, probabilities = test["class"].to_numpy(), predict(list(test["pixel_sha256"]))
     measured = measure(true, probabilities, 5)
+    validation = rows[rows["split"] == "validation"]
+    judged, keys = validation["class"].to_numpy(), list(validation["pixel_sha256"])
     details = json.loads(Path("results/details/mine.json").read_text())
     assert details.pop("intervals_95")
     assert details == {
@@ -84,9 +86,13 @@ def test_the_results_are_measured_on_the_test_images(rows):
         },
         "at_half": at_half(true, probabilities),
         "confusion": confusion(true, probabilities),
+        "validation": {**accuracy_and_loss(judged, predict(keys)), "count": 4},
+        "cost": 90,
         "training": RECORD,
         "settings": SETTINGS,
     }
+    compared = json.loads(Path("results/validation/mine.json").read_text())
+    assert compared == {key: details[key] for key in ("model", "validation", "cost")}
     short = json.loads(Path("results/metrics/mine.json").read_text())
     expected = {**measured, "epoch": 3, "skipped": 1}
     assert short == pytest.approx(expected, abs=1e-5) and short.keys() == expected.keys()
@@ -96,6 +102,13 @@ def test_the_results_are_measured_on_the_test_images(rows):
     assert list(predictions["pixel_sha256"]) == list(test["pixel_sha256"])
     for kind in ("reports", "plots"):
         assert any(Path("results", kind, "mine").iterdir())
+
+
+def test_validation_data_may_be_missing(rows):
+    rows["split"] = rows["split"].replace("validation", "train")
+    rows.to_csv("data/split.csv", index=False)
+    evaluate("mine", SimpleNamespace(probabilities=predict, maps=lambda *_: None, explained=0))
+    assert json.loads(Path("results/details/mine.json").read_text())["validation"] is None
 
 
 def test_without_test_data_nothing_is_written(rows):

@@ -79,17 +79,34 @@ def test_the_summary_comes_first_with_interval_baseline_and_last_commit(inside):
     low, high = own["intervals_95"]["accuracy"]
     assert 0.6 < own["metrics"]["accuracy"] < 1, "every sixth label is wrong"
     accuracy = f"{100 * own['metrics']['accuracy']:.1f} %"
+    span = f"{100 * low:.1f} % to {100 * high:.1f} %"
     headline = (
-        f"logistic classifies {accuracy} of the {own['counts']['test']} test images correctly"
+        f"logistic, the best of 2 models on validation images, classifies {accuracy} ({span}) of "
+        f"the {own['counts']['test']} test images correctly"
     )
     assert page.text.index(headline) < page.text.index("All models")
-    assert f"95 % confidence interval: {100 * low:.1f} % to {100 * high:.1f} %" in page.text
+    validation = own["validation"]
+    reason = (
+        f"highest validation accuracy of 2 models, {100 * validation['accuracy']:.1f} % of "
+        f"{validation['count']} images. Test images had no part in it."
+    )
+    assert f"Selected by validation data: {reason}" in page.text
+    assert page.source.count("best by validation") == 1, "one row of the table is marked"
+    assert f"95 % confidence interval: {span}" in page.text
     counts = np.array(own["confusion"]).sum(axis=1)
     share = counts[own["classes"].index("disc")] / counts.sum()
     assert "Always predicting “disc”, the class with the most training images" in page.text
     assert f"is correct for {100 * share:.1f} %" in page.text
-    assert "the highest validation accuracy of 2 models" in page.text
     assert "There is no earlier commit to compare with." in page.text
+
+
+def test_without_validation_data_test_accuracy_decides_and_the_page_says_so(inside):
+    for name in ("logistic", "other"):
+        content = {**details(name), "validation": None}
+        Path(f"results/details/{name}.json").write_text(json.dumps(content))
+    page = written()
+    assert "logistic classifies" in page.text and "best by validation" not in page.text
+    assert "not every model has a validation accuracy" in page.text
 
 
 def test_changes_since_the_last_commit_are_described_in_words(inside):
@@ -263,7 +280,7 @@ def test_durations_and_states_of_stages_come_from_the_run_log(inside):
     complete = [json.dumps({**line, "exit": 0, "peak_mb": 321}) for line in lines]
     log.write_text("\n".join(complete) + '\n{"stage": "half a li')
     page = written("--since", "2026-01-02T00:00:00Z")
-    assert "1 of 14 stages ran since 2026-01-02T00:00:00Z" in page.text
+    assert "1 of 15 stages ran since 2026-01-02T00:00:00Z" in page.text
     table = page.source[page.source.index('id="stages"') :]
     row = table[table.index('data-value="train_subnet@logistic"') :].split("</tr>")[0]
     assert ">ran</td>" in row and "4.5 s" in row and "321 MB" in row
@@ -335,7 +352,7 @@ def test_missing_files_are_reported(inside):
     shutil.rmtree("data")
     shutil.rmtree("results/predictions")
     page = written()
-    assert "logistic classifies" in page.text
+    assert "logistic, the best of 2 models on validation images," in page.text
     assert "There are no predictions of the test images to show" in page.text
     assert "data/split.csv or data/index.csv is missing" in page.text
 
@@ -472,7 +489,7 @@ def test_accuracy_on_near_duplicates_and_other_images_is_compared(inside):
     predictions = pd.read_csv("results/predictions/logistic/predictions.csv", dtype=str)
     others = predictions[~predictions["pixel_sha256"].isin(images.loc[near, "pixel_sha256"])]
     accuracy = (others["label"] == others["predicted"]).mean()
-    assert "logistic classifies" in page.text
+    assert "logistic, the best of 2 models" in page.text
     assert (
         f"3 of {test.sum()} test images are near-duplicates of training or validation" in page.text
     )

@@ -12,6 +12,7 @@ import uvicorn
 
 from stages import evaluate, features, train_subnet, weights
 from tests.thaw.report.conftest import OVERRIDES, commit, run_pipeline
+from thaw.evaluation.selection import write_best
 from thaw.models.bundle import find_model
 from thaw.serve.app import Limits, create_app
 from thaw.serve.predictor import Predictor
@@ -37,6 +38,7 @@ def train_models(folder: Path) -> Path:
         for name in ("logistic", "other"):
             train_subnet.main(name)
             evaluate.main(name)
+        write_best(["logistic", "other"])
         commit("first")
     finally:
         os.chdir(previous)

@@ -1,5 +1,6 @@
 """`thaw serve` as a process."""
 
+import json
 import os
 import re
 import shutil
@@ -36,12 +37,10 @@ def test_it_prints_model_and_url_warns_of_access_and_stops_on_ctrl_c(after_train
     running = start(after_training, "--port", "0", "--host", "0.0.0.0", "--max-bytes", "5000000")
     try:
         loading, serving = running.stdout.readline(), running.stdout.readline()
-        assert re.fullmatch(
-            r"thaw: loading logistic\. It is shown first because .* validation accuracy .*\n",
-            loading,
-        )
+        name = json.loads((after_training / "results/best.json").read_text())["model"]
+        assert loading == f"thaw: loading {name}\n"
         place = re.fullmatch(
-            r"thaw: serving logistic at http://0\.0\.0\.0:(\d+) \(Ctrl-C ends it\)\n", serving
+            rf"thaw: serving {name} at http://0\.0\.0\.0:(\d+) \(Ctrl-C ends it\)\n", serving
         )
         address = f"http://127.0.0.1:{place.group(1)}"
         with open(photos[0], "rb") as file:
@@ -63,7 +62,8 @@ def test_it_prints_model_and_url_warns_of_access_and_stops_on_ctrl_c(after_train
     finally:
         running.kill()
     assert (running.returncode, out) == (130, "")
-    warning, *ended = errors.splitlines()
+    chosen, warning, *ended = errors.splitlines()
+    assert chosen.startswith(f"thaw: model {name}: highest validation accuracy of 2 models, ")
     assert warning == (
         f"thaw: warning: http://0.0.0.0:{place.group(1)} can be reached from other machines, "
         f"without a password."
@@ -112,11 +112,11 @@ def test_without_results_an_error_lists_the_models(inside, tmp_path, monkeypatch
     with pytest.raises(UserError) as error:
         command(["serve"])
     assert str(error.value) == (
-        "which model? models/ has logistic, other, and no results are here to choose by: "
-        "thaw serve logistic."
+        "which model? results/best.json does not exist (`dvc repro best` writes it). Name one of "
+        "models/: logistic, other."
     )
     shutil.rmtree(tmp_path / "models")
-    with pytest.raises(UserError, match="and none in models/. Run thaw in the repository"):
+    with pytest.raises(UserError, match="there is no model in models/. Run thaw in the repo"):
         command(["serve"])
 
 
