@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from thaw.models import logistic
 from thaw.models.backbones.frozen import FrozenBackbone
 from thaw.models.bundle import ModelBundle
 from thaw.models.loading import load_keras_model
-from thaw.models.subnet import build_logistic
 from thaw.runtime.tensorflow import keras
 
 
@@ -59,10 +60,8 @@ def assemble_parts(
 def _apply_head(features: Any, folder: Path, allowed: tuple[str, ...]) -> Any:
     """Return the class probabilities (batch, classes) that the head in `folder` computes."""
     if (folder / "model.npz").exists():
-        head = build_logistic(logistic.load(folder / "model.npz"), features.shape[1:])
-    else:
-        head = _load_named(folder, allowed)
-    return class_probabilities(head(features))
+        return _apply_logistic(features, folder / "model.npz")
+    return class_probabilities(_load_named(folder, allowed)(features))
 
 
 def _load_named(folder: Path, allowed: tuple[str, ...]) -> keras.Model:
@@ -82,3 +81,28 @@ def class_probabilities(output: Any) -> Any:
     if output.shape[-1] == 1:
         output = keras.ops.concatenate([1.0 - output, output], axis=-1)
     return output / keras.ops.sum(output, axis=-1, keepdims=True)
+
+
+def _apply_logistic(features: Any, path: Path) -> Any:
+    """Return the class probabilities (batch, classes) of the logistic model in `path`, computed
+    by Keras layers from features (batch, height, width, channels).
+    """
+    model = logistic.load(path)
+    count, inputs = model["coefficients"].shape
+    feature_map = keras.Input(features.shape[1:])
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32")(feature_map)  # (batch, channels)
+    if inputs > x.shape[-1]:
+        maxima = keras.layers.GlobalMaxPooling2D(dtype="float32")(feature_map)
+        x = keras.layers.Concatenate(dtype="float32")([x, maxima])  # (batch, inputs)
+    # one layer of the assembled model, so that Grad-CAM sees a chain of layers
+    x = keras.Model(feature_map, x, name="pooling")(features)
+    standard = keras.layers.Normalization(dtype="float32", name="standard")
+    standard.build((None, inputs))
+    standard.set_weights([model["mean"], model["scale"] ** 2, np.zeros(())])
+    standard.finalize_state()
+    layer = keras.layers.Dense(
+        count, activation="sigmoid" if count == 1 else "softmax", dtype="float32", name="output"
+    )
+    output = layer(standard(x))  # (batch, 1 or classes)
+    layer.set_weights([model["coefficients"].T, model["intercept"]])
+    return class_probabilities(output)

@@ -295,7 +295,7 @@ def test_durations_and_states_of_stages_come_from_the_run_log(inside):
 def test_parameters_that_differ_from_the_default_are_listed(inside):
     page = written()
     table = page.text[page.text.index("Parameters that differ") : page.text.index("Versions")]
-    for words in ("dataset.image.size", "32", "evaluate.bootstrap", "subnets.fc256", "absent"):
+    for words in ("dataset.image.size", "32", "evaluate.bootstrap", "subnets.lite0", "absent"):
         assert words in table
     assert "threads" not in table and "derived" not in table
 
