@@ -11,7 +11,12 @@ import numpy as np
 
 from thaw.config.backbone import Backbone
 from thaw.errors import UserError, note_progress
-from thaw.models.backbones.applications import load_backbone, preprocess_pixels, split_at
+from thaw.models.backbones.applications import (
+    copy_in_float32,
+    load_backbone,
+    preprocess_pixels,
+    split_at,
+)
 from thaw.models.backbones.recipe import frozen_recipe, output_type
 from thaw.runtime.openvino import compile_network
 from thaw.runtime.progress import Progress
@@ -50,13 +55,14 @@ class FrozenBackbone:
         shape: tuple[int, ...],
         thaw_from: str | None,
     ) -> None:
-        self.network, self.thawed = _load_parts(backbone, weights, shape, thaw_from)
+        whole = load_backbone(backbone.application, shape[0], weights, backbone.precision)
+        self.network, self.thawed = _parts(whole, backbone, shape, thaw_from)
         self._network_for_openvino = self.network
         if backbone.engine == "openvino" and backbone.precision == "bfloat16":
             # OpenVINO itself rounds to bfloat16, and does not know Keras's mixed precision. This
             # network is built now, because building one draws from Keras's random numbers.
-            exact = backbone.model_copy(update={"precision": "float32"})
-            self._network_for_openvino, _ = _load_parts(exact, weights, shape, thaw_from)
+            exact = copy_in_float32(whole, backbone.application)
+            self._network_for_openvino, _ = _parts(exact, backbone, shape, thaw_from)
         self.backbone = backbone
         self.dtype = output_type(backbone)
         self.batch_size = backbone.batch_size
@@ -155,11 +161,10 @@ class FrozenBackbone:
         store.add(keys, outputs)
 
 
-def _load_parts(
-    backbone: Backbone, weights: str | Path, shape: tuple[int, ...], thaw_from: str | None
+def _parts(
+    whole: keras.Model, backbone: Backbone, shape: tuple[int, ...], thaw_from: str | None
 ) -> tuple[keras.Model, keras.Model]:
-    """Return the frozen part, from uint8 pixels, and the thawed part."""
-    whole = load_backbone(backbone.application, shape[0], weights, backbone.precision)
+    """Return the frozen part, which reads uint8 pixels, and the thawed part."""
     frozen, thawed = split_at(whole, thaw_from)
     pixels = keras.Input(shape, dtype="uint8", name="pixels")  # (batch, h, w, 1 or 3)
     preprocessed = preprocess_pixels(pixels, backbone.application, backbone.preprocessing)

@@ -116,6 +116,13 @@ def test_outputs_stored_before_an_error_are_not_computed_again(frozen, monkeypat
     assert part.store().missing(KEYS) == KEYS[6:]
 
 
+def test_openvino_runs_a_network_with_layers_that_keras_names(frozen, weights):
+    """Building it twice in a process, as for bfloat16, gives EfficientNet's layers other names."""
+    weights("EfficientNetB0")  # built before `frozen` resets the names
+    part = frozen("EfficientNetB0", "bfloat16", engine="openvino")
+    assert part.apply(np.stack([image(key) for key in KEYS[:2]])).shape == (2, 2, 2, 1280)
+
+
 def test_outputs_equal_keras_predictions(frozen):
     part = frozen()
     store = part.store()
