@@ -63,7 +63,11 @@ class Row:
 # the lowest validation loss, an early one, and overfit afterwards. Stopping ten or five epochs
 # after it saves hours, and changes the result only if a later epoch were better.
 RUNS = {
-    "solar_cells": ["+subnet@subnets.fc512x2=fc512x2", "+subnet@subnets.gap1024=gap1024"],
+    "solar_cells": [
+        "models=vgg16",
+        "+subnet@subnets.fc512x2=fc512x2",
+        "+subnet@subnets.gap1024=gap1024",
+    ],
     "cats_dogs": ["experiment=cats_dogs"],
     "cats_dogs_224": ["experiment=cats_dogs", "dataset.image.size=224"],
     "little_data": ["experiment=little_data"],

@@ -1,5 +1,6 @@
 """The project as a user has it: its own folder, its own git, its own cache, driven by dvc."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -8,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dvc.utils.serialize import dump_yaml
 from PIL import Image
+
+from thaw.composition import compose
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +38,9 @@ class Project:
         (folder / "dvc.lock").unlink(missing_ok=True)
         config = folder / "conf/config.yaml"
         config.write_text(config.read_text().replace("models: transfer", "models: vgg16"))
+        with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
+            patch.setenv("THAW_STORE", str(store))
+            dump_yaml("params.yaml", compose())
         self._git("init", "--quiet", "--initial-branch=main")
         self._git("config", "user.name", "tester")
         self._git("config", "user.email", "tester@localhost")

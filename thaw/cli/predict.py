@@ -14,6 +14,7 @@ import numpy as np
 from thaw.cli.arguments import add_allow, open_fraction
 from thaw.cli.output import column_formatter, output_writer, report_unreadable, stream_predictions
 from thaw.data import pictures
+from thaw.data.class_folders import IMAGES
 from thaw.data.pictures import Picture
 from thaw.errors import UserError
 from thaw.models.bundle import model_folder, model_or_best
@@ -83,7 +84,7 @@ def _is_model(argument: str, alone: bool) -> bool:
         path = Path(argument)
         packaged = path.suffix == ".keras" or zipfile.is_zipfile(path)
         return path.is_file() and (packaged or path.with_name("record.json").exists())
-    return not alone and not argument.lower().endswith(pictures.IMAGES)
+    return not alone and not argument.lower().endswith(IMAGES)
 
 
 def predict(

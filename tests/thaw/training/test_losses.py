@@ -230,7 +230,7 @@ REFUSED = {
     "an unknown function": (
         {"losses": {"main": term("cross_entrpy")}},
         r"losses.main.function = '.*/stages/losses.py:cross_entrpy': expected a function of "
-        r".*losses.py: cross_entropy, focal, activity. Did you mean cross_entropy\?",
+        r".*losses.py: cross_entropy, smoothed, focal, activity. Did you mean cross_entropy\?",
     ),
     "a function of a layer without layer": (
         {"losses": {"main": term("activity")}},
