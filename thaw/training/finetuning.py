@@ -32,7 +32,7 @@ START_IMAGES = 64  # images on which the assembled model is compared with the su
 # Largest difference of a probability between the subnet on its features and on its backbone.
 # bfloat16 keeps 8 significant bits, and the split changes the order of its sums.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.02}
-# The same if OpenVINO computes the frozen part in bfloat16 and TensorFlow the thawed one. They round
+# The same if OpenVINO computes the frozen part in bfloat16 and TensorFlow the rest. They round
 # differently: up to 0.046 was seen for EfficientNet-Lite0. Wrong preprocessing gives 0.5 and more.
 TWO_ENGINES = 0.1
 
