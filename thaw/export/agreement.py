@@ -1,6 +1,5 @@
 """Compare an exported model with Keras: its probabilities and its speed."""
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from PIL import Image as Pillow
 from thaw.errors import UserError
 from thaw.export.data import Sample
 from thaw.runtime.progress import Progress
+from thaw.runtime.tensorflow import thread_count
 
 Network = Callable[[np.ndarray], np.ndarray]  # from uint8 images to probabilities (n, classes)
 
@@ -30,11 +30,6 @@ class Disagreement(UserError):
     """
 
     comparison: dict[str, Any] | None = None
-
-
-def thread_count() -> int:
-    """Return the number of threads that Keras uses: set by params.yaml, or one for each core."""
-    return int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or os.cpu_count() or 1
 
 
 def compare(

@@ -150,6 +150,7 @@ def export(
     from thaw.export.float32 import assemble_in_float32, precision, with_resizing
     from thaw.export.quiet import silence_output
     from thaw.models.assembly import assemble
+    from thaw.runtime.tensorflow import thread_count
 
     if tolerance is None:
         tolerance = agreement.INT8_TOLERANCE if int8 else agreement.FLOAT_TOLERANCE
@@ -165,7 +166,7 @@ def export(
             with silence_output():
                 pixels = None if calibration_sample is None else calibration_sample.pixels
                 takes = converter.write(model, bundle.image, part, pixels)
-                run = converter.runtime(part, takes, agreement.thread_count())
+                run = converter.runtime(part, takes, thread_count())
         except (OSError, MemoryError):
             raise
         except Exception as error:  # converters raise nearly everything on unsupported models

@@ -1,15 +1,14 @@
 """Export to OpenVINO, Intel's runtime for processors with AVX-512 or AMX and Intel's GPUs."""
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from thaw.config.dataset import Image
-from thaw.runtime.tensorflow import keras, tf
+from thaw.runtime.openvino import convert, import_openvino, without_telemetry
+from thaw.runtime.tensorflow import keras
 
 FILE = "model.xml"  # its weights are in model.bin
 # by default OpenVINO computes in bfloat16 if the processor supports it
@@ -19,29 +18,8 @@ CPU = {"INFERENCE_PRECISION_HINT": "f32"}
 FILTERS = {"bilinear": "RESIZE_BILINEAR_PILLOW", "bicubic": "RESIZE_BICUBIC_PILLOW"}
 
 
-@contextlib.contextmanager
-def _without_telemetry() -> Iterator[None]:
-    """Hide openvino_telemetry from imports, so that openvino and nncf send no usage data."""
-    name = "openvino_telemetry"
-    module = sys.modules.get(name)
-    sys.modules[name] = None  # type: ignore[assignment]  # its import fails
-    try:
-        yield
-    finally:
-        if module is None:
-            del sys.modules[name]
-        else:
-            sys.modules[name] = module
-
-
-def _openvino() -> Any:
-    with _without_telemetry():
-        import openvino
-    return openvino
-
-
 def _nncf() -> Any:
-    with _without_telemetry():
+    with without_telemetry():
         import nncf
     return nncf
 
@@ -54,10 +32,8 @@ def write(
     It takes pictures if the filter is in FILTERS, else pixels. With `calibration`, matrix products
     and convolutions compute in int8.
     """
-    ov = _openvino()
-    inputs = [tf.TensorSpec((None, *model.input_shape[1:]), "uint8", name="pixels")]
-    function = tf.function(lambda pixels: model(pixels, training=False), input_signature=inputs)
-    converted = ov.convert_model(function.get_concrete_function(), extension=[_flips()])
+    ov = import_openvino()
+    converted = convert(model)
     converted.outputs[0].get_tensor().set_names({"probabilities"})
     if calibration is not None:
         nncf = _nncf()
@@ -79,23 +55,6 @@ def write(
     converted.inputs[0].get_tensor().set_names({takes})
     ov.save_model(converted, folder / FILE, compress_to_fp16=False)
     return takes
-
-
-def _flips() -> Any:
-    """Return a converter for flips of several axes, as test-time augmentation uses them.
-
-    OpenVINO itself converts only flips of one axis.
-    """
-    from openvino import opset14 as ops
-    from openvino.frontend.tensorflow import ConversionExtension
-
-    def flip(node: Any) -> Any:
-        axes = node.get_input(1)
-        count = axes.get_shape()[0]
-        last, before_first = np.full(count, -1), np.full(count, np.iinfo("int64").min)
-        return ops.slice(node.get_input(0), last, before_first, last, axes).outputs()
-
-    return ConversionExtension("ReverseV2", flip)
 
 
 def _last_layers(model: Any) -> list[str]:
@@ -155,5 +114,5 @@ def _resizing(ov: Any, model: Any, image: Image) -> Any:
 def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that runs the exported model, see export.format_module."""
     settings = {**CPU, "INFERENCE_NUM_THREADS": threads}
-    compiled = _openvino().compile_model(folder / FILE, "CPU", settings)
+    compiled = import_openvino().compile_model(folder / FILE, "CPU", settings)
     return lambda images: compiled(images)[0]

@@ -23,18 +23,45 @@ def assemble(bundle: ModelBundle, allowed: tuple[str, ...] = ()) -> keras.Model:
     Raises:
         UserError: the model's file is not one that this version can read.
     """
-    size = bundle.image.size
-    shape = (size, size, 3 if bundle.image.colour == "rgb" else 1)
-    pixels = keras.Input(shape, dtype="uint8", name="pixels")  # (batch, size, size, channels)
+    pixels = keras.Input(bundle.shape, dtype="uint8", name="pixels")  # (batch, h, w, channels)
     if bundle.backbone is None or bundle.weights is None:
         return keras.Model(pixels, class_probabilities(_load_named(bundle.path, allowed)(pixels)))
-    frozen = FrozenBackbone(bundle.backbone, bundle.weights, shape, thaw_from=None)
+    frozen = FrozenBackbone(bundle.backbone, bundle.weights, bundle.shape, thaw_from=None)
     # (batch, h, w, c), rounded to the type in which features are stored
     features = keras.ops.cast(frozen.network(pixels), frozen.dtype)
     features = keras.ops.cast(features, "float32")
-    if (bundle.path / "model.npz").exists():
-        return keras.Model(pixels, _apply_logistic(features, bundle.path / "model.npz"))
-    return keras.Model(pixels, class_probabilities(_load_named(bundle.path, allowed)(features)))
+    return keras.Model(pixels, _apply_head(features, bundle.path, allowed))
+
+
+def assemble_parts(
+    bundle: ModelBundle, allowed: tuple[str, ...] = ()
+) -> tuple[FrozenBackbone, keras.Model]:
+    """Return the two parts of a model that reads features, so that the backbone's engine computes
+    them.
+
+    Args:
+        bundle: a model in a folder, with a backbone.
+        allowed: as in thaw.models.loading.load_keras_model.
+
+    Returns:
+        The backbone, and a model from features (batch, height, width, channels), float32, to class
+        probabilities (batch, classes), float32.
+
+    Raises:
+        UserError: the model's file is not one that this version can read.
+    """
+    assert bundle.backbone is not None
+    assert bundle.weights is not None
+    frozen = FrozenBackbone(bundle.backbone, bundle.weights, bundle.shape, thaw_from=None)
+    features = keras.Input(frozen.network.output_shape[1:])
+    return frozen, keras.Model(features, _apply_head(features, bundle.path, allowed))
+
+
+def _apply_head(features: Any, folder: Path, allowed: tuple[str, ...]) -> Any:
+    """Return the class probabilities (batch, classes) that the head in `folder` computes."""
+    if (folder / "model.npz").exists():
+        return _apply_logistic(features, folder / "model.npz")
+    return class_probabilities(_load_named(folder, allowed)(features))
 
 
 def _load_named(folder: Path, allowed: tuple[str, ...]) -> keras.Model:

@@ -61,6 +61,16 @@ class ModelBundle:
         return self.path.is_file()
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of an image, (size, size, channels)."""
+        return self.image.size, self.image.size, 3 if self.image.colour == "rgb" else 1
+
+    @property
+    def by_openvino(self) -> bool:
+        """Whether OpenVINO computes the features that the model reads."""
+        return self.backbone is not None and self.backbone.engine == "openvino"
+
+    @property
     def batch_size(self) -> int:
         """Images per forward pass."""
         return self.backbone.batch_size if self.backbone else BATCH_SIZE
@@ -75,6 +85,9 @@ class ModelBundle:
         Raises:
             UserError: as `model`.
         """
+        if self.by_openvino:
+            frozen, head = self.parts(allowed)
+            return lambda pixels: head.predict_on_batch(frozen.apply(pixels).astype("float32"))
         model = self.model(allowed)
         if not self.packaged:
             return model.predict_on_batch
@@ -99,13 +112,29 @@ class ModelBundle:
         from thaw.models.loading import load_keras_model
 
         model = load_keras_model(self.path, allowed) if self.packaged else assemble(self, allowed)
+        self._check_output(model)
+        return model
+
+    def parts(self, allowed: tuple[str, ...] = ()) -> tuple[Any, Any]:
+        """Return the backbone and the head of a model that reads features, see
+        thaw.models.assembly.assemble_parts.
+
+        Raises:
+            UserError: as `model`.
+        """
+        from thaw.models.assembly import assemble_parts
+
+        frozen, head = assemble_parts(self, allowed)
+        self._check_output(head)
+        return frozen, head
+
+    def _check_output(self, model: Any) -> None:
         count = model.output_shape[-1] if len(model.outputs) == 1 else None
         if count != len(self.classes) or len(model.inputs) != 1:
             raise UserError(
                 f"{self.path} does not classify {len(self.classes)} classes: expected one input "
                 f"and one output with {len(self.classes)} values."
             )
-        return model
 
 
 def find_model(name: str) -> ModelBundle:

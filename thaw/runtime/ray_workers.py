@@ -148,7 +148,7 @@ class Worker:
 
     def outputs(self, pixels: Any) -> Any:
         """Return the outputs (batch, ...) for uint8 pixels (batch, height, width, channels)."""
-        return self.frozen.apply(pixels).numpy()
+        return self.frozen.apply(pixels)
 
 
 class WorkerPool:

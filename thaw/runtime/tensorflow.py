@@ -60,7 +60,12 @@ with _stderr_on_failure(), _hidden("matplotlib", "sklearn"):
     tf.constant(0)  # the first operation logs too
     import keras
 
-__all__ = ["compute_precision", "keras", "make_deterministic", "tf"]
+__all__ = ["compute_precision", "keras", "make_deterministic", "tf", "thread_count"]
+
+
+def thread_count() -> int:
+    """Return the number of threads that Keras uses: set by params.yaml, or one for each core."""
+    return int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or os.cpu_count() or 1
 
 
 def make_deterministic(seed: int) -> None:

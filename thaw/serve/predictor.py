@@ -54,15 +54,16 @@ class Predictor:
 
     def __init__(self, bundle: ModelBundle, allowed: tuple[str, ...], max_batch: int) -> None:
         self.bundle, self.max_batch = bundle, max_batch
-        size = bundle.image.size
-        self.shape = (size, size, 3 if bundle.image.colour == "rgb" else 1)
-        model = bundle.model(allowed)
-        inner = _pixel_model(model, self.shape) if bundle.packaged else model
+        self.shape = bundle.shape
         # the maps and the search for similar images need the features too
         self._outputs_features = not bundle.packaged and bundle.backbone is not None
         gradcam: SequentialGradCam | None = None
         self._run: Callable[[np.ndarray], list[np.ndarray]]
-        if inner is None:
+        if bundle.by_openvino:
+            frozen, model = bundle.parts(allowed)
+            gradcam = FeatureGradCam(sequential(_layers(model), model.input_shape[1:], "float32"))
+            self._run = _in_parts(_features(frozen), traced(model))
+        elif (inner := _pixels_to_output(bundle, allowed, self.shape)) is None:
             network = bundle.load(allowed)
             self._run = lambda pixels: [network(pixels)]
         elif self._outputs_features:
@@ -80,7 +81,7 @@ class Predictor:
             frozen = FrozenBackbone(
                 self.nearest_images.backbone, self.nearest_images.weights, self.shape, None
             )
-            self._features = traced(keras.Model(frozen.network.inputs, [frozen.network.output]))
+            self._features = _features(frozen)
         for count in {1, max_batch}:  # TensorFlow prepares now, not in the first request
             self.predict([np.zeros(self.shape, "uint8")] * count, [count == 1] * count)
 
@@ -109,7 +110,7 @@ class Predictor:
             for prediction, map in zip(predictions, maps, strict=True):
                 prediction.map = np.rint(map / max(map.max(), 1e-30) * 255).astype("uint8")
         if self.nearest_images.problem is None:
-            (features,) = self._features(pixels) if features is None else (features,)
+            features = self._features(pixels) if features is None else features
             found = self.nearest_images.search(features)
             for prediction, matches in zip(predictions, found, strict=True):
                 prediction.matches = matches
@@ -119,12 +120,12 @@ def traced(model: Any) -> Callable[[np.ndarray], list[np.ndarray]]:
     """Return a function from pixels to the model's outputs that TensorFlow traces only once.
 
     Args:
-        model: reads uint8 pixels.
+        model: has one input, uint8 pixels or float32 features.
 
     Returns:
         A function from (n, height, width, channels), with any n, to a list of float32 arrays.
     """
-    signature = tf.TensorSpec(model.input_shape, "uint8")
+    signature = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
 
     def run(pixels: Any) -> list[Any]:
         outputs = tf.nest.flatten(model(pixels, training=False))
@@ -132,6 +133,26 @@ def traced(model: Any) -> Callable[[np.ndarray], list[np.ndarray]]:
 
     function = tf.function(run, input_signature=[signature], autograph=False)
     return lambda pixels: [output.numpy() for output in function(pixels)]
+
+
+def _features(frozen: FrozenBackbone) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from pixels to features, float32, computed by the backbone's engine."""
+    if frozen.backbone.engine == "openvino":
+        return lambda pixels: frozen.apply(pixels).astype("float32")
+    run = traced(frozen.network)
+    return lambda pixels: run(pixels)[0]
+
+
+def _in_parts(
+    features: Callable[[np.ndarray], np.ndarray], head: Callable[[np.ndarray], list[np.ndarray]]
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Return a function from pixels to probabilities and features."""
+
+    def run(pixels: np.ndarray) -> list[np.ndarray]:
+        computed = features(pixels)
+        return [*head(computed), computed]
+
+    return run
 
 
 class SequentialGradCam(GradCam):
@@ -168,8 +189,13 @@ def _layers(model: Any) -> list[Any]:
     return [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
 
 
-def _pixel_model(model: Any, shape: tuple[int, ...]) -> Any:
-    """Return the part of a packaged model behind its resizing, or None if there is no such part."""
+def _pixels_to_output(bundle: ModelBundle, allowed: tuple[str, ...], shape: tuple[int, ...]) -> Any:
+    """Return the model, or the part of a packaged one behind its resizing, or None if there is no
+    such part.
+    """
+    model = bundle.model(allowed)
+    if not bundle.packaged:
+        return model
     for layer in model.layers:
         if isinstance(layer, keras.Model) and layer.input_shape[1:] == shape:
             return layer

@@ -32,6 +32,9 @@ START_IMAGES = 64  # images on which the assembled model is compared with the su
 # Largest difference of a probability between the subnet on its features and on its backbone.
 # bfloat16 keeps 8 significant bits, and the split changes the order of its sums.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.02}
+# The same if OpenVINO computes the frozen part in bfloat16 and TensorFlow the rest. They round
+# differently: up to 0.046 was seen for EfficientNet-Lite0. Wrong preprocessing gives 0.5 and more.
+TWO_ENGINES = 0.1
 
 
 class CachedViews:
@@ -176,6 +179,8 @@ def check_start(
         difference = to_probabilities(assembled) - to_probabilities(on_features)
         worst = max(worst, float(np.abs(difference).max()))
     tolerance = TOLERANCE[backbone.precision]
+    if backbone.engine == "openvino" and backbone.precision == "bfloat16":
+        tolerance = TWO_ENGINES
     print(f"the start agrees with {name} within {worst:.1e} (allowed: {tolerance:g})")
     if worst > tolerance:
         raise UserError(

@@ -71,7 +71,7 @@ class Repository:
         pixels = self.pixels(image)
         weights = self.folder / "data" / "weights" / f"{name}.npz"
         frozen = FrozenBackbone(Backbone(**section), weights, pixels.shape[1:], None)
-        rows = [frozen.apply(pixels[n : n + 4]).numpy() for n in range(0, len(pixels), 4)]
+        rows = [frozen.apply(pixels[n : n + 4]) for n in range(0, len(pixels), 4)]
         return {"name": name, **section}, np.concatenate(rows)
 
     def dense(self, name: str, classes: list[str], precision: str, image: dict) -> None:
@@ -117,7 +117,7 @@ class Repository:
         below = keras.Input(frozen.network.output_shape[1:])
         x = keras.layers.GlobalAveragePooling2D()(frozen.thawed(below))
         end = keras.Model(below, output_layer(x, len(classes)))
-        spread(end, frozen.apply(pixels).numpy())
+        spread(end, frozen.apply(pixels))
         folder = self.record(name, image, classes, None)
         inputs = keras.Input(pixels.shape[1:], dtype="uint8", name="pixels")
         views = (inputs, keras.ops.flip(inputs, [2]))

@@ -9,6 +9,7 @@ from PIL import Image as Pillow
 from tests.thaw.export.conftest import require_extra
 from thaw.config.dataset import Image
 from thaw.data.decoding import resize
+from thaw.runtime.openvino import import_openvino
 
 SIZE = 50
 SHAPES = [(37, 53), (101, 63), (224, 224), (300, 200), (50, 200), (1, 1), (3, 400), (50, 50)]
@@ -27,9 +28,9 @@ def onnx_resizing(image: Image) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def openvino_resizing(image: Image) -> Callable[[np.ndarray], np.ndarray]:
-    from thaw.export.openvino import CPU, _openvino, _resizing
+    from thaw.export.openvino import CPU, _resizing
 
-    ov = _openvino()
+    ov = import_openvino()
     from openvino import opset14
 
     shape = [-1, image.size, image.size, 3 if image.colour == "rgb" else 1]

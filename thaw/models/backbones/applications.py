@@ -85,7 +85,25 @@ def load_backbone(name: str, size: int, weights: str | Path, precision: str) -> 
 
 def assign_tensors(tensors: Mapping[str, np.ndarray], model: keras.Model) -> None:
     """Set the weights of `model` to `tensors`, which are stored by variable path."""
-    model.set_weights([tensors[variable.path] for variable in model.weights])
+    _set_weights(model, [tensors[variable.path] for variable in model.weights])
+
+
+def copy_in_float32(model: keras.Model, name: str) -> keras.Model:
+    """Return a copy of a network that computes in float32.
+
+    Args:
+        model: from `load_backbone`.
+        name: of the network, such as VGG16.
+    """
+    with compute_precision("float32"):
+        copy = build_application(name, model.input_shape[1])
+    # by position: Keras may give a layer of the second network in a process another name
+    _set_weights(copy, model.get_weights())
+    return copy
+
+
+def _set_weights(model: keras.Model, weights: list[np.ndarray]) -> None:
+    model.set_weights(weights)
     for layer in model.layers:
         if hasattr(layer, "finalize_state"):  # Normalization computes with a copy of its weights
             layer.finalize_state()

@@ -1,5 +1,6 @@
 """The frozen part of a backbone, run over each image once; its outputs are kept in the store."""
 
+import functools
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -10,10 +11,16 @@ import numpy as np
 
 from thaw.config.backbone import Backbone
 from thaw.errors import UserError, note_progress
-from thaw.models.backbones.applications import load_backbone, preprocess_pixels, split_at
-from thaw.models.backbones.recipe import frozen_recipe
+from thaw.models.backbones.applications import (
+    copy_in_float32,
+    load_backbone,
+    preprocess_pixels,
+    split_at,
+)
+from thaw.models.backbones.recipe import frozen_recipe, output_type
+from thaw.runtime.openvino import compile_network
 from thaw.runtime.progress import Progress
-from thaw.runtime.tensorflow import keras, tf
+from thaw.runtime.tensorflow import keras, tf, thread_count
 from thaw.storage.store import Store
 
 Batches = Iterator[tuple[list[str], np.ndarray]]  # keys, and pixels or outputs (batch, ...)
@@ -31,12 +38,10 @@ class FrozenBackbone:
             the features.
 
     Attributes:
+        backbone: as in Args.
         network: keras.Model of the frozen part, preprocessing included.
         thawed: keras.Model of the layers from `thaw_from` on.
-        apply: the network as a function of uint8 pixels (batch, height, width, channels), whose
-            result has the type `dtype`.
-        dtype: of stored outputs: float32, or float16 if the backbone computes in bfloat16, whose
-            numbers have fewer digits than those of float16.
+        dtype: of stored outputs, see thaw.models.backbones.recipe.output_type.
         batch_size: images per forward pass.
         arguments: those of this class but for `weights`, which builds the same in another process.
         weights: as in Args.
@@ -51,20 +56,34 @@ class FrozenBackbone:
         thaw_from: str | None,
     ) -> None:
         whole = load_backbone(backbone.application, shape[0], weights, backbone.precision)
-        frozen, self.thawed = split_at(whole, thaw_from)
-        pixels = keras.Input(shape, dtype="uint8", name="pixels")  # (batch, h, w, 1 or 3)
-        preprocessed = preprocess_pixels(pixels, backbone.application, backbone.preprocessing)
-        self.network = keras.Model(pixels, frozen(preprocessed))
-        self.network.trainable = False
-        self.dtype = "float16" if backbone.precision == "bfloat16" else "float32"
+        self.network, self.thawed = _parts(whole, backbone, shape, thaw_from)
+        self._network_for_openvino = self.network
+        if backbone.engine == "openvino" and backbone.precision == "bfloat16":
+            # OpenVINO itself rounds to bfloat16, and does not know Keras's mixed precision. This
+            # network is built now, because building one draws from Keras's random numbers.
+            exact = copy_in_float32(whole, backbone.application)
+            self._network_for_openvino, _ = _parts(exact, backbone, shape, thaw_from)
+        self.backbone = backbone
+        self.dtype = output_type(backbone)
         self.batch_size = backbone.batch_size
         self.arguments = {"backbone": backbone, "shape": shape, "thaw_from": thaw_from}
         self.weights = weights
-        self.apply = tf.function(
+        self.recipe = frozen_recipe(backbone, weights, thaw_from)
+
+    @functools.cached_property
+    def apply(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The network as a function of uint8 pixels (batch, height, width, channels), whose result
+        has the type `dtype`. The engine prepares it when it is first used.
+        """
+        if self.backbone.engine == "openvino":
+            precision = self.backbone.precision
+            run = compile_network(self._network_for_openvino, precision, thread_count())
+            return lambda pixels: run(pixels).astype(self.dtype)
+        function = tf.function(
             lambda pixels: tf.cast(self.network(pixels, training=False), self.dtype),
             autograph=False,  # autograph would leave a file in /tmp
         )
-        self.recipe = frozen_recipe(backbone, weights, thaw_from)
+        return lambda pixels: function(pixels).numpy()
 
     def store(self, **recipe: Any) -> Store:
         """Return the store of the outputs.
@@ -122,7 +141,7 @@ class FrozenBackbone:
         images while the network runs.
         """
         for keys, pixels in _prefetch(batches):
-            yield keys, self.apply(pixels).numpy()
+            yield keys, self.apply(pixels)
 
     def _batches(self, keys: list[str], image: Callable[[str], np.ndarray]) -> Batches:
         for start in range(0, len(keys), self.batch_size):
@@ -140,6 +159,18 @@ class FrozenBackbone:
                 f"precision=float32 for it."
             )
         store.add(keys, outputs)
+
+
+def _parts(
+    whole: keras.Model, backbone: Backbone, shape: tuple[int, ...], thaw_from: str | None
+) -> tuple[keras.Model, keras.Model]:
+    """Return the frozen part, which reads uint8 pixels, and the thawed part."""
+    frozen, thawed = split_at(whole, thaw_from)
+    pixels = keras.Input(shape, dtype="uint8", name="pixels")  # (batch, h, w, 1 or 3)
+    preprocessed = preprocess_pixels(pixels, backbone.application, backbone.preprocessing)
+    network = keras.Model(pixels, frozen(preprocessed))
+    network.trainable = False
+    return network, thawed
 
 
 def _prefetch(items: Iterator[Any], most: int = 2) -> Iterator[Any]:

@@ -6,29 +6,45 @@ from pathlib import Path
 from typing import Any
 
 from thaw.config.backbone import Backbone
+from thaw.runtime.openvino import computed_precision
 from thaw.storage.npz import file_digest
 
 
 def frozen_recipe(backbone: Backbone, weights: str | Path, thaw_from: str | None) -> dict[str, Any]:
     """Return everything but the image that determines an output of the frozen part.
 
-    Its keys are frozen: other ones would invalidate the outputs that are stored.
+    Its keys are frozen: other ones would invalidate the outputs that are stored. OpenVINO computes
+    each image by itself, so the batch size is not among its keys.
 
     Args:
         backbone: its parameters.
         weights: file of its weights, from stage weights@NAME.
         thaw_from: the first layer that is not part of it, or None if all layers are.
     """
-    return {
+    recipe = {
         "application": backbone.application,
         "weights": weights_digest(weights),
         "preprocessing": backbone.preprocessing,
         "precision": backbone.precision,
-        "batch_size": backbone.batch_size,
         "until": thaw_from,
         "keras": version("keras"),
         "tensorflow": _tensorflow_version(),
     }
+    if backbone.engine == "tensorflow":
+        return {**recipe, "batch_size": backbone.batch_size}
+    return {
+        **recipe,
+        "precision": computed_precision(backbone.precision),
+        "type": output_type(backbone),
+        "engine": f"openvino {version('openvino')}",
+    }
+
+
+def output_type(backbone: Backbone) -> str:
+    """Return the type of stored outputs: float32, or float16 if the backbone shall compute in
+    bfloat16, whose numbers have fewer digits than those of float16.
+    """
+    return "float16" if backbone.precision == "bfloat16" else "float32"
 
 
 def weights_digest(path: str | Path) -> str:

@@ -32,13 +32,21 @@ def frozen(weights, tmp_path, monkeypatch):
     """Return a function that builds a frozen backbone. The store is empty."""
     monkeypatch.setenv("THAW_STORE", str(tmp_path / "store"))
 
-    def make(name="VGG16", precision="float32", thaw_from=None, batch_size=4, scheme="own"):
+    def make(
+        name="VGG16",
+        precision="float32",
+        thaw_from=None,
+        batch_size=4,
+        scheme="own",
+        engine="tensorflow",
+    ):
         keras.utils.clear_session(free_memory=False)
         backbone = Backbone(
             application=name,
             weights="random",
             digest=None,
             preprocessing=scheme,
+            engine=engine,
             precision=precision,
             batch_size=batch_size,
         )
@@ -60,12 +68,17 @@ def filled(part: FrozenBackbone, *runs: list[str], **recipe) -> dict[str, bytes]
 
 
 @pytest.mark.parametrize(
-    ("name", "precision"),
-    [("VGG16", "float32"), ("VGG16", "bfloat16"), ("MobileNetV2", "float32")],
+    ("name", "precision", "engine"),
+    [
+        ("VGG16", "float32", "tensorflow"),
+        ("VGG16", "bfloat16", "tensorflow"),
+        ("MobileNetV2", "float32", "tensorflow"),
+        ("VGG16", "bfloat16", "openvino"),
+    ],
 )
-def test_an_output_depends_only_on_its_image(frozen, name, precision):
+def test_an_output_depends_only_on_its_image(frozen, name, precision, engine):
     """Not on the other images of the batch, their order, or the number of runs."""
-    part = frozen(name, precision)
+    part = frozen(name, precision, engine=engine)
     at_once = filled(part, KEYS, order="at once")
     assert filled(part, KEYS[::-1], order="reversed") == at_once
     in_three_runs = filled(part, KEYS[3:4], KEYS[:6], KEYS, order="in three runs")
@@ -103,6 +116,13 @@ def test_outputs_stored_before_an_error_are_not_computed_again(frozen, monkeypat
     assert part.store().missing(KEYS) == KEYS[6:]
 
 
+def test_openvino_runs_a_network_with_layers_that_keras_names(frozen, weights):
+    """Building it twice in a process, as for bfloat16, gives EfficientNet's layers other names."""
+    weights("EfficientNetB0")  # built before `frozen` resets the names
+    part = frozen("EfficientNetB0", "bfloat16", engine="openvino")
+    assert part.apply(np.stack([image(key) for key in KEYS[:2]])).shape == (2, 2, 2, 1280)
+
+
 def test_outputs_equal_keras_predictions(frozen):
     part = frozen()
     store = part.store()
@@ -114,11 +134,17 @@ def test_outputs_equal_keras_predictions(frozen):
 
 
 def test_each_recipe_has_a_separate_store(frozen):
-    changes = ({}, {"precision": "bfloat16"}, {"scheme": "rescale"}, {"thaw_from": "block5_conv1"})
+    changes = (
+        {},
+        {"precision": "bfloat16"},
+        {"scheme": "rescale"},
+        {"thaw_from": "block5_conv1"},
+        {"engine": "openvino"},
+    )
     parts = [frozen(**change) for change in changes]
     folders = {part.store().folder for part in parts}
     folders.add(parts[0].store(augmentation={"zoom": 0.2}).folder)
-    assert len(folders) == 5 and parts[0].store().folder in folders
+    assert len(folders) == 6 and parts[0].store().folder in folders
 
 
 def test_the_thawed_part_continues_the_frozen_part(frozen):
@@ -140,8 +166,11 @@ def test_the_thawed_part_continues_the_frozen_part(frozen):
     np.testing.assert_allclose(above, features[KEYS[0]], rtol=1e-4, atol=1e-5)
 
 
-def test_bfloat16_outputs_are_stored_as_float16_and_close_to_float32(frozen):
-    parts = [frozen(), frozen(precision="bfloat16")]
+@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+@pytest.mark.parametrize("thaw_from", [None, "block5_conv1"])
+def test_bfloat16_outputs_are_stored_as_float16_and_close_to_float32(frozen, engine, thaw_from):
+    bfloat16 = {"precision": "bfloat16", "engine": engine}
+    parts = [frozen(thaw_from=thaw_from), frozen(thaw_from=thaw_from, **bfloat16)]
     full, half = (part.store() for part in parts)
     for part, store in zip(parts, (full, half), strict=True):
         part.fill(store, KEYS[:4], image, "test")

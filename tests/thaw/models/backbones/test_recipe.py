@@ -14,7 +14,7 @@ from thaw.models.backbones import recipe
 from thaw.storage.npz import save_npz
 from thaw.storage.store import recipe_digest
 
-VERSIONS = {"keras": "3.0.0", "tensorflow-cpu": "2.0.0"}
+VERSIONS = {"keras": "3.0.0", "tensorflow-cpu": "2.0.0", "openvino": "2026.0.0"}
 BACKBONE = {
     "application": "VGG16",
     "weights": "imagenet",
@@ -64,6 +64,37 @@ def test_recipe_of_decoded_images(image, digest):
 def test_recipe_of_frozen_outputs(changes, thaw_from, digest):
     backbone = Backbone(**{**BACKBONE, **changes})
     assert recipe_digest(recipe.frozen_recipe(backbone, "weights.npz", thaw_from)) == digest
+
+
+def openvino_recipe(**changes) -> dict:
+    backbone = Backbone(**{**BACKBONE, "engine": "openvino", **changes})
+    return recipe.frozen_recipe(backbone, "weights.npz", None)
+
+
+def test_recipe_of_openvino(monkeypatch):
+    monkeypatch.setattr(recipe, "computed_precision", lambda precision: precision)
+    digests = [recipe_digest(openvino_recipe(precision=name)) for name in ("float32", "bfloat16")]
+    assert digests == ["640a84e57de70ba5e119cc8928bcaefb", "9952c83b6e49c3f5e22a025c66564a2d"]
+    assert openvino_recipe(batch_size=7) == openvino_recipe()
+    monkeypatch.setitem(VERSIONS, "openvino", "2026.0.1")
+    assert recipe_digest(openvino_recipe()) not in digests
+
+
+def test_recipe_of_openvino_has_the_precision_that_was_used(monkeypatch):
+    supported = openvino_recipe(precision="bfloat16")
+    monkeypatch.setattr(recipe, "computed_precision", lambda _: "float32")
+    without = openvino_recipe(precision="bfloat16")
+    assert (without["precision"], without["type"]) == ("float32", "float16")
+    exact = openvino_recipe()
+    assert len({recipe_digest(each) for each in (without, exact)}) == 2
+    assert supported["precision"] in ("float32", "bfloat16")
+
+
+def test_backbones_of_november_2026_run_on_tensorflow():
+    backbone = Backbone(**BACKBONE)
+    assert backbone.engine == "tensorflow" and backbone.model_dump() == BACKBONE
+    changed = {**BACKBONE, "engine": "openvino"}
+    assert Backbone(**changed).model_dump() == changed
 
 
 def test_recipe_names_the_tensorflow_build_for_gpus(monkeypatch):
