@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from thaw.cli import new_manifest
 from thaw.cli.wheel import Wheel, make_wheel
 from thaw.composition import compose
 from thaw.config.base import validate
@@ -35,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images",
         required=True,
         metavar="PATH",
-        help="a folder or archive with one sub-folder per class, directly or in train/ and test/",
+        help="a folder or archive with one sub-folder per class, directly or in train/ and test/; "
+        "or a .csv, .tsv, .jsonl or .parquet file with a path and a label for each image",
     )
     parser.set_defaults(run=lambda arguments: new(arguments.dir, arguments.images))
 
@@ -45,7 +47,7 @@ def new(directory: str, images: str) -> int:
 
     Args:
         directory: the folder to create.
-        images: a folder or an archive with one sub-folder per class.
+        images: a folder or an archive with one sub-folder per class, or a manifest.
 
     Returns:
         0, the exit code.
@@ -62,7 +64,7 @@ def new(directory: str, images: str) -> int:
         raise UserError(f"{directory} already exists: expected a new name, or an empty folder.")
     if target.resolve().is_relative_to(path):
         raise UserError(f"{directory} is inside {images}: expected a place outside the images.")
-    rows = _read_images(path, images)
+    kind, path, rows = _read_images(path, images)
     name = target.resolve().name
     try:
         with atomic_write(target, shared=True) as part:  # NAME.part may be a file of the user
@@ -70,22 +72,39 @@ def new(directory: str, images: str) -> int:
             for file, content in wheel.project_files(name, wheel).items():
                 (part / file).parent.mkdir(parents=True, exist_ok=True)
                 (part / file).write_bytes(content)
-            _select_images(part, name, path)
-            (part / "README.md").write_text(_readme(name, path, rows, wheel), encoding="utf-8")
+            _select_images(part, name, kind, path)
+            readme = _readme(name, kind, path, rows, wheel)
+            (part / "README.md").write_text(readme, encoding="utf-8")
             _commit(part)
     except subprocess.CalledProcessError as error:
         raise UserError(f"{shlex.join(error.cmd)} failed: {error.stderr.strip()}") from None
-    counts = Counter(row["label"] for row in rows)
+    counts = Counter(row["label"] or "(unlabelled)" for row in rows)
     classes = ", ".join(f"{label} ({count:,})" for label, count in counts.items())
     print(f"{directory}: {len(rows):,} images of {classes}")
     print(f"cd {shlex.quote(directory)} && make repro    # sets up .venv, then runs the pipeline")
     return 0
 
 
-def _read_images(path: Path, images: str) -> list[dict[str, str]]:
-    """Return the label and split of each image, as the pipeline will read them."""
+def _read_images(path: Path, images: str) -> tuple[str, Path, list[dict[str, str]]]:
+    """Return the kind of source, its path, and the label and split of each image.
+
+    A folder without class folders may contain a manifest.
+    """
     if not path.exists():
-        raise UserError(f"--images {images}: no such folder or archive.")
+        raise UserError(f"--images {images}: no such folder, archive or manifest.")
+    if new_manifest.is_manifest(path):
+        manifest = new_manifest.read(path)
+    else:
+        try:
+            return "folder", path, _read_class_folders(path, images)
+        except UserError as error:
+            path, manifest = new_manifest.find(path, images, error)
+        print(f"{images} has no class folders, but a manifest that fits.")
+    print("\n".join(manifest.notes))
+    return "manifest", path, manifest.rows
+
+
+def _read_class_folders(path: Path, images: str) -> list[dict[str, str]]:
     if path.is_dir():
         return read_layout(path, False, images)
     source = validate(Parameters, {"kind": "folder", "path": str(path)}, "dataset", "source")
@@ -93,14 +112,14 @@ def _read_images(path: Path, images: str) -> list[dict[str, str]]:
         return collect(source, Path(folder))
 
 
-def _select_images(project: Path, name: str, images: Path) -> None:
+def _select_images(project: Path, name: str, kind: str, images: Path) -> None:
     """Make `images` the default dataset of a project, and compose its params.yaml."""
     from dvc.utils.serialize import dump_yaml  # `dvc exp run` writes params.yaml with it
 
     for file, pattern, line in (
-        ("conf/config.yaml", "  - dataset: .*", "  - dataset: folder"),
-        ("conf/dataset/folder.yaml", "name: .*", f"name: {_quote(name)}"),
-        ("conf/dataset/folder.yaml", "  path: .*", f"  path: {_quote(str(images))}"),
+        ("conf/config.yaml", "  - dataset: .*", f"  - dataset: {kind}"),
+        (f"conf/dataset/{kind}.yaml", "name: .*", f"name: {_quote(name)}"),
+        (f"conf/dataset/{kind}.yaml", "  path: .*", f"  path: {_quote(str(images))}"),
     ):
         path = project / file
         before = path.read_text(encoding="utf-8")
@@ -119,7 +138,7 @@ def _quote(text: str) -> str:
     return quoted.strip()
 
 
-def _readme(name: str, images: Path, rows: list[dict[str, str]], wheel: Wheel) -> str:
+def _readme(name: str, kind: str, images: Path, rows: list[dict[str, str]], wheel: Wheel) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE),
         undefined=StrictUndefined,
@@ -129,8 +148,9 @@ def _readme(name: str, images: Path, rows: list[dict[str, str]], wheel: Wheel) -
     )
     return environment.get_template("new.md").render(
         name=name,
+        kind=kind,
         images=images,
-        labels=sorted({row["label"] for row in rows}),
+        labels=sorted({row["label"] for row in rows} - {""}),
         splits=[split for split in SPLITS if any(row["split"] == split for row in rows)] or [""],
         counts=Counter((row["label"], row["split"]) for row in rows),
         total=len(rows),

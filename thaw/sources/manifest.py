@@ -68,15 +68,31 @@ def collect(source: Parameters, into: Path) -> list[dict[str, str]]:
         UserError: The manifest or an image does not exist, or the manifest is ambiguous or
             contradictory.
     """
-    path = _locate("path", source.path)
-    images = _locate("images", source.images) if source.images else None
-    with contextlib.ExitStack() as stack:
-        opened = stack.enter_context(_unpacked(path, into))
-        folder = stack.enter_context(_unpacked(images, into)) if images else None
-        root, manifest = _read(source, _manifests(opened, source.path), folder)
-        (_pack if is_archive(images or path) else _copy)(manifest, root, into)
+    with opened(source, into) as (root, manifest):
+        packed = is_archive(Path(source.images or source.path))
+        (_pack if packed else _copy)(manifest, root, into)
     print("\n".join(manifest.notes))
     return manifest.rows
+
+
+@contextlib.contextmanager
+def opened(source: Parameters, scratch: Path) -> Iterator[tuple[Path, Manifest]]:
+    """Read a manifest, and unpack archives below `scratch` for the while.
+
+    Yields:
+        The folder that the paths in the manifest start from, and the images.
+
+    Raises:
+        UserError: As for `collect`.
+    """
+    with contextlib.ExitStack() as stack:
+        path = stack.enter_context(_unpacked(_locate("path", source.path), scratch))
+        images = (
+            stack.enter_context(_unpacked(_locate("images", source.images), scratch))
+            if source.images
+            else None
+        )
+        yield _read(source, _manifests(path, source.path), images)
 
 
 def _locate(key: str, text: str) -> Path:

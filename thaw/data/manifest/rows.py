@@ -10,10 +10,11 @@ from thaw.data.manifest.columns import ONES, ZEROS, Roles, group_like, split_of
 from thaw.data.manifest.matching import ImageFolder, Matches
 from thaw.data.manifest.table import Table, one_line
 from thaw.errors import UserError, bullet_list, printable
-from thaw.storage.tables import INDEX_COLUMNS
+from thaw.storage.tables import INDEX_COLUMNS, SPLIT_COLUMNS
 
 FORBIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: control, surrogates, line ends
 DECISIVE = ("label", "split", "group")  # rows of one image may not differ in these
+RESERVED = {*INDEX_COLUMNS, *SPLIT_COLUMNS, "split_group"}  # columns that the pipeline writes
 SHOWN = 3  # examples in a note
 
 
@@ -67,7 +68,9 @@ def resolve(table: Table, roles: Roles, folder_splits: list[str], folder: ImageF
             f"Expected two or more in the column {roles.label}. Another column: "
             f"-S dataset.source.columns.label=NAME."
         )
-    notes = [_summary(table, roles, matches, further, len(rows), classes), *table.notes, *merged]
+    how = _understood(roles, matches, sorted({*folder_splits}), list(further))
+    counts = f"{len(table.rows):,} rows, {len(rows):,} images, {len(classes):,} classes"
+    notes = [f"{table.name}: {counts} ({how})", *table.notes, *merged]
     notes += _remarks(table, roles, rows, further, folder)
     return Manifest(rows, notes)
 
@@ -199,7 +202,7 @@ def _further(table: Table, roles: Roles) -> dict[str, str]:
         if column in roles.used():
             continue
         name = one_line(column)
-        while name in {*INDEX_COLUMNS, *names.values()}:
+        while name in RESERVED | {*names.values()}:
             name = f"manifest_{name}"
         names[column] = name
     return names
@@ -235,26 +238,20 @@ def _merge(table: Table, cells: dict[str, list[str]]) -> tuple[list[dict[str, st
     return rows, [f"merged {count:,} rows that repeat an image with the same label{kept}"]
 
 
-def _summary(
-    table: Table,
-    roles: Roles,
-    matches: Matches,
-    further: dict[str, str],
-    images: int,
-    classes: list[str],
-) -> str:
-    """Return the line that says how the manifest was understood."""
+def _understood(roles: Roles, matches: Matches, folders: list[str], further: list[str]) -> str:
+    """Return how the columns were understood."""
     how = "" if matches.exact else ", without extension"
     how += ", found in sub-folders" if matches.below else ""
     label = roles.label if isinstance(roles.label, str) else "one-hot columns"
     parts = [f"path = {roles.path}{how}", f"label = {label}"]
-    parts += [f"{key} = {name}" for key in ("split", "group", "confidence")
-              if (name := getattr(roles, key))]  # fmt: skip
-    carried = f"; also kept: {', '.join(further)}" if further else ""
-    return (
-        f"{table.name}: {len(table.rows):,} rows, {images:,} images, {len(classes):,} classes "
-        f"({'; '.join(parts)}{carried})"
-    )
+    for key in ("split", "group", "confidence"):
+        if name := getattr(roles, key):
+            parts.append(f"{key} = {name}")
+    if folders:
+        parts.append(f"split = folders {', '.join(folders)}")
+    if further:
+        parts.append(f"also kept: {', '.join(further)}")
+    return printable("; ".join(parts))
 
 
 def _remarks(
