@@ -16,7 +16,9 @@ from thaw.cli import new_manifest
 from thaw.cli.wheel import Wheel, make_wheel
 from thaw.composition import compose
 from thaw.config.base import validate
+from thaw.data.archives import SUFFIXES, is_archive
 from thaw.data.class_folders import read_layout
+from thaw.data.manifest.table import READERS
 from thaw.errors import UserError
 from thaw.sources.folder import Parameters, collect
 from thaw.storage.files import atomic_write
@@ -92,6 +94,9 @@ def _read_images(path: Path, images: str) -> tuple[str, Path, list[dict[str, str
     """
     if not path.exists():
         raise UserError(f"--images {images}: no such folder, archive or manifest.")
+    if not path.is_dir() and not is_archive(path) and not new_manifest.is_manifest(path):
+        expected = ", ".join((*SUFFIXES, *READERS))
+        raise UserError(f"--images {images}: expected a folder or one of {expected}.")
     if new_manifest.is_manifest(path):
         manifest = new_manifest.read(path)
     else:

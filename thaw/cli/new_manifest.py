@@ -1,4 +1,4 @@
-"""What `thaw new` does with manifests: read one, or find one among the images."""
+"""Manifests in `thaw new`: read one, or find one among the images."""
 
 import tempfile
 from pathlib import Path

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from thaw.data.class_folders import IMAGES, list_files
-from thaw.storage.dvc import user_path
 
-OWN_FOLDERS = ("data/raw", "data/images", "models", "report", "results")  # the pipeline writes them
+OUTPUTS = ("data/raw", "data/images", "models", "report", "results")  # beside dvc.yaml
 
 
 @dataclass
@@ -41,8 +40,7 @@ class ImageFolder:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
-        own = _own_folders(folder)
-        self.files = [f for f in list_files(folder) if not f.startswith(own)]
+        self.files = _without_outputs(list_files(folder))
         self._known = set(self.files)
         self._stems: dict[str, list[str]] = defaultdict(list)
         for file in self.images():
@@ -126,11 +124,8 @@ class ImageFolder:
         return exact or [f for f in candidates if os.path.splitext(f)[0].endswith(f"/{path}")]
 
 
-def _own_folders(folder: Path) -> tuple[str, ...]:
-    """Return the folders below `folder` that the pipeline itself writes, as prefixes of paths."""
-    real, prefixes = Path(os.path.realpath(folder)), []
-    for project in (Path.cwd(), Path(os.path.realpath(user_path(".")))):
-        if project.is_relative_to(real) and (project / "dvc.yaml").exists():
-            inside = project.relative_to(real)
-            prefixes += [(inside / name).as_posix() + "/" for name in OWN_FOLDERS]
-    return tuple(prefixes)
+def _without_outputs(files: list[str]) -> list[str]:
+    """Leave out what a pipeline writes, where the folder is in or around a repository."""
+    projects = [f.removesuffix("dvc.yaml") for f in files if posixpath.basename(f) == "dvc.yaml"]
+    outputs = tuple(f"{project}{name}/" for project in projects for name in OUTPUTS)
+    return [file for file in files if not file.startswith(outputs)]
