@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from thaw.config.base import Section, did_you_mean
 from thaw.data.class_folders import SPLITS
-from thaw.data.manifest.matching import ImageFolder
+from thaw.data.manifest.matching import ImageFolder, Matches
 from thaw.data.manifest.table import Table
 from thaw.errors import UserError
 
@@ -47,13 +47,14 @@ class Columns(Section):
 
 @dataclass
 class Roles:
-    """The column for each role; "" for none."""
+    """The column for each role ("" for none), and the files that the paths name."""
 
     path: str
     label: str | list[str]
     split: str
     group: str
     confidence: str
+    matches: Matches
 
     def used(self) -> set[str]:
         """Return the columns that `further` leaves out."""
@@ -85,9 +86,12 @@ def find_columns(table: Table, columns: Columns, folder: ImageFolder) -> Roles:
     split = detected("split", columns.split, _split_candidates(table, taken))
     group = detected("group", columns.group, _named(table, {"group"}, taken))
     confidence = detected("confidence", columns.confidence, _named(table, CONFIDENCES, taken))
-    path = columns.path or _path_column(table, folder, taken)
+    if columns.path:
+        path, matches = columns.path, folder.match(table.paths(columns.path))
+    else:
+        path, matches = _path_column(table, folder, taken)
     label = columns.label or _label_column(table, taken | {path})
-    return Roles(path, label, split, group, confidence)
+    return Roles(path, label, split, group, confidence, matches)
 
 
 def group_like(table: Table, roles: Roles) -> list[str]:
@@ -143,8 +147,8 @@ def _split_candidates(table: Table, taken: set[str]) -> list[str]:
     ]
 
 
-def _path_column(table: Table, folder: ImageFolder, taken: set[str]) -> str:
-    """Return the column whose cells name files. Known names come first."""
+def _path_column(table: Table, folder: ImageFolder, taken: set[str]) -> tuple[str, Matches]:
+    """Return the column whose cells name files, and these. Known names come first."""
     named = _named(table, PATHS, taken)
     others = [c for c in table.columns if c not in named and c not in taken]
     matches = {}
@@ -156,7 +160,7 @@ def _path_column(table: Table, folder: ImageFolder, taken: set[str]) -> str:
         if matches:
             break
     if not matches and len(named) == 1:
-        return named[0]
+        return named[0], folder.match(table.paths(named[0]))
     if not matches:
         header = any("." in c and folder.match([c]).any() for c in table.columns)
         fix = (
@@ -168,10 +172,10 @@ def _path_column(table: Table, folder: ImageFolder, taken: set[str]) -> str:
             f"no column of {table.name} ({', '.join(table.columns)}) names files below "
             f"{folder.name}. {fix}.{''.join(f' It {note}.' for note in table.notes)}"
         )
-    first = next(iter(matches.values())).files
-    if all(found.files == first for found in matches.values()):
-        return next(iter(matches))
-    return _one_of(table, "path", list(matches))
+    column, first = next(iter(matches.items()))
+    if any(found.files != first.files for found in matches.values()):
+        _one_of(table, "path", list(matches))
+    return column, first
 
 
 def _label_column(table: Table, taken: set[str]) -> str | list[str]:

@@ -106,8 +106,8 @@ class ImageFolder:
     def _is_file(self, path: str) -> bool:
         """Return whether a file exists that the listing leaves out, such as a hidden one."""
         try:
-            return (self.folder / path).is_file()
-        except (OSError, ValueError):
+            return "." in path and os.path.isfile(f"{self.folder}/{path}")
+        except ValueError:  # a null character
             return False
 
     def _below(self, path: str) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from thaw.data.inventory import SourceNotHere
 from thaw.data.manifest.columns import ONES, ZEROS, Roles, group_like, split_of
-from thaw.data.manifest.matching import ImageFolder, Matches
+from thaw.data.manifest.matching import ImageFolder
 from thaw.data.manifest.table import Table, one_line
 from thaw.errors import UserError, bullet_list, printable
 from thaw.storage.tables import INDEX_COLUMNS, SPLIT_COLUMNS
@@ -45,8 +45,7 @@ def resolve(table: Table, roles: Roles, folder_splits: list[str], folder: ImageF
         SourceNotHere: None of the files exists.
         UserError: A file is missing or ambiguous, or a cell is invalid or contradicts another.
     """
-    matches = folder.match(table.paths(roles.path))
-    paths = _files(table, roles, matches, folder)
+    paths = _files(table, roles, folder)
     labels = _labels(table, roles)
     cells = {
         "path": paths,
@@ -68,16 +67,16 @@ def resolve(table: Table, roles: Roles, folder_splits: list[str], folder: ImageF
             f"Expected two or more in the column {roles.label}. Another column: "
             f"-S dataset.source.columns.label=NAME."
         )
-    how = _understood(roles, matches, sorted({*folder_splits}), list(further))
+    how = _understood(roles, sorted({*folder_splits}), list(further))
     counts = f"{len(table.rows):,} rows, {len(rows):,} images, {len(classes):,} classes"
     notes = [f"{table.name}: {counts} ({how})", *table.notes, *merged]
     notes += _remarks(table, roles, rows, further, folder)
     return Manifest(rows, notes)
 
 
-def _files(table: Table, roles: Roles, matches: Matches, folder: ImageFolder) -> list[str]:
+def _files(table: Table, roles: Roles, folder: ImageFolder) -> list[str]:
     """Return the one file of each row."""
-    names = table.paths(roles.path)
+    names, matches = table.paths(roles.path), roles.matches
     missing: list[str] = []
     several = []
     for name, files, place in zip(names, matches.files, table.places, strict=True):
@@ -238,10 +237,10 @@ def _merge(table: Table, cells: dict[str, list[str]]) -> tuple[list[dict[str, st
     return rows, [f"merged {count:,} rows that repeat an image with the same label{kept}"]
 
 
-def _understood(roles: Roles, matches: Matches, folders: list[str], further: list[str]) -> str:
+def _understood(roles: Roles, folders: list[str], further: list[str]) -> str:
     """Return how the columns were understood."""
-    how = "" if matches.exact else ", without extension"
-    how += ", found in sub-folders" if matches.below else ""
+    how = "" if roles.matches.exact else ", without extension"
+    how += ", found in sub-folders" if roles.matches.below else ""
     label = roles.label if isinstance(roles.label, str) else "one-hot columns"
     parts = [f"path = {roles.path}{how}", f"label = {label}"]
     for key in ("split", "group", "confidence"):
