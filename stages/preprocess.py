@@ -7,6 +7,7 @@ import numpy as np
 
 from thaw.config.base import load_section, read_value
 from thaw.config.dataset import Dataset, Image
+from thaw.data.consistency import reject_lost_classes
 from thaw.data.preprocessing import decode_into, image_store
 from thaw.data.raw import original_path
 from thaw.errors import UserError, bullet_list
@@ -41,6 +42,7 @@ def main() -> None:
             f"them with -S dataset.on_bad_image=skip:\n"
             + bullet_list([f"{original_path(row['path'])}: {row['problem']}" for row in bad])
         )
+    reject_lost_classes(rows)
     file_of = {row["pixel_sha256"]: row["sha256"] for row in rows if not row["problem"]}
     if not file_of:
         raise UserError(f"None of the {len(rows)} images can be read.")

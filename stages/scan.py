@@ -5,9 +5,10 @@ clone, it restores the inventory that dvc.lock records. Then no later stage runs
 """
 
 from thaw.config.base import read_params
-from thaw.data.class_folders import locate
+from thaw.config.dataset import FolderSource
 from thaw.data.inventory import INVENTORY, write_inventory
 from thaw.data.registry import validate_source
+from thaw.data.tree import locate, selector
 from thaw.errors import UserError
 from thaw.storage.dvc import recorded_params
 from thaw.storage.files import atomic_write
@@ -15,7 +16,7 @@ from thaw.storage.recovery import read_or_fetch_recorded
 
 
 def main(name: str) -> None:
-    """Write data/inventory.csv: path, size in bytes and SHA-256 of every file of the source.
+    """Write data/inventory.csv: path, size in bytes and SHA-256 of every file to read.
 
     Args:
         name: NAME of this stage in dvc.yaml, scan@NAME.
@@ -35,4 +36,5 @@ def main(name: str) -> None:
             part.write_bytes(inventory)
         print(f"{source.path} is not on this machine. Using the inventory that dvc.lock records.")
         return
-    write_inventory(path, source.path, INVENTORY)
+    selected = selector(source) if isinstance(source, FolderSource) else lambda _: True
+    write_inventory(path, source.path, INVENTORY, selected)

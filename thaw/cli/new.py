@@ -7,15 +7,19 @@ import shlex
 import subprocess
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from thaw.cli.wheel import Wheel, make_wheel
 from thaw.composition import compose
 from thaw.config.base import validate
-from thaw.data.class_folders import read_layout
+from thaw.data.collecting import read_layout
 from thaw.errors import UserError
 from thaw.sources.folder import Parameters, collect
 from thaw.storage.files import atomic_write
@@ -37,15 +41,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="a folder or archive with one sub-folder per class, directly or in train/ and test/",
     )
-    parser.set_defaults(run=lambda arguments: new(arguments.dir, arguments.images))
+    parser.add_argument(
+        "-S",
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="how to read the images: dataset.source.layout, root, include, exclude, label_pattern "
+        "or zip_encoding, as for `dvc exp run`",
+    )
+    parser.set_defaults(run=lambda args: new(args.dir, args.images, args.set))
 
 
-def new(directory: str, images: str) -> int:
+def new(directory: str, images: str, overrides: Sequence[str] = ()) -> int:
     """Create a project whose dataset is `images`, and commit it. After a failure nothing is left.
 
     Args:
         directory: the folder to create.
         images: a folder or an archive with one sub-folder per class.
+        overrides: parameters of `dataset.source` in Hydra's syntax, which become the defaults.
 
     Returns:
         0, the exit code.
@@ -62,7 +76,8 @@ def new(directory: str, images: str) -> int:
         raise UserError(f"{directory} already exists: expected a new name, or an empty folder.")
     if target.resolve().is_relative_to(path):
         raise UserError(f"{directory} is inside {images}: expected a place outside the images.")
-    rows = _read_images(path, images)
+    source = _source(path, images, overrides)
+    rows = [row for row in _read_images(source, path, images) if row["label"]]
     name = target.resolve().name
     try:
         with atomic_write(target, shared=True) as part:  # NAME.part may be a file of the user
@@ -70,7 +85,7 @@ def new(directory: str, images: str) -> int:
             for file, content in wheel.project_files(name, wheel).items():
                 (part / file).parent.mkdir(parents=True, exist_ok=True)
                 (part / file).write_bytes(content)
-            _select_images(part, name, path)
+            _select_images(part, name, source)
             (part / "README.md").write_text(_readme(name, path, rows, wheel), encoding="utf-8")
             _commit(part)
     except subprocess.CalledProcessError as error:
@@ -82,25 +97,46 @@ def new(directory: str, images: str) -> int:
     return 0
 
 
-def _read_images(path: Path, images: str) -> list[dict[str, str]]:
-    """Return the label and split of each image, as the pipeline will read them."""
+def _source(path: Path, images: str, overrides: Sequence[str]) -> Parameters:
+    """Return `dataset.source` with the values of the command line."""
     if not path.exists():
         raise UserError(f"--images {images}: no such folder or archive.")
+    values: dict[str, Any] = {}
+    for text in overrides:
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException as error:
+            raise UserError(f"-S {text}: {error}") from None
+        section, _, key = override.key_or_group.rpartition(".")
+        if section != "dataset.source" or key in ("kind", "path"):
+            raise UserError(
+                f"-S {text}: expected dataset.source.KEY=VALUE, such as root or layout."
+            )
+        values[key] = override.value()
+    source = {"kind": "folder", "path": str(path), **values}
+    return validate(Parameters, source, "dataset", "source")
+
+
+def _read_images(source: Parameters, path: Path, images: str) -> list[dict[str, str]]:
+    """Return the label and split of each image, as the pipeline will read them."""
     if path.is_dir():
-        return read_layout(path, False, images)
-    source = validate(Parameters, {"kind": "folder", "path": str(path)}, "dataset", "source")
+        return read_layout(path, images, source)
     with tempfile.TemporaryDirectory() as folder:
         return collect(source, Path(folder))
 
 
-def _select_images(project: Path, name: str, images: Path) -> None:
-    """Make `images` the default dataset of a project, and compose its params.yaml."""
+def _select_images(project: Path, name: str, source: Parameters) -> None:
+    """Make `source` the default dataset of a project, and compose its params.yaml."""
     from dvc.utils.serialize import dump_yaml  # `dvc exp run` writes params.yaml with it
 
+    chosen = source.model_dump(exclude={"kind"}, exclude_defaults=True)
     for file, pattern, line in (
         ("conf/config.yaml", "  - dataset: .*", "  - dataset: folder"),
         ("conf/dataset/folder.yaml", "name: .*", f"name: {_quote(name)}"),
-        ("conf/dataset/folder.yaml", "  path: .*", f"  path: {_quote(str(images))}"),
+        *(
+            ("conf/dataset/folder.yaml", f"  {key}: .*", f"  {key}: {_quote(value)}")
+            for key, value in chosen.items()
+        ),
     ):
         path = project / file
         before = path.read_text(encoding="utf-8")
@@ -112,9 +148,11 @@ def _select_images(project: Path, name: str, images: Path) -> None:
         dump_yaml("params.yaml", compose())
 
 
-def _quote(text: str) -> str:
-    """Return text as a YAML string in which OmegaConf finds no `${...}` to resolve."""
-    text = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
+def _quote(value: str | list[str]) -> str:
+    """Return text or a list in YAML in which OmegaConf finds no `${...}` to resolve."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_quote, value))}]"
+    text = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", value)
     quoted: str = yaml.safe_dump(text, default_style='"', width=float("inf"), allow_unicode=True)
     return quoted.strip()
 

@@ -2,11 +2,12 @@
 
 import csv
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from thaw.data.class_folders import list_files
 from thaw.data.download.mirror import sha256
+from thaw.data.tree import list_files
 from thaw.errors import UserError, bullet_list
 from thaw.storage.files import atomic_write
 from thaw.storage.store import CachedValue
@@ -15,7 +16,12 @@ INVENTORY = "data/inventory.csv"
 COLUMNS = ["path", "bytes", "sha256"]
 
 
-def write_inventory(path: Path, source: str, inventory: str | Path) -> None:
+def write_inventory(
+    path: Path,
+    source: str,
+    inventory: str | Path,
+    selected: Callable[[str], bool] = lambda _: True,
+) -> None:
     """Write a CSV table with path, size in bytes and SHA-256 of every file of a dataset.
 
     Files whose size and times are unchanged since the last call are not read again.
@@ -24,13 +30,14 @@ def write_inventory(path: Path, source: str, inventory: str | Path) -> None:
         path: The folder or archive.
         source: How messages name it.
         inventory: The file to write.
+        selected: Says whether the file with this relative path in a folder is part of the dataset.
 
     Raises:
         UserError: A file cannot be read, or its name is not UTF-8.
     """
     digests = _KnownDigests(path)
     rows, bad = [], []
-    for relative in list_files(path) if path.is_dir() else [""]:
+    for relative in filter(selected, list_files(path)) if path.is_dir() else [""]:
         target, name = (path / relative, relative) if relative else (path, path.name)
         try:
             name.encode()
