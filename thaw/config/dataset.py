@@ -67,7 +67,7 @@ class FolderSource(Source):
             "".encode(value or "utf-8")
         except LookupError:
             raise ValueError(
-                "expected an encoding of Python, such as cp932, gbk or cp866"
+                "expected an encoding such as cp932, gbk or cp866"
             ) from None
         return value
 

@@ -103,23 +103,38 @@ def _within_limits(
 
 
 def _zip_entries(opened: zipfile.ZipFile, encoding: str | None) -> Iterator[Entry]:
-    unknown = []
+    names = [e.filename for e in opened.infolist() if not e.flag_bits & ZIP_UTF8]
+    names = [name for name in names if not name.isascii()]
+    guessed = _guess_encoding(names) if names and not encoding else "cp437"
     for entry in opened.infolist():
         mode = entry.external_attr >> 16 & 0o170000
-        name = entry.filename.replace("\\", "/")
-        if not encoding and not name.isascii() and not entry.flag_bits & ZIP_UTF8:
-            try:  # macOS writes UTF-8 without saying so
-                name = name.encode("cp437").decode("utf-8")
-            except UnicodeError:
-                unknown.append(name)
+        name = entry.filename
+        if guessed != "cp437" and not entry.flag_bits & ZIP_UTF8:
+            name = name.encode("cp437").decode(guessed)
+        name = name.replace("\\", "/")
         regular = "file" if mode in (0, stat.S_IFREG) else "special"
         kind = "folder" if name.endswith("/") or mode == stat.S_IFDIR else regular
         yield name, entry.file_size, kind, partial(opened.open, entry)
-    if unknown:
-        print(
-            f"{len(unknown):,} names in the archive are read in the encoding cp437, such as "
-            f"{printable(unknown[0])}. If this is wrong, set dataset.source.zip_encoding."
-        )
+
+
+def _guess_encoding(names: list[str]) -> str:
+    """Return utf-8, which macOS writes without saying so, or cp437, and print which.
+
+    Args:
+        names: As decoded by zipfile, which takes them for cp437.
+    """
+    encoding = "utf-8"
+    try:
+        for name in names:
+            name.encode("cp437").decode(encoding)
+    except UnicodeError:
+        encoding = "cp437"
+    example = printable(names[0].encode("cp437").decode(encoding))
+    print(
+        f"{len(names):,} names in the archive do not declare their encoding and are read as "
+        f"{encoding}, such as {example}. If this is wrong, set dataset.source.zip_encoding."
+    )
+    return encoding
 
 
 def _tar_entries(opened: tarfile.TarFile, max_bytes: int) -> Iterator[Entry]:

@@ -110,7 +110,8 @@ def read_layout(folder: Path, source: str, options: FolderSource) -> list[dict[s
     ignored = _folders_without_images(folders, files, images)
     _reject_empty_classes(ignored, files, rows, interpreter, source)
     left_out = sum(is_image(file) for file in tree.files) - len(images)
-    print(printable(f"{source}: {_summary(rows, interpreter)}"), end="")
+    place = f"{source}, {interpreter.root}/" if interpreter.root else source
+    print(printable(f"{place}: {_summary(rows, interpreter)}"), end="")
     print(printable(_ignored(tree, files, ignored, left_out)))
     return [vars(row) for row in rows]
 

@@ -34,7 +34,9 @@ KINDS = {
     "gradcam", "bbox", "bboxes", "augmented", "original", "originals", "grayscale", "greyscale",
 }  # fmt: skip
 AS_CLASS = {"mask", "seg", "edges", "depth", "original", "augmented"}  # may also be a class
-FOLD = re.compile(r"(?:cv[ _-]?)?(?:fold|part|batch|subset|chunk|shard)[ _.-]?\d+", re.IGNORECASE)
+FOLD = re.compile(
+    r"(?:.*[ _.-])?(?:fold|part|batch|subset|chunk|shard|cv)[ _.-]?(?:\d+|[a-z])", re.IGNORECASE
+)
 GROUP_WORDS = {
     "patient", "pat", "subject", "subj", "sub", "case", "person", "participant", "user", "id",
     "animal", "individual", "video", "vid", "clip", "seq", "sequence", "session", "scene", "day",

@@ -1,6 +1,5 @@
 """Interpret a directory tree: which folders are splits, which are classes, which are neither."""
 
-import os
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -10,17 +9,15 @@ from thaw.config.dataset import FolderSource
 from thaw.data import layout_questions as ask
 from thaw.data.folder_names import (
     ANONYMOUS,
-    AS_CLASS,
     NEUTRAL,
     SPLITS,
     UNLABELLED,
     is_fold,
     is_group,
-    is_kind,
     split_of,
     splits_of,
-    words_around_split,
 )
+from thaw.data.layout_checks import check_classes, check_names
 from thaw.data.tree import Folder
 from thaw.errors import UserError
 
@@ -50,7 +47,8 @@ class Interpreter:
         source: How messages name the folder or archive.
 
     Attributes:
-        split_folders: Names of the folders that are splits, in the order in which they are read.
+        root: Path of the folder that contains the dataset.
+        split_folders: The split of each folder that is one, in the order in which they are read.
         notes: What else is worth knowing about the layout.
         class_parents: Paths of the folders that directly contain the class folders.
     """
@@ -58,13 +56,14 @@ class Interpreter:
     def __init__(self, options: FolderSource, source: str) -> None:
         self.options, self.source = options, source
         self.recognizes = options.layout is None and options.label_pattern is None
-        self.split_folders: dict[str, None] = {}
+        self.root: str | None = None
+        self.split_folders: dict[str, str] = {}
         self.notes: list[str] = []
         self.class_parents: set[str] = set()
         self._known: set[str] = set()  # labels read so far, those of train first
 
     def read(self, images: list[str]) -> list[Image]:
-        """Return each of the images with its label, split and group.
+        """Return each of the images with its label, split and group, sorted by path.
 
         Raises:
             UserError: The paths can be read in several ways, or give no classes.
@@ -78,7 +77,7 @@ class Interpreter:
             rows = self._declared(self._unwrapped(top, ""), self.options.layout)
         else:
             rows = self._recognized(top, "", "")
-        return self._checked(rows)
+        return sorted(self._checked(rows), key=lambda row: row.path)
 
     def _recognized(self, top: Folder, split: str, group: str) -> list[Image]:
         """Read the layout that the names of the folders show.
@@ -96,18 +95,21 @@ class Interpreter:
         if top.images:
             raise ask.stray_images(self.source, top)
         if splits:
-            if len(splits) < len(folders):
-                raise ask.mixed_splits(self.source, top, splits, split)
+            rest = {name: folder for name, folder in folders.items() if name not in splits}
             rows = []
+            if rest and set(splits.values()) == {UNLABELLED}:
+                rows += self._recognized(Folder(top.path, [], rest), split, group)
+            elif rest:
+                raise ask.mixed_splits(self.source, top, splits, split)
             for name, inner in self._in_order(splits):
                 rows += self._recognized(folders[name], self._nested(split, inner, name), group)
             return rows
-        if any(splits_of(folder.folders) for folder in folders.values()):
+        if any(map(split_of, (n for folder in folders.values() for n in folder.names_below()))):
             return self._splits_in_classes(top, split, group)
         if any(map(is_fold, folders)):
             return self._folds(top, split)
-        if self.recognizes:
-            self._look_for_other_meanings(top, split)
+        if note := check_classes(self.source, top, split):
+            self.notes.append(note)
         return self._classes(top, split, group)
 
     def _declared(self, top: Folder, layout: str) -> list[Image]:
@@ -200,7 +202,12 @@ class Interpreter:
             problem = f"are numbered parts and others ({', '.join(others[:5])})."
             raise ask.folds(self.source, top, problem)
         if any(folder.images for folder in top.folders.values()):
-            raise ask.folds(self.source, top, "are numbered parts without class folders.")
+            raise ask.folds(
+                self.source,
+                top,
+                "are numbered parts without class folders. Read the labels from a table with "
+                "dataset=manifest, or from file names with dataset.source.label_pattern.",
+            )
         self.notes.append(
             f"{ask.folder_list(top.folders)} are read as one set: "
             f"-S dataset.split.group=group keeps each in one split"
@@ -233,12 +240,14 @@ class Interpreter:
             if found not in (None, split) and not wraps_splits:
                 break  # the only split, or one inside another
             top = inner
+        if self.root is None:
+            self.root = top.path
         return top
 
     def _in_order(self, splits: dict[str, str]) -> list[tuple[str, str]]:
         """Return folders with their splits, train first, and note their names."""
         order = sorted(splits.items(), key=lambda item: [*SPLITS, UNLABELLED, ""].index(item[1]))
-        self.split_folders |= dict.fromkeys(name for name, split in order if split)
+        self.split_folders |= {name: split for name, split in order if split}
         return order
 
     def _nested(self, outer: str, inner: str, name: str) -> str:
@@ -250,46 +259,24 @@ class Interpreter:
             f"folder to read: -S dataset.source.root=FOLDER. {ask.see('splits')}"
         )
 
-    def _look_for_other_meanings(self, top: Folder, split: str) -> None:
-        """Raise an error if the folders may be something else than classes."""
-        folders = top.folders
-        for folder in folders.values():
-            if len(same := set(folder.folders) & set(folders)) > 1:
-                raise ask.copies(self.source, top, folder, same)
-        if kinds := {n for f in folders.values() for n in f.names_below() if is_kind(n)}:
-            raise ask.kinds_in_classes(self.source, top, kinds, split)
-        if kinds := {n for n in folders if is_kind(n) and n.lower() not in AS_CLASS}:
-            raise ask.kinds_as_classes(self.source, top, kinds)
-        count = Counter(name for folder in folders.values() for name in folder.folders)
-        groups = {name for name in count if is_group(name) or is_fold(name)}
-        named = {name for name in count if name not in groups and name.lower() not in NEUTRAL}
-        repeated = {name for name in named if count[name] > 1}
-        if repeated and 2 * len(repeated) >= len(named):
-            raise ask.same_folders(self.source, top, repeated, split)
-        if groups:
-            self.notes.append(
-                f"sub-folders such as {min(groups)}/ look like groups: "
-                f"-S dataset.split.group=folder keeps each in one split"
-            )
-
     def _checked(self, rows: list[Image]) -> list[Image]:
         labels: dict[str, set[str]] = defaultdict(set)
         for row in rows:
             labels[row.split].add(row.label)
         splits = {split: present - {""} for split, present in labels.items()}
-        if any(splits) and not splits.get("train"):
+        if set(splits) - {"", UNLABELLED} and not splits.get("train"):
             raise UserError(
                 f"{self.source} has {ask.folder_list(self.split_folders)} but no train/ to train "
                 f"on. {ask.see('splits')}"
             )
-        learned = splits.get("train") or splits[""]
+        learned = splits.get("train") or splits.get("", set())
         for split in ("validation", "test"):
             unknown = splits.get(split, set()) - learned
             if unknown and unknown == splits[split] and {n.lower() for n in unknown} <= ANONYMOUS:
                 for row in rows:  # test/unknown/1.jpg
                     row.label = "" if row.split == split else row.label
             elif unknown:
-                raise ask.unknown_classes(self.source, split, unknown)
+                raise ask.unknown_classes(self.source, split, unknown, learned)
             elif splits.get(split) and (missing := learned - splits[split]):
                 self.notes.append(f"no {split} image of {', '.join(sorted(missing))}")
         if len(learned) < 2:
@@ -298,22 +285,10 @@ class Interpreter:
                 f"sub-folders with images. {ask.see('layouts')}"
             )
         if self.recognizes:
-            self._check_names(learned)
-        if unlabelled := [row.path for row in rows if not row.label]:
-            place = os.path.commonpath([os.path.dirname(path) for path in unlabelled])
-            self.notes.append(f"{len(unlabelled):,} unlabelled in {place}/")
+            check_names(self.source, learned)
+        for split, count in Counter(row.split for row in rows if not row.label).items():
+            names = [name for name, own in self.split_folders.items() if own == split]
+            self.notes.append(f"{count:,} unlabelled in {ask.folder_list(names)}")
         for row in rows:
             row.split = row.split if row.label else ""
         return rows
-
-    def _check_names(self, labels: set[str]) -> None:
-        parts = {label: words for label in labels if (words := words_around_split(label))}
-        repeated = Counter(parts.values())
-        if both := [label for label, words in parts.items() if repeated[words] > 1]:
-            raise ask.split_in_names(self.source, both)
-        alike = Counter(label.casefold() for label in labels)
-        if both := sorted(label for label in labels if alike[label.casefold()] > 1):
-            raise UserError(
-                f"{self.source}: the classes {', '.join(both)} differ only in upper and lower "
-                f"case. Rename one, or set dataset.source.layout if they are different classes."
-            )

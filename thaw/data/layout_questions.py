@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from thaw.config.base import did_you_mean
 from thaw.data.folder_names import NEUTRAL, splits_of, suggest_label_pattern
 from thaw.data.tree import Folder
 from thaw.errors import UserError, bullet_list
@@ -34,20 +35,17 @@ def mixed_splits(source: str, top: Folder, splits: Iterable[str], split: str) ->
     """Return the error about folders that are partly splits."""
     others = sorted(set(top.folders) - set(splits))
     layout = "splits/classes" if split else "classes"
-    choices = {
-        f"{folder_list(splits)} are splits, leave out {folder_list(others)}": _exclude(top, others),
-        f"all folders in {top.path or source}/ are classes": f"dataset.source.layout={layout}",
-    }
+    choices = {}
+    if any(top.folders[name].folders for name in splits):
+        choices[f"leave out {folder_list(others)}"] = _exclude(top, others)
     for name in others:
         inner = top.folders[name]
         while len(inner.folders) == 1 and not inner.images:
             (inner,) = inner.folders.values()
         if splits_of(inner.folders):
             choices[f"read only {inner.path}/"] = _root(inner)
-    problem = (
-        f"{folder_list(splits)} look like splits, but {folder_list(others)} beside them also "
-        f"contain images."
-    )
+    choices["all of these folders are classes"] = f"dataset.source.layout={layout}"
+    problem = f"mixes split folders ({folder_list(splits)}) with others ({folder_list(others)})."
     return question(source, problem, choices, "splits")
 
 
@@ -79,8 +77,7 @@ def split_in_names(source: str, labels: list[str]) -> UserError:
 
 def folds(source: str, top: Folder, problem: str) -> UserError:
     """Return the error about numbered parts that cannot be read as one set."""
-    first = min(top.folders)
-    choices = {f"read only {first}/": _root(top.folders[first]), "they are classes": CLASSES}
+    choices = {"each is a class": CLASSES}
     return question(source, f"{folder_list(top.folders)} {problem}", choices, "folds")
 
 
@@ -123,9 +120,10 @@ def kinds_as_classes(source: str, top: Folder, kinds: set[str]) -> UserError:
     return question(source, problem, choices, "masks")
 
 
-def same_folders(source: str, top: Folder, repeated: set[str], split: str) -> UserError:
+def same_folders(
+    source: str, top: Folder, names: list[str], repeated: set[str], split: str
+) -> UserError:
     """Return the error about folders that contain the same sub-folders."""
-    names = [name for name, folder in top.folders.items() if repeated & set(folder.folders)]
     first = top.folders[min(names)]
     before = "splits/" if split else ""
     choices = {
@@ -177,11 +175,12 @@ def no_splits(source: str, layout: str | None, top: Folder, splits: Iterable[str
     )
 
 
-def unknown_classes(source: str, split: str, unknown: set[str]) -> UserError:
+def unknown_classes(source: str, split: str, unknown: set[str], known: set[str]) -> UserError:
     """Return the error about test or validation classes without training images."""
+    other = did_you_mean(min(unknown), sorted(known))
     return UserError(
         f"{source}: the {split} images have classes that train/ lacks: "
-        f"{', '.join(sorted(unknown))}. Add training images of them, or leave them out with "
+        f"{', '.join(sorted(unknown))}.{other} Add training images of them, or leave them out with "
         f"-S {_shell('dataset.source.exclude=' + _array(unknown))}. {see('splits')}"
     )
 

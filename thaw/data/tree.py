@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -72,6 +72,16 @@ class Folder:
         yield from self.images
         for folder in self.folders.values():
             yield from folder.walk()
+
+    def without_wrappers(self, names: Container[str]) -> "Folder":
+        """Return the first folder below single sub-folders with one of these lower-case names."""
+        folder = self
+        while not folder.images and len(folder.folders) == 1:
+            ((name, inner),) = folder.folders.items()
+            if name.lower() not in names:
+                break
+            folder = inner
+        return folder
 
     def names_below(self) -> Iterator[str]:
         """Yield the names of all folders below it."""
