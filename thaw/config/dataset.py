@@ -66,9 +66,7 @@ class FolderSource(Source):
         try:
             "".encode(value or "utf-8")
         except LookupError:
-            raise ValueError(
-                "expected an encoding such as cp932, gbk or cp866"
-            ) from None
+            raise ValueError("expected an encoding such as cp932, gbk or cp866") from None
         return value
 
 

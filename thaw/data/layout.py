@@ -193,7 +193,7 @@ class Interpreter:
             if not is_group(name) and name.lower() not in NEUTRAL
         }
         if split or deeper or not complete or any(map(is_fold, top.folders)):
-            raise ask.splits_in_classes(self.source, top, inner)
+            raise ask.splits_in_classes(self.source, top)
         return self._class_splits(top, group)
 
     def _folds(self, top: Folder, split: str) -> list[Image]:

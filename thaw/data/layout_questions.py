@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from thaw.config.base import did_you_mean
-from thaw.data.folder_names import NEUTRAL, splits_of, suggest_label_pattern
+from thaw.data.folder_names import NEUTRAL, split_of, splits_of, suggest_label_pattern
 from thaw.data.tree import Folder
 from thaw.errors import UserError, bullet_list
 
@@ -49,17 +49,21 @@ def mixed_splits(source: str, top: Folder, splits: Iterable[str], split: str) ->
     return question(source, problem, choices, "splits")
 
 
-def splits_in_classes(source: str, top: Folder, inner: dict[str, dict[str, str]]) -> UserError:
+def splits_in_classes(source: str, top: Folder) -> UserError:
     """Return the error about splits inside folders that may be classes."""
-    outer = [name for name, splits in inner.items() if splits]
-    names = {name for splits in inner.values() for name in splits}
-    choices = {
-        f"read only {outer[0]}/": _root(top.folders[outer[0]]),
-        f"{folder_list(top.folders)} are classes, and {folder_list(names)} their splits": (
-            "dataset.source.layout=classes/splits"
-        ),
-        f"{folder_list(top.folders)} are classes, the folders in them mean nothing": CLASSES,
+    inner = {
+        name: {each for each in folder.names_below() if split_of(each)}
+        for name, folder in top.folders.items()
     }
+    outer = sorted(name for name, splits in inner.items() if splits)
+    names: set[str] = set().union(*inner.values())
+    classes = folder_list(top.folders)
+    choices = {f"read only {outer[0]}/": _root(top.folders[outer[0]])}
+    if all(names & set(folder.folders) for folder in top.folders.values()):
+        choices[f"{classes} are classes, and {folder_list(names)} their splits"] = (
+            "dataset.source.layout=classes/splits"
+        )
+    choices[f"{classes} are classes, the folders in them mean nothing"] = CLASSES
     problem = f"{folder_list(outer)} contain {folder_list(names)}, which look like splits."
     return question(source, problem, choices, "splits-inside-classes")
 
