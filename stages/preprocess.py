@@ -35,6 +35,7 @@ def main() -> None:
     new = decode_into(store, rows, RAW, image)
     print(f"{new:,} of {len(rows):,} images are new")
 
+    reject_lost_classes(rows)
     bad = [row for row in rows if row["problem"]]
     if bad and not skip:
         raise UserError(
@@ -42,7 +43,6 @@ def main() -> None:
             f"them with -S dataset.on_bad_image=skip:\n"
             + bullet_list([f"{original_path(row['path'])}: {row['problem']}" for row in bad])
         )
-    reject_lost_classes(rows)
     file_of = {row["pixel_sha256"]: row["sha256"] for row in rows if not row["problem"]}
     if not file_of:
         raise UserError(f"None of the {len(rows)} images can be read.")
