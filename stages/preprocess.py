@@ -7,6 +7,7 @@ import numpy as np
 
 from thaw.config.base import load_section, read_value
 from thaw.config.dataset import Dataset, Image
+from thaw.data.consistency import reject_lost_classes
 from thaw.data.preprocessing import decode_into, image_store
 from thaw.data.raw import original_path
 from thaw.errors import UserError, bullet_list
@@ -34,6 +35,7 @@ def main() -> None:
     new = decode_into(store, rows, RAW, image)
     print(f"{new:,} of {len(rows):,} images are new")
 
+    reject_lost_classes(rows)
     bad = [row for row in rows if row["problem"]]
     if bad and not skip:
         raise UserError(

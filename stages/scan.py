@@ -13,7 +13,7 @@ from thaw.storage.recovery import read_or_fetch_recorded
 
 
 def main(name: str) -> None:
-    """Write data/inventory.csv: path, size in bytes and SHA-256 of every file of the source.
+    """Write data/inventory.csv: path, size in bytes and SHA-256 of every file to read.
 
     Args:
         name: NAME of this stage in dvc.yaml, scan@NAME.

@@ -2,10 +2,10 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from thaw.config.base import validate
 from thaw.data.archives import is_archive
-from thaw.data.manifest.columns import Columns
 from thaw.data.manifest.reading import candidate_manifests, find_manifests
 from thaw.data.manifest.rows import Manifest
 from thaw.data.manifest.table import READERS
@@ -20,27 +20,23 @@ def is_manifest(path: Path) -> bool:
     return path.name.lower().endswith(tuple(READERS)) and not path.is_dir()
 
 
-def read(path: Path) -> Manifest:
-    """Return the images that a manifest names, as the pipeline will read them.
+def read(path: Path, chosen: dict[str, Any]) -> tuple[Parameters, Manifest]:
+    """Return `dataset.source`, and the images that a manifest names as the pipeline reads them.
 
     Args:
         path: A manifest, or a folder or archive that contains one.
+        chosen: Further parameters of `dataset.source`.
 
     Raises:
         UserError: The manifest cannot be used.
     """
-    values = {
-        "kind": "manifest",
-        "path": str(path),
-        "images": None,
-        "columns": dict.fromkeys(Columns.model_fields),
-    }
+    values = {"kind": "manifest", "path": str(path), **chosen}
     source = validate(Parameters, values, "dataset", "source")
     with tempfile.TemporaryDirectory() as folder, opened(source, Path(folder)) as (_, manifest):
-        return manifest
+        return source, manifest
 
 
-def find(path: Path, shown: str, problem: UserError) -> tuple[Path, Manifest]:
+def find(path: Path, shown: str, problem: UserError) -> tuple[Parameters, Manifest]:
     """Return the only manifest in a folder or archive whose files and labels fit together.
 
     Args:
@@ -61,11 +57,11 @@ def find(path: Path, shown: str, problem: UserError) -> tuple[Path, Manifest]:
     fitting, reasons = [], []
     for candidate in candidates:
         try:
-            fitting.append((candidate, read(candidate)))
+            fitting.append(read(candidate, {}))
         except UserError as error:
             reasons.append(str(error))
     if len(fitting) > 1:
-        names = [str(candidate) for candidate, _ in fitting]
+        names = [source.path for source, _ in fitting]
         raise UserError(
             f"{shown} has no class folders and {len(fitting)} manifests that fit. Choose one with "
             f"--images FILE:\n{bullet_list(names)}"

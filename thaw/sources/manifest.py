@@ -28,9 +28,9 @@ class Parameters(Source):
     path: str
     """A .csv, .tsv, .jsonl or .parquet file, or a folder or archive that contains one; relative to
     the repository, or absolute."""
-    images: str | None
+    images: str | None = None
     """Folder or archive that the paths in the manifest start from; null: the manifest's folder."""
-    columns: Columns
+    columns: Columns = Columns()
     """Which column has what."""
 
 

@@ -98,6 +98,19 @@ def test_the_readme_describes_splits_that_the_user_made(photos):
     assert "the images of `validation/` are the test split" in readme
 
 
+def test_parameters_of_the_source_become_defaults(photos, capsys):
+    for kind in ("images", "masks"):
+        draw(photos.parent / "kinds" / "disc" / kind, {"": 6}, seed=len(kind))
+        draw(photos.parent / "kinds" / "square" / kind, {"": 6}, seed=len(kind) + 9)
+    chosen = "dataset.source.exclude=[masks,'${x}']"
+    assert command(["new", "cells", "--images", "kinds", "-S", chosen]) == 0
+    assert "kinds: 2 classes, 12 images; ignored: 12 images by root, inc" in capsys.readouterr().out
+    with contextlib.chdir("cells"):
+        for values in (read_params(), compose()):
+            assert values["dataset"]["source"]["exclude"] == ["masks", "${x}"]
+            assert values["dataset"]["source"]["layout"] is None
+
+
 def competition(photos: Path) -> Path:
     """Move the photos to one folder, and list their classes in labels.csv beside it."""
     folder = photos.parent / "competition"
@@ -142,6 +155,20 @@ def test_manifests_that_do_not_fit_are_refused(photos):
     assert not Path("cells").exists()
 
 
+def test_columns_of_a_manifest_become_defaults(photos):
+    folder = competition(photos)
+    text = (folder / "labels.csv").read_text()
+    (folder / "labels.csv").write_text(text.replace("patient", "label"))
+    arguments = ["new", "cells", "--images", "competition/labels.csv"]
+    with pytest.raises(UserError, match="several columns that may be the label: class, label"):
+        command(arguments)
+    command([*arguments, "-S", 'dataset.source.columns.label="class"'])
+    with contextlib.chdir("cells"):
+        for values in (read_params(), compose()):
+            assert values["dataset"]["source"]["columns"]["label"] == "class"
+            assert values["dataset"]["source"]["columns"]["path"] is None
+
+
 def test_unusable_arguments_leave_nothing(photos):
     Path("full").mkdir()
     Path("full/file").write_text("mine")
@@ -160,9 +187,12 @@ def test_unusable_arguments_leave_nothing(photos):
         (("", "my photos"), "'': expected the name of a folder to create"),
         (("nowhere/..", "my photos"), "'nowhere/..': expected the name of a folder to create"),
         (("cells", ""), "--images '': expected a folder or an archive"),
+        (("cells", "my photos", "-S", "seed=3"), "-S seed=3: expected dataset.source.KEY=VALUE"),
+        (("cells", "my photos", "-S", "dataset.source.laoyut=classes"), "Did you mean layout"),
+        (("cells", "my photos", "-S", "x=[a"), r"-S x=\[a: "),
         (("cells", "full/file"), "expected a folder or one of"),
     ):
         with pytest.raises(UserError, match=message):
-            command(["new", arguments[0], "--images", arguments[1]])
+            command(["new", arguments[0], "--images", *arguments[1:]])
     assert {path.name for path in Path().iterdir()} == {"my photos", "full", "flat", "strange"}
     assert Path("full/file").read_text() == "mine"

@@ -4,17 +4,14 @@ from pathlib import Path
 import pytest
 
 from thaw.data.inventory import SourceNotHere
-from thaw.data.manifest.columns import Columns
 from thaw.data.raw import RawFiles, original_path
 from thaw.errors import UserError
 from thaw.sources.manifest import Parameters, collect, files
 
-NULLS = Columns(**dict.fromkeys(Columns.model_fields))
-
 
 def parameters(path: Path | str, images: Path | str | None = None) -> Parameters:
     images = None if images is None else str(images)
-    return Parameters(kind="manifest", path=str(path), images=images, columns=NULLS)
+    return Parameters(kind="manifest", path=str(path), images=images)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from thaw.config.base import Section, did_you_mean
-from thaw.data.class_folders import SPLITS
+from thaw.data import folder_names
 from thaw.data.manifest.matching import ImageFolder, Matches
 from thaw.data.manifest.table import Table
 from thaw.errors import UserError
@@ -33,15 +33,15 @@ ONES, ZEROS = {"1", "1.0", "true"}, {"0", "0.0", "false"}
 class Columns(Section):
     """`dataset.source.columns`: null detects a column, "" uses none."""
 
-    path: str | None
+    path: str | None = None
     """Path or name of the image file, with or without extension."""
-    label: str | list[str] | None
+    label: str | list[str] | None = None
     """The class; or the columns of a one-hot encoding."""
-    split: str | None
+    split: str | None = None
     """train, validation or test."""
-    group: str | None
+    group: str | None = None
     """Images of one group; the report has results for each. See also `dataset.split.group`."""
-    confidence: str | None
+    confidence: str | None = None
     """Weight of the image in training, from 0."""
 
 
@@ -65,7 +65,8 @@ class Roles:
 
 def split_of(cell: str) -> str | None:
     """Return train, validation or test for a name of that split, as folders have it."""
-    return SPLITS.get(cell.lower())
+    split = folder_names.split_of(cell)
+    return split if split in folder_names.SPLITS else None
 
 
 def find_columns(table: Table, columns: Columns, folder: ImageFolder) -> Roles:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from thaw.data.class_folders import IMAGES, list_files
+from thaw.data.tree import is_image, list_files
 
 OUTPUTS = ("data/raw", "data/images", "models", "report", "results")  # beside dvc.yaml
 
@@ -49,7 +49,7 @@ class ImageFolder:
 
     def images(self) -> list[str]:
         """Return the files whose suffix is that of an image."""
-        return [file for file in self.files if file.lower().endswith(IMAGES)]
+        return [file for file in self.files if is_image(file)]
 
     def match(self, names: list[str]) -> Matches:
         """Return the files that each name means.

@@ -4,11 +4,11 @@ import os
 import posixpath
 from pathlib import Path
 
-from thaw.data.class_folders import list_files
 from thaw.data.manifest.columns import Columns, find_columns, split_of
 from thaw.data.manifest.matching import ImageFolder
 from thaw.data.manifest.rows import Manifest, resolve
 from thaw.data.manifest.table import READERS, Table, read_manifest_file
+from thaw.data.tree import list_files
 from thaw.errors import UserError, bullet_list
 
 

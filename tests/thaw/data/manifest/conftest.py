@@ -6,8 +6,6 @@ from thaw.data.manifest.columns import Columns
 from thaw.data.manifest.reading import find_manifests, read_manifest
 from thaw.data.manifest.rows import Manifest
 
-NULLS = dict.fromkeys(Columns.model_fields)
-
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
@@ -34,7 +32,7 @@ def read(folder, write):
 
     def call(text: str, *names: str, manifest: str = "l.csv", **columns) -> Manifest:
         write(*names, **{manifest: text})
-        chosen = Columns(**{**NULLS, **columns})
-        return read_manifest(find_manifests(folder, "mine"), None, chosen, "mine", "mine")[1]
+        found = find_manifests(folder, "mine")
+        return read_manifest(found, None, Columns(**columns), "mine", "mine")[1]
 
     return call

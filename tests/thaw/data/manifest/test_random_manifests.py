@@ -8,7 +8,6 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.thaw.data.manifest.conftest import NULLS
 from thaw.data.manifest.columns import Columns, split_of
 from thaw.data.manifest.reading import read_manifest
 from thaw.errors import UserError
@@ -71,7 +70,7 @@ def test_rows_and_images_add_up(tmp_path, drawn, delimiter, split):
     path = write(tmp_path / "mine", files, rows, delimiter, split)
     labels = {row[1] for row in rows} - {""}
     try:
-        _, manifest = read_manifest([path], None, Columns(**NULLS), "mine", "mine")
+        _, manifest = read_manifest([path], None, Columns(), "mine", "mine")
     except UserError as error:
         ambiguous = len({file.rpartition(".")[0] for file in files}) < len(files)
         trained = split == "note" or any(split_of(row[2]) == "train" and row[1] for row in rows)
