@@ -35,6 +35,16 @@ def run(tmp_path, monkeypatch):
     return call
 
 
+def test_rows_without_a_label_are_kept_as_unlabelled(run):
+    run("id,label", *(f"{n},{['cat', 'dog', 'dog', ''][n % 4]}" for n in range(40)))
+    table = pd.read_csv("data/split.csv", dtype=str, keep_default_na=False)
+    unlabelled = table[table["label"] == ""]
+    assert set(unlabelled["split"]) == {"unlabelled"} and len(unlabelled) == 10
+    assert set(table["class"]) == {"0", "1", ""} and "unlabelled" not in set(
+        table.loc[table["label"] != "", "split"]
+    )
+
+
 def test_labels_and_further_columns_of_a_manifest_reach_the_split(run):
     stratify = {"test": 0.25, "validation": 0.25, "stratify": ["label", "site"], "seed": 0}
     lines = [f"{n},{['NA', '007'][n % 2]},{'ab'[n // 2 % 2]}, p{n} " for n in range(40)]

@@ -123,11 +123,16 @@ def _read_images(
         values = {"kind": "folder", "path": str(path), **chosen}
         parameters = validate(folder.Parameters, values, "dataset", "source")
         try:
-            return parameters, _read_class_folders(parameters, path, images)
+            rows = _read_class_folders(parameters, path, images)
+            labels = {row["label"] for row in rows} - {""}
         except UserError as error:
             if chosen:
                 raise
             source, found = new_manifest.find(path, images, error)
+        else:
+            if path.is_dir() and not chosen:
+                new_manifest.reject_other_labels(path, images, labels)
+            return parameters, rows
         print(f"{images} has no class folders, but a manifest that fits.")
     print("\n".join(found.notes))
     return source, found.rows
@@ -153,9 +158,7 @@ def _chosen(overrides: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _read_class_folders(
-    source: folder.Parameters, path: Path, images: str
-) -> list[dict[str, str]]:
+def _read_class_folders(source: folder.Parameters, path: Path, images: str) -> list[dict[str, str]]:
     if path.is_dir():
         return read_layout(path, images, source)
     with tempfile.TemporaryDirectory() as scratch:

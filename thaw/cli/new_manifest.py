@@ -13,6 +13,7 @@ from thaw.errors import UserError, bullet_list
 from thaw.sources.manifest import Parameters, opened
 
 MOST = 20  # files that are tried as manifests
+SHOWN = 5  # labels in a message
 
 
 def is_manifest(path: Path) -> bool:
@@ -47,6 +48,48 @@ def find(path: Path, shown: str, problem: UserError) -> tuple[Parameters, Manife
     Raises:
         UserError: None fits, or several do.
     """
+    fitting, reasons = _fitting(path, shown)
+    if len(fitting) > 1:
+        names = [source.path for source, _ in fitting]
+        raise UserError(
+            f"{shown} has no class folders and {len(fitting)} manifests that fit. Choose one with "
+            f"--images FILE:\n{bullet_list(names)}"
+        )
+    if not fitting:
+        also = [f"As a manifest: {reason}" for reason in ([] if is_archive(path) else reasons)]
+        raise UserError("\n".join([str(problem), *also[:3]]))
+    return fitting[0]
+
+
+def reject_other_labels(path: Path, shown: str, labels: set[str]) -> None:
+    """Stop if a manifest in a folder has other labels than those that its sub-folders say.
+
+    Args:
+        path: The folder.
+        shown: How messages name it.
+        labels: The names of the class folders.
+
+    Raises:
+        UserError: There is such a manifest.
+    """
+    for source, manifest in _fitting(path, shown)[0]:
+        other = {row["label"] for row in manifest.rows} - {""}
+        if other != labels:
+            raise UserError(
+                f"{shown} can be read in two ways: its folders say {_listed(labels)}, and the "
+                f"manifest {source.path} says {_listed(other)}. Choose the manifest with "
+                f"--images {source.path}, or the folders with -S dataset.source.layout=classes "
+                f"(or splits/classes, ...)."
+            )
+
+
+def _listed(labels: set[str]) -> str:
+    more = ", ..." if len(labels) > SHOWN else ""
+    return ", ".join(sorted(labels)[:SHOWN]) + more
+
+
+def _fitting(path: Path, shown: str) -> tuple[list[tuple[Parameters, Manifest]], list[str]]:
+    """Return the manifests that fit, and why the others do not."""
     candidates = [path]
     if not is_archive(path):
         try:
@@ -60,15 +103,4 @@ def find(path: Path, shown: str, problem: UserError) -> tuple[Parameters, Manife
             fitting.append(read(candidate, {}))
         except UserError as error:
             reasons.append(str(error))
-    if len(fitting) > 1:
-        names = [source.path for source, _ in fitting]
-        raise UserError(
-            f"{shown} has no class folders and {len(fitting)} manifests that fit. Choose one with "
-            f"--images FILE:\n{bullet_list(names)}"
-        )
-    if not fitting and is_archive(path):
-        raise problem
-    if not fitting:
-        also = [f"As a manifest: {reason}" for reason in reasons[:3]]
-        raise UserError("\n".join([str(problem), *also])) from None
-    return fitting[0]
+    return fitting, reasons

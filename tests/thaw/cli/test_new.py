@@ -155,6 +155,21 @@ def test_manifests_that_do_not_fit_are_refused(photos):
     assert not Path("cells").exists()
 
 
+def test_folders_and_a_manifest_that_disagree_stop(photos, capsys):
+    """Folders may be cameras; then the manifest has the classes."""
+    files = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.png"))
+    lines = [f"{file},{'xy'[number % 2]}" for number, file in enumerate(files)]
+    (photos / "labels.csv").write_text("\n".join(["file,label", *lines]))
+    with pytest.raises(UserError, match="its folders say disc, square, and the manifest .* says x"):
+        command(["new", "cells", "--images", "my photos"])
+    chosen = ["-S", "dataset.source.layout=classes"]
+    assert command(["new", "cells", "--images", "my photos", *chosen]) == 0
+    lines = [f"{file},{file.split('/')[0]}" for file in files]
+    (photos / "labels.csv").write_text("\n".join(["file,label", *lines]))
+    assert command(["new", "same", "--images", "my photos"]) == 0
+    assert "same: 35 images of disc (20), square (15)" in capsys.readouterr().out
+
+
 def test_columns_of_a_manifest_become_defaults(photos):
     folder = competition(photos)
     text = (folder / "labels.csv").read_text()

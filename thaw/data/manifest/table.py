@@ -103,7 +103,7 @@ def _usable_columns(table: Table) -> Table:
 def _read_text(path: Path, name: str) -> str:
     content = path.read_bytes()
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         found = "UTF-16" if content.startswith(UTF16) else "in another encoding"

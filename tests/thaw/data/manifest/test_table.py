@@ -21,7 +21,7 @@ def read(tmp_path):
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
 def test_delimiter_line_ends_and_byte_order_mark_are_detected(read, delimiter, ends, start):
     lines = ["file,label", '"a, 1; b|x.jpg",cat', "", "c.jpg,dog", ""]
