@@ -127,9 +127,10 @@ def _read_csv(path: Path, name: str) -> Table:
                 rows.append([cell.strip() for cell in row])
                 places.append(f"line {reader.line_num}")
     except csv.Error as error:
+        reason = str(error).replace("end of data", "end: a quote is not closed")
         raise UserError(
-            f"{name}, line {reader.line_num}: {error}. Expected CSV in which a cell with quotes or "
-            f"delimiters is quoted."
+            f"{name}, line {reader.line_num}: {reason}. Expected CSV in which a cell with quotes "
+            f"or delimiters is quoted."
         ) from None
     if not rows:
         raise UserError(f"{name} is empty. Expected a header and a row for each image.")

@@ -87,7 +87,10 @@ REFUSED = {
     "empty": ("\n\n", "labels.csv is empty. Expected a header"),
     "only a header": ("file,label\n", "labels.csv has no rows"),
     "short rows": ("file,label\na.jpg\nb.jpg,x\n", "1 rows of .* 2 columns .*\n  line 2: 1 cells"),
-    "open quote": ('file,label\n"a.jpg,x\nb.jpg,x\n', "labels.csv, line 3: unexpected end of data"),
+    "open quote": (
+        'file,label\n"a.jpg,x\nb.jpg,x\n',
+        "labels.csv, line 3: unexpected end: a quote",
+    ),
     "columns with one name": ("file,label,label\na,x,y\n", "several columns named 'label'"),
 }
 
