@@ -46,3 +46,12 @@ def test_swapped_files_of_equal_size_and_time_are_detected(scanned):
     os.rename("photos/dog/1.jpg", "photos/cat/1.jpg")
     os.rename("photos/other", "photos/dog/1.jpg")
     assert scanned() == {"cat/1.jpg": before["dog/1.jpg"], "dog/1.jpg": before["cat/1.jpg"]}
+
+
+def test_only_files_that_the_source_selects_are_listed(scanned):
+    source = {"kind": "folder", "path": "photos", "root": "cat", "exclude": ["*.txt"]}
+    with open("params.yaml", "w") as file:
+        yaml.safe_dump({"dataset": {"source": source}}, file)
+    with open("photos/cat/notes.txt", "w") as file:
+        file.write("left out")
+    assert list(scanned()) == ["cat/1.jpg"]
