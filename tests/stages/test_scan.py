@@ -66,3 +66,12 @@ def test_a_manifest_in_git_without_its_images_uses_the_recorded_inventory(scanne
     Path("labels.csv").write_text("id,label\ncat/1,y\ndog/1,x\n")
     with pytest.raises(UserError, match="dataset.source.images = 'photos': no such file or folder"):
         scanned()
+
+
+def test_only_files_that_the_source_selects_are_listed(scanned):
+    source = {"kind": "folder", "path": "photos", "root": "cat", "exclude": ["*.txt"]}
+    with open("params.yaml", "w") as file:
+        yaml.safe_dump({"dataset": {"source": source}}, file)
+    with open("photos/cat/notes.txt", "w") as file:
+        file.write("left out")
+    assert list(scanned()) == ["cat/1.jpg"]

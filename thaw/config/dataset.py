@@ -26,7 +26,7 @@ class FolderSource(Source):
     """`dataset.source` of a directory tree or an archive: how it is interpreted."""
 
     layout: Literal["classes", "splits/classes", "classes/splits", "folders/classes"] | None = None
-    """What the folders are, from the top; null: recognized by their names. `folders` are neither
+    """Meaning of the folders, from the top; null: recognized by their names. `folders` are neither
     classes nor splits: images of the same class in several of them are one class."""
     root: str | None = None
     """Sub-folder that contains the dataset; null: found."""

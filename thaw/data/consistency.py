@@ -126,4 +126,4 @@ def _paths(rows: pd.DataFrame, column: str) -> list[str]:
     """Return one line for each image: its paths, each with its value in a column."""
     ordered = rows.sort_values(["pixel_sha256", "path"])
     texts = ordered["path"].map(original_path) + " (" + ordered[column] + ")"
-    return [" = ".join(files) for _, files in texts.groupby(ordered["pixel_sha256"])]
+    return sorted(" = ".join(files) for _, files in texts.groupby(ordered["pixel_sha256"]))

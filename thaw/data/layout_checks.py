@@ -68,5 +68,6 @@ def check_names(source: str, labels: set[str]) -> None:
     if both := sorted(label for label in labels if alike[label.casefold()] > 1):
         raise UserError(
             f"{source}: the classes {', '.join(both)} differ only in upper and lower "
-            f"case. Rename one, or set dataset.source.layout if they are different classes."
+            f"case. Rename one, or set dataset.source.layout if they are different classes. "
+            f"{ask.see('layouts')}"
         )

@@ -67,11 +67,23 @@ class Folder:
             folder.images.append(image)
         return top
 
+    def below(self) -> Iterator[tuple[str, "Folder"]]:
+        """Yield the name of each folder below it and the folder, at any depth."""
+        waiting = list(self.folders.items())
+        while waiting:
+            name, folder = waiting.pop()
+            yield name, folder
+            waiting += folder.folders.items()
+
     def walk(self) -> Iterator[str]:
         """Yield the paths of all images in it and below it."""
         yield from self.images
-        for folder in self.folders.values():
-            yield from folder.walk()
+        for _, folder in self.below():
+            yield from folder.images
+
+    def names_below(self) -> Iterator[str]:
+        """Yield the names of all folders below it."""
+        return (name for name, _ in self.below())
 
     def without_wrappers(self, names: Container[str]) -> "Folder":
         """Return the first folder below single sub-folders with one of these lower-case names."""
@@ -82,12 +94,6 @@ class Folder:
                 break
             folder = inner
         return folder
-
-    def names_below(self) -> Iterator[str]:
-        """Yield the names of all folders below it."""
-        for name, folder in self.folders.items():
-            yield name
-            yield from folder.names_below()
 
 
 def locate(source: str) -> Path:

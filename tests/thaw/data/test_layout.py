@@ -1,10 +1,12 @@
 """Layouts as data sets are published, in small: LAYOUTS are read, QUESTIONS are asked about."""
 
 import itertools
+import re
 import shlex
 
 import pytest
 
+from tests.conftest import ROOT
 from thaw.config.dataset import FolderSource
 from thaw.data.folder_names import LABEL_PATTERNS, split_of, suggest_label_pattern
 from thaw.data.layout import Interpreter
@@ -13,6 +15,8 @@ from thaw.errors import UserError
 from thaw.sources.folder import Parameters
 
 AB = ("a", "b")
+HEADINGS = re.findall(r"(?m)^##+ (.*)$", (ROOT / "docs/your-images.md").read_text())
+SECTIONS = {heading.lower().replace(" ", "-") for heading in HEADINGS}
 
 
 def under(*levels: str | tuple[str, ...], count: int = 2) -> list[str]:
@@ -23,6 +27,11 @@ def under(*levels: str | tuple[str, ...], count: int = 2) -> list[str]:
 
 def named(folder: str = "") -> list[str]:
     return [f"{folder}{label}.{n}.jpg" for label in ("cat", "dog") for n in range(3)]
+
+
+def section_of(error: UserError) -> str:
+    """Return the section of the guide that a message names."""
+    return re.findall(r"See docs/your-images.md#([a-z-]+)$", str(error))[0]
 
 
 def read(images: list[str], **options) -> tuple[dict[str, tuple[str, str]], Interpreter]:
@@ -68,6 +77,16 @@ LAYOUTS = {
         ("validation", "a"),
     ),
     "splits in classes": (under(AB, ("train", "test")), "b/test/0.jpg", ("test", "b")),
+    "ImageNet": (
+        under("I", "Data", "train", ("n01", "n02")) + under("I", "Data", ("val", "test")),
+        "I/Data/val/0.jpg",
+        ("", ""),
+    ),
+    "GTSRB": (
+        under("Final_Training", "Images", ("00000", "00001")) + under("Final_Test", "Images"),
+        "Final_Training/Images/00000/0.jpg",
+        ("train", "00000"),
+    ),
     "Tiny ImageNet": (
         under("tiny", "train", ("n01", "n02"), "images") + under("tiny", ("val", "test"), "images"),
         "tiny/val/images/0.jpg",
@@ -168,7 +187,7 @@ def test_questions_name_parameters_that_answer_them(case, compose):
     images, message, override, image, expected = QUESTIONS[case]
     with pytest.raises(UserError) as question:
         read(images)
-    assert message in str(question.value) and "See docs/your-images.md#" in str(question.value)
+    assert message in str(question.value) and section_of(question.value) in SECTIONS
     given = [line.rpartition("-S ")[2] for line in str(question.value).split("\n") if "-S " in line]
     overrides = [shlex.split(each)[0] for each in given]
     assert f"dataset.source.{override}" in overrides
@@ -205,8 +224,9 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_unusable_layouts_are_refused(case):
     images, message = REFUSED[case]
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as refusal:
         read(images)
+    assert section_of(refusal.value) in SECTIONS
 
 
 def test_message_lists_twenty_images_and_counts_the_rest():
