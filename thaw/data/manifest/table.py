@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from thaw.errors import UserError, bullet_list, printable
+from thaw.errors import UserError, bullet_list
 
 DELIMITERS = ",;\t|"
 SAMPLE_ROWS = 100  # rows that decide on the delimiter
 MAX_CELL = 10_000  # characters; longer cells are documents or masks, not properties of an image
+GUIDE = "See docs/manifests.md"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 
 
@@ -250,8 +251,3 @@ READERS: dict[str, Callable[[Path, str], Table]] = {
     ".ndjson": _read_json_lines,
     ".parquet": _read_parquet,
 }
-
-
-def describe_row(place: str, cell: str) -> str:
-    """Return how messages list a row: its place and one of its cells."""
-    return f"{place}: {printable(cell) or '(empty)'}"
