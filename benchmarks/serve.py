@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.clone import ROOT
 from benchmarks.photograph import photograph
-from thaw.data.class_folders import IMAGES
+from thaw.data.tree import IMAGES
 
 RESULTS = ROOT / "benchmarks/results"
 DISTINCT = 200  # different images, which are sent repeatedly

@@ -7,6 +7,7 @@ import numpy as np
 
 from thaw.config.base import load_section, read_value
 from thaw.config.dataset import Dataset, Image
+from thaw.data.consistency import reject_lost_classes
 from thaw.data.preprocessing import decode_into, image_store
 from thaw.data.raw import original_path
 from thaw.errors import UserError, bullet_list
@@ -23,7 +24,7 @@ def main() -> None:
     """Write the distinct images to data/images, and one row for each file to data/index.csv.
 
     Images are identified by the SHA-256 of their pixels. The column `problem` of the index gives
-    the reason if a file was skipped.
+    the reason if a file was skipped. Further columns of data/raw/index.csv follow it.
     """
     image = load_section(Image, "dataset", "image")
     skip = read_value(Dataset, "dataset", "on_bad_image") == "skip"
@@ -34,6 +35,7 @@ def main() -> None:
     new = decode_into(store, rows, RAW, image)
     print(f"{new:,} of {len(rows):,} images are new")
 
+    reject_lost_classes(rows)
     bad = [row for row in rows if row["problem"]]
     if bad and not skip:
         raise UserError(
@@ -59,6 +61,7 @@ def main() -> None:
             f"16 bits, set -S dataset.image.bit_depth=12 (or 10, or 14)."
         )
     with atomic_write("data/index.csv") as part, open(part, "w", newline="", encoding="utf-8") as f:
-        table = csv.DictWriter(f, INDEX_COLUMNS, lineterminator="\n")
+        columns = list(dict.fromkeys([*INDEX_COLUMNS, *rows[0]]))
+        table = csv.DictWriter(f, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)

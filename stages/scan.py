@@ -5,34 +5,32 @@ clone, it restores the inventory that dvc.lock records. Then no later stage runs
 """
 
 from thaw.config.base import read_params
-from thaw.data.class_folders import locate
-from thaw.data.inventory import INVENTORY, write_inventory
-from thaw.data.registry import validate_source
-from thaw.errors import UserError
-from thaw.storage.dvc import recorded_params
+from thaw.data.inventory import INVENTORY, SourceNotHere, matches_inventory, write_inventory
+from thaw.data.registry import source_module, validate_source
+from thaw.storage.dvc import recorded_params, user_path
 from thaw.storage.files import atomic_write
 from thaw.storage.recovery import read_or_fetch_recorded
 
 
 def main(name: str) -> None:
-    """Write data/inventory.csv: path, size in bytes and SHA-256 of every file of the source.
+    """Write data/inventory.csv: path, size in bytes and SHA-256 of every file to read.
 
     Args:
         name: NAME of this stage in dvc.yaml, scan@NAME.
     """
     source = validate_source(read_params("dataset", "source"))
     try:
-        path = locate(source.path)
-    except UserError:
+        files = source_module(source.kind).files(source)
+    except SourceNotHere as error:
         stage = f"scan@{name}"
         recorded = recorded_params(stage).get("dataset.source", {})
-        if recorded.get("path") != source.path:
+        if any(recorded.get(key) != getattr(source, key, None) for key in ("path", "images")):
             raise
         inventory = read_or_fetch_recorded(INVENTORY, stage)
-        if inventory is None:
+        if inventory is None or not matches_inventory(error.here, inventory):
             raise
         with atomic_write(INVENTORY) as part:
             part.write_bytes(inventory)
         print(f"{source.path} is not on this machine. Using the inventory that dvc.lock records.")
         return
-    write_inventory(path, source.path, INVENTORY)
+    write_inventory(files, user_path(source.path), source.path, INVENTORY)

@@ -1,10 +1,12 @@
 import csv
 import os
+from pathlib import Path
 
 import pytest
 import yaml
 
 from stages import scan
+from thaw.errors import UserError
 
 INVENTORY = "data/inventory.csv"
 
@@ -46,3 +48,30 @@ def test_swapped_files_of_equal_size_and_time_are_detected(scanned):
     os.rename("photos/dog/1.jpg", "photos/cat/1.jpg")
     os.rename("photos/other", "photos/dog/1.jpg")
     assert scanned() == {"cat/1.jpg": before["dog/1.jpg"], "dog/1.jpg": before["cat/1.jpg"]}
+
+
+def test_a_manifest_in_git_without_its_images_uses_the_recorded_inventory(scanned, monkeypatch):
+    """Unless the manifest has changed: then its images are needed."""
+    columns = dict.fromkeys(["path", "label", "split", "group", "confidence"])
+    source = {"kind": "manifest", "path": "labels.csv", "images": "photos", "columns": columns}
+    Path("params.yaml").write_text(yaml.safe_dump({"dataset": {"source": source}}))
+    Path("labels.csv").write_text("id,label\ncat/1,x\ndog/1,y\n")
+    before = scanned()
+    assert list(before) == ["labels.csv", "images/cat/1.jpg", "images/dog/1.jpg"]
+    recorded = Path(INVENTORY).read_bytes()
+    monkeypatch.setattr(scan, "recorded_params", lambda _: {"dataset.source": source})
+    monkeypatch.setattr(scan, "read_or_fetch_recorded", lambda *_: recorded)
+    os.rename("photos", "elsewhere")
+    assert scanned() == before
+    Path("labels.csv").write_text("id,label\ncat/1,y\ndog/1,x\n")
+    with pytest.raises(UserError, match="dataset.source.images = 'photos': no such file or folder"):
+        scanned()
+
+
+def test_only_files_that_the_source_selects_are_listed(scanned):
+    source = {"kind": "folder", "path": "photos", "root": "cat", "exclude": ["*.txt"]}
+    with open("params.yaml", "w") as file:
+        yaml.safe_dump({"dataset": {"source": source}}, file)
+    with open("photos/cat/notes.txt", "w") as file:
+        file.write("left out")
+    assert list(scanned()) == ["cat/1.jpg"]

@@ -29,6 +29,8 @@ def split(tmp_path, monkeypatch):
                 "split": parameters_of_split,
                 "positive_class": positive,
                 "max_train_images": limit,
+                "on_contradiction": "stop",
+                "on_leak": "stop",
             }
         }
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))

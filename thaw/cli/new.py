@@ -7,17 +7,25 @@ import shlex
 import subprocess
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from thaw.cli import new_manifest
 from thaw.cli.wheel import Wheel, make_wheel
 from thaw.composition import compose
 from thaw.config.base import validate
-from thaw.data.class_folders import read_layout
+from thaw.config.dataset import Source
+from thaw.data.archives import SUFFIXES, is_archive
+from thaw.data.collecting import read_layout
+from thaw.data.manifest.table import READERS
 from thaw.errors import UserError
-from thaw.sources.folder import Parameters, collect
+from thaw.sources import folder, manifest
 from thaw.storage.files import atomic_write
 
 HERE = Path(__file__).parent
@@ -35,17 +43,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images",
         required=True,
         metavar="PATH",
-        help="a folder or archive with one sub-folder per class, directly or in train/ and test/",
+        help="a folder or archive with one sub-folder per class, directly or in train/ and test/; "
+        "or a .csv, .tsv, .jsonl or .parquet file with a path and a label for each image",
     )
-    parser.set_defaults(run=lambda arguments: new(arguments.dir, arguments.images))
+    parser.add_argument(
+        "-S",
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="how to read the images: dataset.source.layout, root, include, exclude, label_pattern "
+        "or zip_encoding; of a manifest images or columns.label, path, ...; as for `dvc exp run`",
+    )
+    parser.set_defaults(run=lambda args: new(args.dir, args.images, args.set))
 
 
-def new(directory: str, images: str) -> int:
+def new(directory: str, images: str, overrides: Sequence[str] = ()) -> int:
     """Create a project whose dataset is `images`, and commit it. After a failure nothing is left.
 
     Args:
         directory: the folder to create.
-        images: a folder or an archive with one sub-folder per class.
+        images: a folder or an archive with one sub-folder per class, or a manifest.
+        overrides: parameters of `dataset.source` in Hydra's syntax, which become the defaults.
 
     Returns:
         0, the exit code.
@@ -62,7 +81,8 @@ def new(directory: str, images: str) -> int:
         raise UserError(f"{directory} already exists: expected a new name, or an empty folder.")
     if target.resolve().is_relative_to(path):
         raise UserError(f"{directory} is inside {images}: expected a place outside the images.")
-    rows = _read_images(path, images)
+    source, rows = _read_images(path, images, _chosen(overrides))
+    rows = [row for row in rows if row["label"]]
     name = target.resolve().name
     try:
         with atomic_write(target, shared=True) as part:  # NAME.part may be a file of the user
@@ -70,8 +90,8 @@ def new(directory: str, images: str) -> int:
             for file, content in wheel.project_files(name, wheel).items():
                 (part / file).parent.mkdir(parents=True, exist_ok=True)
                 (part / file).write_bytes(content)
-            _select_images(part, name, path)
-            (part / "README.md").write_text(_readme(name, path, rows, wheel), encoding="utf-8")
+            _select_images(part, name, source)
+            (part / "README.md").write_text(_readme(name, source, rows, wheel), encoding="utf-8")
             _commit(part)
     except subprocess.CalledProcessError as error:
         raise UserError(f"{shlex.join(error.cmd)} failed: {error.stderr.strip()}") from None
@@ -82,25 +102,85 @@ def new(directory: str, images: str) -> int:
     return 0
 
 
-def _read_images(path: Path, images: str) -> list[dict[str, str]]:
-    """Return the label and split of each image, as the pipeline will read them."""
+def _read_images(
+    path: Path, images: str, chosen: dict[str, Any]
+) -> tuple[Source, list[dict[str, str]]]:
+    """Return `dataset.source`, and the label and split of each image as the pipeline reads them.
+
+    Args:
+        path: A folder, an archive or a manifest. A folder without class folders may contain one.
+        images: How messages name it.
+        chosen: Parameters of `dataset.source` from the command line.
+    """
     if not path.exists():
-        raise UserError(f"--images {images}: no such folder or archive.")
+        raise UserError(f"--images {images}: no such folder, archive or manifest.")
+    if not path.is_dir() and not is_archive(path) and not new_manifest.is_manifest(path):
+        expected = ", ".join((*SUFFIXES, *READERS))
+        raise UserError(f"--images {images}: expected a folder or one of {expected}.")
+    if new_manifest.is_manifest(path) or chosen.keys() & manifest.Parameters.model_fields:
+        source, found = new_manifest.read(path, chosen)
+    else:
+        values = {"kind": "folder", "path": str(path), **chosen}
+        parameters = validate(folder.Parameters, values, "dataset", "source")
+        try:
+            rows = _read_class_folders(parameters, path, images)
+            labels = {row["label"] for row in rows} - {""}
+        except UserError as error:
+            if chosen:
+                raise
+            source, found = new_manifest.find(path, images, error)
+        else:
+            if path.is_dir() and not chosen:
+                new_manifest.reject_other_labels(path, images, labels)
+            return parameters, rows
+        print(f"{images} has no class folders, but a manifest that fits.")
+    print("\n".join(found.notes))
+    return source, found.rows
+
+
+def _chosen(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the parameters of `dataset.source` that the command line sets."""
+    values: dict[str, Any] = {}
+    for text in overrides:
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException as error:
+            raise UserError(f"-S {text}: {error}") from None
+        keys = override.key_or_group.split(".")
+        if keys[:2] != ["dataset", "source"] or len(keys) < 3 or keys[2] in ("kind", "path"):
+            raise UserError(
+                f"-S {text}: expected dataset.source.KEY=VALUE, such as root or layout."
+            )
+        section = values
+        for key in keys[2:-1]:
+            section = section.setdefault(key, {})
+        section[keys[-1]] = override.value()
+    return values
+
+
+def _read_class_folders(source: folder.Parameters, path: Path, images: str) -> list[dict[str, str]]:
     if path.is_dir():
-        return read_layout(path, False, images)
-    source = validate(Parameters, {"kind": "folder", "path": str(path)}, "dataset", "source")
-    with tempfile.TemporaryDirectory() as folder:
-        return collect(source, Path(folder))
+        return read_layout(path, images, source)
+    with tempfile.TemporaryDirectory() as scratch:
+        return folder.collect(source, Path(scratch))
 
 
-def _select_images(project: Path, name: str, images: Path) -> None:
-    """Make `images` the default dataset of a project, and compose its params.yaml."""
+def _select_images(project: Path, name: str, source: Source) -> None:
+    """Make `source` the default dataset of a project, and compose its params.yaml."""
     from dvc.utils.serialize import dump_yaml  # `dvc exp run` writes params.yaml with it
 
+    chosen = source.model_dump(exclude={"kind"}, exclude_defaults=True)
+    columns = chosen.pop("columns", {})  # of a manifest
+    lines = [("  ", key, value) for key, value in chosen.items()]
+    lines += [("    ", key, value) for key, value in columns.items()]
+    file_of_dataset = f"conf/dataset/{source.kind}.yaml"
     for file, pattern, line in (
-        ("conf/config.yaml", "  - dataset: .*", "  - dataset: folder"),
-        ("conf/dataset/folder.yaml", "name: .*", f"name: {_quote(name)}"),
-        ("conf/dataset/folder.yaml", "  path: .*", f"  path: {_quote(str(images))}"),
+        ("conf/config.yaml", "  - dataset: .*", f"  - dataset: {source.kind}"),
+        (file_of_dataset, "name: .*", f"name: {_quote(name)}"),
+        *(
+            (file_of_dataset, f"{indent}{key}: .*", f"{indent}{key}: {_quote(value)}")
+            for indent, key, value in lines
+        ),
     ):
         path = project / file
         before = path.read_text(encoding="utf-8")
@@ -112,14 +192,16 @@ def _select_images(project: Path, name: str, images: Path) -> None:
         dump_yaml("params.yaml", compose())
 
 
-def _quote(text: str) -> str:
-    """Return text as a YAML string in which OmegaConf finds no `${...}` to resolve."""
-    text = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
+def _quote(value: str | list[str]) -> str:
+    """Return text or a list in YAML in which OmegaConf finds no `${...}` to resolve."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_quote, value))}]"
+    text = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", value)
     quoted: str = yaml.safe_dump(text, default_style='"', width=float("inf"), allow_unicode=True)
     return quoted.strip()
 
 
-def _readme(name: str, images: Path, rows: list[dict[str, str]], wheel: Wheel) -> str:
+def _readme(name: str, source: Source, rows: list[dict[str, str]], wheel: Wheel) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE),
         undefined=StrictUndefined,
@@ -129,7 +211,8 @@ def _readme(name: str, images: Path, rows: list[dict[str, str]], wheel: Wheel) -
     )
     return environment.get_template("new.md").render(
         name=name,
-        images=images,
+        kind=source.kind,
+        images=source.model_dump()["path"],
         labels=sorted({row["label"] for row in rows}),
         splits=[split for split in SPLITS if any(row["split"] == split for row in rows)] or [""],
         counts=Counter((row["label"], row["split"]) for row in rows),

@@ -1,8 +1,9 @@
 """`dataset`: where the images come from, how they are decoded and how they are split."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from thaw.config.base import Section, validate
 
@@ -19,6 +20,54 @@ class Source(Section):
 
     kind: str
     """The kind of source: a module of thaw/sources/."""
+
+
+class FolderSource(Source):
+    """`dataset.source` of a directory tree or an archive: how it is interpreted."""
+
+    layout: Literal["classes", "splits/classes", "classes/splits", "folders/classes"] | None = None
+    """Meaning of the folders, from the top; null: recognized by their names. `folders` are neither
+    classes nor splits: images of the same class in several of them are one class."""
+    root: str | None = None
+    """Sub-folder that contains the dataset; null: found."""
+    include: list[str] = []
+    """Glob patterns of files and folders to read; empty: all. Without a slash, a pattern matches a
+    name at any depth."""
+    exclude: list[str] = []
+    """Glob patterns of files and folders to leave out."""
+    label_pattern: str | None = None
+    """Regular expression whose only group is the label, searched in the file name, or in the whole
+    path if it contains a slash; null: folders are classes."""
+    zip_encoding: str | None = None
+    """Encoding of the file names in an archive, such as cp932 or gbk; null: UTF-8, or cp437 where
+    a zip archive does not say UTF-8."""
+
+    @field_validator("root")
+    @classmethod
+    def _inside(cls, value: str | None) -> str | None:
+        if value is not None and (value.startswith("/") or ".." in value.split("/")):
+            raise ValueError("expected a sub-folder of dataset.source.path, relative to it")
+        return value
+
+    @field_validator("label_pattern")
+    @classmethod
+    def _one_group(cls, value: str | None) -> str | None:
+        try:
+            groups = 1 if value is None else re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"expected a regular expression: {error}") from None
+        if groups != 1:
+            raise ValueError(f"expected a regular expression with one group, not {groups}")
+        return value
+
+    @field_validator("zip_encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        try:
+            "".encode(value or "utf-8")
+        except LookupError:
+            raise ValueError("expected an encoding such as cp932, gbk or cp866") from None
+        return value
 
 
 class Image(Section):
@@ -90,6 +139,11 @@ class Dataset(Section):
     """Weight training images by the confidence of their label, if the dataset has one."""
     on_bad_image: Literal["stop", "skip"]
     """Stop at an image that cannot be read, or skip and count it."""
+    on_leak: Literal["stop", "drop"]
+    """Stop at an image that is in two of the user's splits, or remove it from training (and from
+    validation if it is a test image)."""
+    on_contradiction: Literal["stop", "drop"]
+    """Stop at an image that has two labels, or leave all its files out."""
     positive_class: str | None
     """The positive class for precision, recall and ROC if there are two classes; null: the last in
     alphabetical order."""

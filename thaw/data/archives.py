@@ -1,6 +1,7 @@
 """Unpack archives from untrusted sources."""
 
 import shutil
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -11,13 +12,17 @@ from typing import IO, Any
 
 from thaw.errors import UserError, bullet_list, printable
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+SUFFIXES = (
+    ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz",
+)  # fmt: skip
 MAX_EXPANSION = 200  # unpacked bytes per byte of the archive; images compress far less
 ALWAYS_ALLOWED = 10**9  # unpacked bytes that are accepted at any expansion
 MAX_ENTRIES = 20_000_000  # more than any dataset has; bounds the memory that the listing takes
 MAX_NAME = 1000  # characters of an entry's path
 # What Python's archive readers raise on damaged files
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+
+ZIP_UTF8 = 0x800  # flag of an entry whose name is declared as UTF-8
 
 Entry = tuple[str, int, str, Callable[[], Any]]  # path, bytes, file/folder/special, opener
 
@@ -27,10 +32,17 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def unpack(archive: Path, into: Path) -> None:
+def unpack(archive: Path, into: Path, encoding: str | None = None) -> None:
     """Write the regular files of an archive below the folder `into`.
 
-    All entries are checked before the first one is written.
+    All entries are checked before the first one is written. Backslashes in their names, which some
+    tools on Windows write, separate folders.
+
+    Args:
+        archive: The archive.
+        into: The folder.
+        encoding: Of names that the archive does not declare as UTF-8. None is UTF-8, and cp437 for
+            names in a zip archive that are not valid UTF-8.
 
     Raises:
         UserError: The archive is damaged, exceeds the free disk space or the limits on expansion
@@ -39,13 +51,13 @@ def unpack(archive: Path, into: Path) -> None:
     """
     try:
         with (
-            zipfile.ZipFile(archive)
+            zipfile.ZipFile(archive, metadata_encoding=encoding)
             if zipfile.is_zipfile(archive)
-            else tarfile.open(archive) as opened
+            else tarfile.open(archive, encoding=encoding or "utf-8") as opened
         ):
             max_bytes = max(ALWAYS_ALLOWED, MAX_EXPANSION * archive.stat().st_size)
             listing = (
-                _zip_entries(opened)
+                _zip_entries(opened, encoding)
                 if isinstance(opened, zipfile.ZipFile)
                 else _tar_entries(opened, max_bytes)
             )
@@ -90,17 +102,46 @@ def _within_limits(
         yield entry
 
 
-def _zip_entries(opened: zipfile.ZipFile) -> Iterator[Entry]:
+def _zip_entries(opened: zipfile.ZipFile, encoding: str | None) -> Iterator[Entry]:
+    names = [e.filename for e in opened.infolist() if not e.flag_bits & ZIP_UTF8]
+    names = [name for name in names if not name.isascii()]
+    guessed = _guess_encoding(names) if names and not encoding else "cp437"
     for entry in opened.infolist():
         mode = entry.external_attr >> 16 & 0o170000
-        kind = "folder" if entry.is_dir() else "file" if mode in (0, 0o100000) else "special"
-        yield entry.filename, entry.file_size, kind, partial(opened.open, entry)
+        name = entry.filename
+        if guessed != "cp437" and not entry.flag_bits & ZIP_UTF8:
+            name = name.encode("cp437").decode(guessed)
+        name = name.replace("\\", "/")
+        regular = "file" if mode in (0, stat.S_IFREG) else "special"
+        kind = "folder" if name.endswith("/") or mode == stat.S_IFDIR else regular
+        yield name, entry.file_size, kind, partial(opened.open, entry)
+
+
+def _guess_encoding(names: list[str]) -> str:
+    """Return utf-8, which macOS writes without saying so, or cp437, and print which.
+
+    Args:
+        names: As decoded by zipfile, which takes them for cp437.
+    """
+    encoding = "utf-8"
+    try:
+        for name in names:
+            name.encode("cp437").decode(encoding)
+    except UnicodeError:
+        encoding = "cp437"
+    example = printable(names[0].encode("cp437").decode(encoding))
+    print(
+        f"{len(names):,} names in the archive do not declare their encoding and are read as "
+        f"{encoding}, such as {example}. If this is wrong, set dataset.source.zip_encoding."
+    )
+    return encoding
 
 
 def _tar_entries(opened: tarfile.TarFile, max_bytes: int) -> Iterator[Entry]:
     for entry in opened:
         kind = "folder" if entry.isdir() else "file" if entry.isreg() else "special"
-        yield entry.name, entry.size, kind, partial(opened.extractfile, entry)
+        name = entry.name.replace("\\", "/")
+        yield name, entry.size, kind, partial(opened.extractfile, entry)
     # Python takes a damaged header for the end of the archive. A complete archive ends in zeros,
     # and reading a .gz to its end verifies its checksum.
     stream: IO[bytes] = opened.fileobj  # type: ignore[assignment]

@@ -1,11 +1,11 @@
 """List the user's image files with their digests, so that DVC detects changes."""
 
 import csv
+import io
 import os
 from pathlib import Path
 from typing import Any
 
-from thaw.data.class_folders import list_files
 from thaw.data.download.mirror import sha256
 from thaw.errors import UserError, bullet_list
 from thaw.storage.files import atomic_write
@@ -15,13 +15,28 @@ INVENTORY = "data/inventory.csv"
 COLUMNS = ["path", "bytes", "sha256"]
 
 
-def write_inventory(path: Path, source: str, inventory: str | Path) -> None:
+class SourceNotHere(UserError):
+    """The images are not on this machine, as in another user's clone.
+
+    Args:
+        message: The message for the user.
+        here: Those files of the dataset that are on this machine, such as a manifest in git, by
+            their names in the inventory.
+    """
+
+    def __init__(self, message: str, here: dict[str, Path] | None = None) -> None:
+        super().__init__(message)
+        self.here = here or {}
+
+
+def write_inventory(files: dict[str, Path], path: Path, source: str, inventory: str | Path) -> None:
     """Write a CSV table with path, size in bytes and SHA-256 of every file of a dataset.
 
     Files whose size and times are unchanged since the last call are not read again.
 
     Args:
-        path: The folder or archive.
+        files: The files by their names in the table.
+        path: The folder, archive or manifest, under which the digests are cached.
         source: How messages name it.
         inventory: The file to write.
 
@@ -30,8 +45,7 @@ def write_inventory(path: Path, source: str, inventory: str | Path) -> None:
     """
     digests = _KnownDigests(path)
     rows, bad = [], []
-    for relative in list_files(path) if path.is_dir() else [""]:
-        target, name = (path / relative, relative) if relative else (path, path.name)
+    for name, target in files.items():
         try:
             name.encode()
             rows.append([name, target.stat().st_size, digests.sha256(target)])
@@ -48,6 +62,13 @@ def write_inventory(path: Path, source: str, inventory: str | Path) -> None:
         table.writerow(COLUMNS)
         table.writerows(rows)
     digests.save()
+
+
+def matches_inventory(here: dict[str, Path], inventory: bytes) -> bool:
+    """Return whether an inventory has these files with the digests that they have now."""
+    rows = csv.DictReader(io.StringIO(inventory.decode(), newline=""))
+    digests = {row["path"]: row["sha256"] for row in rows}
+    return all(digests.get(name) == sha256(path) for name, path in here.items())
 
 
 class _KnownDigests:

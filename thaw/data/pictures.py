@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from thaw.config.dataset import Image
-from thaw.data.class_folders import IMAGES, list_files
 from thaw.data.decoding import BadImage, decode
+from thaw.data.tree import IMAGES, list_files
 from thaw.errors import UserError, bullet_list
 
 

@@ -10,7 +10,8 @@ from thaw.errors import UserError
 from thaw.storage.dvc import verify_outputs
 from thaw.storage.tables import RESTORE_HINT, SPLIT_COLUMNS, read_table
 
-SPLITS = {"train", "validation", "test", "skipped", "unused"}
+NOT_USED = ["skipped", "unused", "unlabelled"]  # neither trained on nor evaluated
+SPLITS = {"train", "validation", "test", *NOT_USED}
 
 
 class SplitTable:
@@ -44,7 +45,7 @@ class SplitTable:
                 f"{path}: split = {min(unknown)!r:.100}: expected one of "
                 f"{', '.join(sorted(SPLITS))}. {RESTORE_HINT}"
             )
-        used = ~images["split"].isin(["skipped", "unused"])
+        used = ~images["split"].isin(NOT_USED)
         try:
             self.table = images[used].astype({"class": "int64", "confidence": "float64"})
         except (ValueError, TypeError, OverflowError) as error:
@@ -92,7 +93,7 @@ def join_paths(split: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame | None:
     """Add the columns path and sha256 of data/index.csv to the rows of data/split.csv.
 
     Args:
-        split: All rows of data/split.csv, also of unused and skipped images.
+        split: All rows of data/split.csv, also of images that are not used.
         index: All rows of data/index.csv, with all columns as text.
 
     Returns:

@@ -4,8 +4,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from thaw.config.dataset import Split
-from thaw.data.raw import original_path
-from thaw.errors import UserError, bullet_list
+from thaw.errors import UserError
 
 
 def assign_splits(index: pd.DataFrame, split: Split) -> pd.Series:
@@ -19,15 +18,14 @@ def assign_splits(index: pd.DataFrame, split: Split) -> pd.Series:
 
     Args:
         index: Columns sha256 (of the file), path, label, pixel_sha256, split ("" if the source has
-            none) and those to stratify by.
+            none) and those to stratify by. No image is in two splits (thaw/data/consistency.py).
         split: Shares of the splits, stratification and seed.
 
     Raises:
-        UserError: An image is in two splits of the source, a class is too small, or a column to
+        UserError: A class is too small, or a column to
             stratify by does not exist.
     """
     source_splits = index["split"].copy()
-    _reject_leaks(index)
     if "test" not in set(source_splits):
         source_splits = source_splits.replace("validation", "test")
     for column in split.stratify:
@@ -117,18 +115,3 @@ def _draw(split_of: pd.Series, images: pd.DataFrame, into: str, share: float, se
             f"dataset.split.{into}, or stratify by fewer columns."
         ) from None
     split_of.loc[drawn] = into
-
-
-def _reject_leaks(index: pd.DataFrame) -> None:
-    assigned = index[index["split"] != ""]
-    splits = assigned.groupby("pixel_sha256")["split"].nunique()
-    leaks = assigned[assigned["pixel_sha256"].isin(splits[splits > 1].index)].sort_values(
-        ["pixel_sha256", "path"]
-    )
-    if len(leaks):
-        paths = leaks["path"].map(original_path)
-        groups = [" = ".join(files) for _, files in paths.groupby(leaks["pixel_sha256"])]
-        raise UserError(
-            f"{len(groups)} images are in two splits, which makes test results too optimistic. "
-            f"Remove one file of each:\n{bullet_list(groups)}"
-        )

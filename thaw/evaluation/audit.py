@@ -9,7 +9,7 @@ import pandas as pd
 from thaw.config.audit import Audit
 from thaw.data.duplicates import normalize
 from thaw.data.raw import original_path
-from thaw.data.split_table import SplitTable, join_paths
+from thaw.data.split_table import NOT_USED, SplitTable, join_paths
 from thaw.errors import UserError
 from thaw.evaluation.label_errors import (
     label_quality,
@@ -123,7 +123,7 @@ def _with_paths(rows: SplitTable) -> pd.DataFrame:
     joined = join_paths(split, index)
     if joined is None:
         raise UserError(f"data/split.csv and data/index.csv list different images. {RESTORE_HINT}")
-    used = joined[~joined["split"].isin(["skipped", "unused"])].reset_index(drop=True)
+    used = joined[~joined["split"].isin(NOT_USED)].reset_index(drop=True)
     paths = [original_path(path) for path in used["path"]]
     return rows.table.reset_index(drop=True).assign(path=paths)
 

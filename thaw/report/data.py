@@ -16,7 +16,7 @@ from thaw.data.raw import RawFiles, original_path
 from thaw.report.audit import AuditSection, Pair
 from thaw.report.run_results import DRAWN, Features, RunResults, split_classes
 
-SPLITS = [*DRAWN, "unused", "skipped"]
+SPLITS = [*DRAWN, "unused", "skipped", "unlabelled"]
 MOST_MEASURED = 3000  # files whose size is read; of more files, an evenly spaced sample
 MOST_COMPARED = 8000  # images compared pair by pair; of more images, an evenly spaced sample
 NEAR_DUPLICATE_SIMILARITY = 0.99  # cosine similarity of averaged features
@@ -87,7 +87,7 @@ def summarize_data(
     if table is None or index is None:
         return None
     splits = [split for split in SPLITS if (table["split"] == split).any()]
-    used = table[table["split"] != "skipped"]
+    used = table[~table["split"].isin(["skipped", "unlabelled"])]
     classes, groups = split_classes(table), sorted(set(used["group"]))
     data = DataSummary(
         splits,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from thaw.data.class_folders import IMAGES
+from thaw.data.tree import IMAGES
 from thaw.report import page as report
 from thaw.serve.predictor import Predictor
 

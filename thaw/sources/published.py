@@ -5,17 +5,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from thaw.config.dataset import Source
-from thaw.data.class_folders import collect_archive
+from thaw.config.dataset import FolderSource
+from thaw.data.collecting import collect_archive
 from thaw.data.download.fetch import fetch
 
 
-class Parameters(Source):
+class Parameters(FolderSource):
     """`dataset.source` of kind published."""
 
     kind: Literal["published"]
     url: Annotated[str, Field(pattern="^https?://.*/[^/?]+$")]
-    """URL of a .zip, .tar or .tar.gz file. Its last part is the file name in THAW_MIRROR."""
+    """URL of an archive. Its last part is the file name in THAW_MIRROR."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """SHA-256 of the archive."""
 
@@ -24,10 +24,10 @@ def collect(source: Parameters, into: Path) -> list[dict[str, str]]:
     """Download the archive and pack its images into one new archive in `into`.
 
     Returns:
-        For each image its `path` in `into`, `label`, and `split` ("" if the archive has none).
+        For each image its `path` in `into`, `label`, `split` and `group`, "" where unknown.
 
     Raises:
-        UserError: The archive cannot be downloaded or is not laid out in class folders.
+        UserError: The archive cannot be downloaded or its layout is unknown.
     """
     archive = fetch(source.url.rpartition("/")[2], source.sha256, source.url)
-    return collect_archive(archive, into, source.url)
+    return collect_archive(archive, into, source.url, source)

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import lzma
 import random
 import shutil
 import stat
@@ -12,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thaw.data.class_folders import collect_archive
+from thaw.config.dataset import FolderSource
+from thaw.data.collecting import collect_archive
 
 GOOD = {
     f"{label}/{number}.jpg": b"picture" * 50 for label in ("cats", "dogs") for number in range(3)
@@ -24,7 +26,7 @@ def target(archive: str) -> None:
     into = Path("into")
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir()
-    collect_archive(Path(archive), into, archive)
+    collect_archive(Path(archive), into, archive, FolderSource(kind="folder"))
 
 
 def zipped(files: Any, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -282,8 +284,15 @@ def _tars() -> Iterator[tuple[str, str, bytes, str | None]]:
     double = gzip.compress(gzip.compress(tarred(GOOD)))
     yield "gzipped twice", ".tar.gz", double, "refused"
     yield "gzipped zeros", ".tar.gz", gzip.compress(bytes(10**9)), "refused"
-    yield "xz", ".tar.gz", tarred(GOOD, "w:xz"), None
-    yield "bzip2", ".tar.gz", tarred(GOOD, "w:bz2"), None
+    for name, mode in ((".tar.xz", "w:xz"), (".tar.bz2", "w:bz2")):
+        intact = tarred(GOOD, mode)
+        yield "good", name, intact, "accepted"
+        yield "truncated", name, intact[: len(intact) // 2], "refused"
+        yield "named .tar.gz", ".tar.gz", intact, None
+        for outside in OUTSIDE:
+            content = tarred([*GOOD.items(), (outside, b"evil")], mode)
+            yield f"outside {outside!r}", name, content, "refused"
+    yield "compressed zeros", ".tar.xz", lzma.compress(bytes(10**9), preset=0), "refused"
     yield "wrong checksum", ".tar.gz", _gzipped(GOOD)[:-8] + bytes(8), "refused"
     yield "zip named .tar.gz", ".tar.gz", zipped(GOOD), "accepted"
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,92 @@ def test_the_readme_describes_splits_that_the_user_made(photos):
     assert "the images of `validation/` are the test split" in readme
 
 
+def test_parameters_of_the_source_become_defaults(photos, capsys):
+    for kind in ("images", "masks"):
+        draw(photos.parent / "kinds" / "disc" / kind, {"": 6}, seed=len(kind))
+        draw(photos.parent / "kinds" / "square" / kind, {"": 6}, seed=len(kind) + 9)
+    chosen = "dataset.source.exclude=[masks,'${x}']"
+    assert command(["new", "cells", "--images", "kinds", "-S", chosen]) == 0
+    assert "kinds: 2 classes, 12 images; ignored: 12 images by root, inc" in capsys.readouterr().out
+    with contextlib.chdir("cells"):
+        for values in (read_params(), compose()):
+            assert values["dataset"]["source"]["exclude"] == ["masks", "${x}"]
+            assert values["dataset"]["source"]["layout"] is None
+
+
+def competition(photos: Path) -> Path:
+    """Move the photos to one folder, and list their classes in labels.csv beside it."""
+    folder = photos.parent / "competition"
+    (folder / "train").mkdir(parents=True)
+    lines = ["id,class,patient"]
+    for number, path in enumerate(sorted(photos.rglob("*.png"))):
+        path.rename(folder / "train" / f"{number}.png")
+        lines.append(f"{number},{path.parent.name},{number // 5}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    (folder / "sample_submission.csv").write_text("id,class\n100,disc\n")
+    return folder
+
+
+@pytest.mark.parametrize("given", ["competition", "competition/labels.csv"])
+def test_labels_may_come_from_a_manifest(photos, capsys, given):
+    folder = competition(photos)
+    assert command(["new", "cells", "--images", given]) == 0
+    said = capsys.readouterr().out
+    assert ("competition has no class folders, but a manifest that fits" in said) == (
+        given == "competition"
+    )
+    assert "35 images, 2 classes (path = id, without extension, found in sub-folders" in said
+    assert "-S dataset.split.group=patient" in said and "disc (20), square (15)" in said
+    readme = Path("cells/README.md").read_text()
+    assert "| disc | 20 |" in readme and "After you edit the manifest" in readme
+    with contextlib.chdir("cells"):
+        source = read_params("dataset", "source")
+        assert source["kind"] == "manifest" and source["path"] == str(folder / "labels.csv")
+        assert read_params() == compose()
+    assert call(sys.executable, "-m", "dvc", "status", "conf", cwd="cells")
+
+
+def test_manifests_that_do_not_fit_are_refused(photos):
+    folder = competition(photos)
+    shutil.copy(folder / "labels.csv", folder / "labels2.csv")
+    with pytest.raises(UserError, match="has no class folders and 2 manifests that fit. Choose on"):
+        command(["new", "cells", "--images", "competition"])
+    (folder / "labels2.csv").unlink()
+    (folder / "train" / "0.png").unlink()
+    with pytest.raises(UserError, match="As a manifest: 1 of 35 rows of labels.csv name files tha"):
+        command(["new", "cells", "--images", "competition"])
+    assert not Path("cells").exists()
+
+
+def test_folders_and_a_manifest_that_disagree_stop(photos, capsys):
+    """Folders may be cameras; then the manifest has the classes."""
+    files = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.png"))
+    lines = [f"{file},{'xy'[number % 2]}" for number, file in enumerate(files)]
+    (photos / "labels.csv").write_text("\n".join(["file,label", *lines]))
+    with pytest.raises(UserError, match="its folders say disc, square, and the manifest .* says x"):
+        command(["new", "cells", "--images", "my photos"])
+    chosen = ["-S", "dataset.source.layout=classes"]
+    assert command(["new", "cells", "--images", "my photos", *chosen]) == 0
+    lines = [f"{file},{file.split('/')[0]}" for file in files]
+    (photos / "labels.csv").write_text("\n".join(["file,label", *lines]))
+    assert command(["new", "same", "--images", "my photos"]) == 0
+    assert "same: 35 images of disc (20), square (15)" in capsys.readouterr().out
+
+
+def test_columns_of_a_manifest_become_defaults(photos):
+    folder = competition(photos)
+    text = (folder / "labels.csv").read_text()
+    (folder / "labels.csv").write_text(text.replace("patient", "label"))
+    arguments = ["new", "cells", "--images", "competition/labels.csv"]
+    with pytest.raises(UserError, match="several columns that may be the label: class, label"):
+        command(arguments)
+    command([*arguments, "-S", 'dataset.source.columns.label="class"'])
+    with contextlib.chdir("cells"):
+        for values in (read_params(), compose()):
+            assert values["dataset"]["source"]["columns"]["label"] == "class"
+            assert values["dataset"]["source"]["columns"]["path"] is None
+
+
 def test_unusable_arguments_leave_nothing(photos):
     Path("full").mkdir()
     Path("full/file").write_text("mine")
@@ -107,7 +194,7 @@ def test_unusable_arguments_leave_nothing(photos):
     (strange.parent / "dog/0-0.png").rename(strange / "0.png")
     for arguments, message in (
         (("full", "my photos"), "full already exists: expected a new name"),
-        (("cells", "nowhere"), "--images nowhere: no such folder or archive"),
+        (("cells", "nowhere"), "--images nowhere: no such folder, archive or manifest"),
         (("cells", "flat"), "1 images are in no class folder of flat"),
         (("my photos/cells", "my photos"), "is inside my photos: expected a place outside"),
         (("cells", "strange"), "1 files of strange have names that are not UTF-8"),
@@ -115,9 +202,12 @@ def test_unusable_arguments_leave_nothing(photos):
         (("", "my photos"), "'': expected the name of a folder to create"),
         (("nowhere/..", "my photos"), "'nowhere/..': expected the name of a folder to create"),
         (("cells", ""), "--images '': expected a folder or an archive"),
+        (("cells", "my photos", "-S", "seed=3"), "-S seed=3: expected dataset.source.KEY=VALUE"),
+        (("cells", "my photos", "-S", "dataset.source.laoyut=classes"), "Did you mean layout"),
+        (("cells", "my photos", "-S", "x=[a"), r"-S x=\[a: "),
         (("cells", "full/file"), "expected a folder or one of"),
     ):
         with pytest.raises(UserError, match=message):
-            command(["new", arguments[0], "--images", arguments[1]])
+            command(["new", arguments[0], "--images", *arguments[1:]])
     assert {path.name for path in Path().iterdir()} == {"my photos", "full", "flat", "strange"}
     assert Path("full/file").read_text() == "mine"

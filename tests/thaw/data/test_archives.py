@@ -49,7 +49,7 @@ def assert_refused(archive, into, content, match: str) -> None:
     assert content(into.parent) == {}
 
 
-@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tgz", ".TAR.GZ"])
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".TGZ", ".tar.bz2", ".txz"])
 def test_unpack_writes_the_files_of_each_archive_format(tmp_path, into, content, suffix):
     source = tmp_path / "source"
     for name, data in FILES.items():
@@ -60,10 +60,51 @@ def test_unpack_writes_the_files_of_each_archive_format(tmp_path, into, content,
     if suffix == ".zip":
         write_zip(archive, FILES)
     else:
-        with tarfile.open(archive, "w" if suffix == ".tar" else "w:gz") as opened:
+        compression = {".tar": "", ".tar.bz2": ":bz2", ".txz": ":xz"}.get(suffix, ":gz")
+        with tarfile.open(archive, f"w{compression}") as opened:
             opened.add(source, ".")
     unpack(archive, into)
     assert content(into) == FILES
+
+
+def test_backslashes_separate_folders(tmp_path, into, content):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, data in {"cats\\": b"", "cats\\1.jpg": b"one", "dogs\\2.jpg": b"two"}.items():
+            member = zipfile.ZipInfo("x")
+            member.filename = name  # its constructor keeps backslashes only on some systems
+            archive.writestr(member, data)
+    write_tar(tmp_path / "a.tar", entry("owls\\3.jpg"))
+    unpack(tmp_path / "a.zip", into)
+    unpack(tmp_path / "a.tar", into)
+    assert content(into) == {"cats/1.jpg": b"one", "dogs/2.jpg": b"two", "owls/3.jpg": b"x"}
+
+
+def write_foreign_zip(path: Path, name: str, encoding: str) -> Path:
+    """Write a zip archive whose one name is in this encoding, without a flag for UTF-8."""
+    raw = name.encode(encoding)
+    placeholder = "?" * len(raw)
+    write_zip(path, {placeholder: b"one"})
+    path.write_bytes(path.read_bytes().replace(placeholder.encode(), raw))
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["cp932", "gbk", "cp866"])
+def test_names_in_other_encodings_are_read(tmp_path, into, content, capsys, encoding):
+    name = "кот/1.jpg" if encoding == "cp866" else "猫/1.jpg"
+    unpack(write_foreign_zip(tmp_path / "a.zip", name, encoding), into, encoding)
+    assert content(into) == {name: b"one"}
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as", "expected"), [("utf-8", "utf-8", "猫"), ("cp932", "cp437", "öL")]
+)
+def test_names_without_a_declared_encoding_are_reported(
+    tmp_path, into, content, capsys, written, read_as, expected
+):
+    unpack(write_foreign_zip(tmp_path / "a.zip", "猫/1.jpg", written), into)
+    assert content(into) == {f"{expected}/1.jpg": b"one"}
+    assert f"are read as {read_as}, such as {expected}/1.jpg. If" in capsys.readouterr().out
 
 
 OUTSIDE = ["../evil", "cats/../../evil", "/etc/evil", "..\\evil", "C:/evil", "C:\\evil"]
@@ -132,7 +173,7 @@ def test_archives_larger_than_the_free_disk_space_are_refused(tmp_path, into, co
     )
 
 
-@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
 @pytest.mark.parametrize("damage", ["text", "cut", "changed"])
 def test_damaged_archives_give_a_single_message(tmp_path, into, suffix, damage):
     noise = {f"cats/{n}": os.urandom(3000) + b"a" * 3000 for n in range(20)}
@@ -140,7 +181,7 @@ def test_damaged_archives_give_a_single_message(tmp_path, into, suffix, damage):
     if suffix == ".zip":
         write_zip(archive, noise)
     else:
-        with tarfile.open(archive, "w" if suffix == ".tar" else "w:gz") as opened:
+        with tarfile.open(archive, f"w:{suffix[5:]}") as opened:
             for name, data in noise.items():
                 info = tarfile.TarInfo(name)
                 info.size = len(data)

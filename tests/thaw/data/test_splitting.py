@@ -113,19 +113,6 @@ def test_test_share_zero_is_refused():
         assign_splits(index(), changed(test=0.0))
 
 
-def test_images_in_two_splits_of_the_source_are_refused_and_listed():
-    table = index()
-    table["split"] = ["train", "train", "test", "validation"] * 50
-    table.loc[[2, 6], "pixel_sha256"] = table.loc[[0, 5], "pixel_sha256"].to_list()
-    table.loc[4, "pixel_sha256"] = table.loc[1, "pixel_sha256"]  # twice in train is allowed
-    with pytest.raises(UserError) as refusal:
-        assign_splits(table, SPLIT)
-    assert "2 images are in two splits" in str(refusal.value)
-    assert "0000.jpg = 0002.jpg" in str(refusal.value)
-    assert "0005.jpg = 0006.jpg" in str(refusal.value)
-    assert "0001.jpg" not in str(refusal.value)
-
-
 def test_too_small_classes_are_refused_by_name():
     table = index()
     table.loc[0, "label"] = "axolotl"

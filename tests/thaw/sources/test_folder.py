@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from thaw.data.class_folders import layout, list_files, locate, read_layout
 from thaw.data.raw import RawFiles, original_path
+from thaw.data.registry import validate_source
+from thaw.data.tree import list_files, locate
 from thaw.errors import UserError
 from thaw.sources.folder import Parameters, collect
 
 FLAT = ["cats/1.jpg", "cats/2.jpg", "dogs/1.jpg"]
 
 
-def parameters(path: Path | str) -> Parameters:
-    return Parameters(kind="folder", path=str(path))
+def parameters(path: Path | str, **values) -> Parameters:
+    return Parameters(kind="folder", path=str(path), **values)
 
 
 @pytest.fixture
@@ -37,10 +38,10 @@ def make_folder(tmp_path):
 def collected(tmp_path):
     """Return a function that collects a path as {path in data/raw: (label, split)}."""
 
-    def call(path: Path) -> dict[str, tuple[str, str]]:
+    def call(path: Path, **values) -> dict[str, tuple[str, str]]:
         into = tmp_path / "raw"
         into.mkdir()
-        rows = collect(parameters(path), into)
+        rows = collect(parameters(path, **values), into)
         on_disk = {p.relative_to(into).as_posix() for p in into.rglob("*") if p.is_file()}
         packed = not path.is_dir()
         assert on_disk == ({"images.zip"} if packed else {row["path"] for row in rows})
@@ -60,36 +61,7 @@ def test_class_folders_give_the_labels(make_folder, collected):
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "split"),
-    [
-        ("train", "train"),
-        ("Training", "train"),
-        ("val", "validation"),
-        ("VALID", "validation"),
-        ("validation", "validation"),
-        ("Test", "test"),
-        ("testing", "test"),
-    ],
-)
-def test_split_folders_may_have_their_common_names(make_folder, collected, name, split):
-    other = "train" if split != "train" else "test"
-    rows = collected(
-        make_folder(*(f"{folder}/{file}" for folder in (name, other) for file in FLAT))
-    )
-    assert rows[f"images/{name}/cats/1.jpg"] == ("cats", split)
-    assert rows[f"images/{other}/dogs/1.jpg"] == ("dogs", other)
-    assert len(rows) == 6
-
-
-def test_nested_folders_belong_to_their_class_folder(make_folder, collected):
-    rows = collected(make_folder("cats/a/b/1.jpg", "cats/2.jpg", "dogs/c/3.jpg"))
-    assert [label for label, _ in rows.values()] == ["cats", "cats", "dogs"]
-    split = layout(["train/cats/a/1.jpg", "train/dogs/2.jpg"], [], False, "mine")
-    assert [row["label"] for row in split] == ["cats", "dogs"]
-
-
-def test_image_suffixes_may_be_upper_case_and_other_files_are_skipped(
+def test_image_suffixes_may_be_upper_case_and_other_files_are_ignored(
     make_folder, collected, capsys
 ):
     kinds = ["jpg", "JPEG", "Png", "BMP", "gif", "WebP", "TIF", "tiff"]
@@ -97,12 +69,59 @@ def test_image_suffixes_may_be_upper_case_and_other_files_are_skipped(
         *(f"cats/1.{kind}" for kind in kinds), "dogs/2.JPG", "README.txt", "cats/n.csv"
     )
     assert len(collected(folder)) == 9
-    assert "Skipped 2 files that are no images: README.txt, cats/n.csv" in capsys.readouterr()[0]
+    said = capsys.readouterr().out
+    assert said.endswith(
+        ": 2 classes, 9 images; ignored: 2 files that are no images (README.txt, cats/n.csv)\n"
+    )
 
 
-def test_hidden_files_and_folders_are_ignored(make_folder, collected):
-    folder = make_folder(*FLAT, ".DS_Store", ".git/1.jpg", "cats/._1.jpg", "__MACOSX/cats/1.jpg")
+def test_leftovers_of_systems_are_ignored_and_counted(make_folder, collected, capsys):
+    folder = make_folder(
+        *FLAT,
+        ".DS_Store",
+        ".git/1.jpg",
+        "cats/._1.jpg",
+        "cats/Thumbs.db",
+        "cats/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg",
+        "dogs/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg",
+        "dogs/.ipynb_checkpoints/1-checkpoint.jpg",
+        "$RECYCLE.BIN/old.jpg",
+        "#recycle/old.jpg",
+        "lost+found/",
+        "System Volume Information/1.jpg",
+        "__MACOSX/cats/1.jpg",
+        "desktop.ini",
+    )
     assert len(collected(folder)) == 3
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and ": 2 classes, 3 images; ignored: " in said
+    assert "2 thumbnails in @eaDir" in said and "1 images in $RECYCLE.BIN" in said
+    assert "1 images in hidden files" in said and "1 images in .ipynb_checkpoints" in said
+
+
+def test_other_folders_are_ignored_by_name(make_folder, collected, capsys):
+    train = [f"train/{file}" for file in FLAT]
+    assert len(collected(make_folder(*train, "annotations/a.xml", "docs/more/b.txt"))) == 3
+    said = capsys.readouterr().out
+    assert ": train/, 2 classes, 3 images; ignored: annotations/, docs/ without images\n" in said
+
+
+def test_include_exclude_and_root_choose_images(make_folder, collected, tmp_path, capsys):
+    kinds = [
+        f"v1/{name}/{kind}/{n}.jpg" for name in "ab" for kind in ("images", "masks") for n in "12"
+    ]
+    folder = make_folder(*kinds, "v2/a/3.jpg", "v2/b/4.jpg", "v2/b/4_mask.jpg")
+    for values, expected in (
+        ({"root": "v1", "include": ["images"]}, "v1/a/images/1.jpg"),
+        ({"exclude": ["v2", "masks"]}, "v1/a/images/1.jpg"),
+        ({"include": ["v2/**"], "exclude": ["*_mask.jpg"]}, "v2/a/3.jpg"),
+    ):
+        rows = collected(folder, **values)
+        assert rows[f"images/{expected}"] == ("a", "") and len(rows) in (2, 4)
+        assert "images by root, include or exclude" in capsys.readouterr().out
+        shutil.rmtree(tmp_path / "raw")
+    with pytest.raises(UserError, match=r"root = 'v3': leaves no image of .*\n  v1\n"):
+        collected(folder, root="v3")
 
 
 def test_a_linked_class_folder_is_followed_once(make_folder, collected, tmp_path):
@@ -113,7 +132,7 @@ def test_a_linked_class_folder_is_followed_once(make_folder, collected, tmp_path
     assert len(collected(folder)) == 3
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar", "bztar", "xztar"])
 @pytest.mark.parametrize("around", ["", "mine/", "mine/v1/"])
 def test_archive_is_read_like_a_folder_with_or_without_outer_folders(
     make_folder, collected, kind, around
@@ -158,12 +177,12 @@ def test_unreadable_folders_are_refused(make_folder, monkeypatch):
         list_files(folder)
 
 
-def test_names_with_a_carriage_return_are_refused(make_folder):
+def test_names_with_a_carriage_return_are_refused(make_folder, tmp_path):
     folder = make_folder(*FLAT, "dogs\r/1.jpg")
     with pytest.raises(
-        UserError, match=r"1 files of it have .* a carriage return.*\n  'dogs\\r/1.j"
+        UserError, match=r"1 files of .*mine have .* a carriage return.*\n  'dogs\\r/1.j"
     ):
-        read_layout(folder, False, "it")
+        collect(parameters(folder), tmp_path)
 
 
 def test_names_that_are_not_utf8_are_refused(tmp_path):
@@ -175,38 +194,27 @@ def test_names_that_are_not_utf8_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"1 files of .*a.tar have names that are not UTF-8"):
         collect(parameters(tmp_path / "a.tar"), tmp_path / "raw")
     assert not list((tmp_path / "raw").iterdir())
+    rows = collect(parameters(tmp_path / "a.tar", zip_encoding="latin-1"), tmp_path / "raw")
+    assert "images.zip/dogs/\u00e9.jpg" in [row["path"] for row in rows]
 
 
 REFUSED = {
     "no images": (["notes.txt"], "contains no images. Expected files that end in .jpg, .jpeg"),
-    "one class": (["cats/1.jpg", "cats/2.jpg"], "has one class, 'cats'. Expected two or more"),
-    "empty class": ([*FLAT, "birds/"], "1 classes of .* have no images:\n  birds$"),
-    "empty class in a split": (
+    "archives inside": (["train.zip"], r"contains no images. .*Unpack the arch.*:\n  train.zip$"),
+    "empty class": ([*FLAT, "birds/"], "1 classes of .* have no images.*:\n  birds\n"),
+    "empty class in train": (
         ["train/cats/1.jpg", "train/dogs/1.jpg", "train/birds/", "test/cats/2.jpg"],
-        "have no images:\n  train/birds$",
+        "have no images.*:\n  train/birds\n",
     ),
-    "images outside class folders": (
-        [*FLAT, "1.jpg", "2.jpg"],
-        "2 images are in no class folder of .*:\n  1.jpg\n  2.jpg$",
-    ),
-    "images outside class folders of a split": (
-        [*(f"train/{file}" for file in FLAT), "train/9.jpg"],
-        "1 images are in no class folder of .*:\n  train/9.jpg$",
-    ),
-    "splits beside classes": (
-        [*FLAT, *(f"train/{file}" for file in FLAT)],
-        r"mixes split folders \(train\) with others. .*:\n  cats\n  dogs$",
-    ),
-    "no train folder": ([f"test/{file}" for file in FLAT], "has test but no train/ to train on"),
-    "split without one of the classes": (
-        [*(f"train/{file}" for file in FLAT), "test/cats/1.jpg"],
-        "every split must contain every class:\n  test/ lacks dogs$",
+    "formats that cannot be read": (
+        [*FLAT, "birds/1.DCM", "birds/2.jp2"],
+        r"2 files .* formats that cannot be read \(DICOM, JPEG 2000\).*:\n  birds/1.DCM\n",
     ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_invalid_layouts_are_refused_and_list_the_causes(make_folder, tmp_path, case):
+def test_unusable_folders_are_refused_and_list_the_causes(make_folder, tmp_path, case):
     names, message = REFUSED[case]
     into = tmp_path / "raw"
     into.mkdir()
@@ -216,12 +224,19 @@ def test_invalid_layouts_are_refused_and_list_the_causes(make_folder, tmp_path, 
     assert str(tmp_path / "mine") in str(refusal.value)
 
 
-def test_message_lists_twenty_images_and_counts_the_rest():
-    stray = [f"{n:02}.jpg" for n in range(25)]
-    with pytest.raises(
-        UserError, match=r"25 images are in no class folder(.*\n){21}.* and 5 more$"
-    ):
-        layout([*stray, *FLAT], [], False, "mine")
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"root": "../other"}, "expected a sub-folder of dataset.source.path"),
+        ({"label_pattern": "cat"}, "expected a regular expression with one group, not 0"),
+        ({"label_pattern": "(cat"}, "expected a regular expression: missing"),
+        ({"zip_encoding": "klingon"}, "expected an encoding such as cp932"),
+        ({"layout": "flat"}, "'classes', 'splits/classes', 'classes/splits' or 'folders/classes'"),
+    ],
+)
+def test_invalid_parameters_are_refused(values, message):
+    with pytest.raises(UserError, match=message):
+        validate_source({"kind": "folder", "path": "mine", **values})
 
 
 def test_queued_run_finds_folders_of_the_repository(tmp_path, monkeypatch):
@@ -240,5 +255,5 @@ def test_missing_paths_and_unknown_archives_are_refused(tmp_path):
     ):
         collect(parameters("nowhere"), tmp_path)
     (tmp_path / "mine.rar").write_text("?")
-    with pytest.raises(UserError, match=r"expected a folder or one of .zip, .tar, .tar.gz, .tgz"):
+    with pytest.raises(UserError, match=r"a folder or one of .zip, .tar, .tar.gz, .tgz, .tar.bz2"):
         collect(parameters(tmp_path / "mine.rar"), tmp_path)
