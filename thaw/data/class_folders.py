@@ -11,15 +11,11 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 from thaw.data.archives import SUFFIXES, is_archive, unpack
+from thaw.data.formats import IMAGES, READ
 from thaw.data.raw import ARCHIVE, packed_archive
 from thaw.errors import UserError, bullet_list, printable
 from thaw.storage.dvc import user_path
 
-# Suffixes of image files. Pillow cannot read HEIC, but an error is better than ignoring the images.
-IMAGES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif",
-    ".heic", ".heif",
-)  # fmt: skip
 SPLITS = {
     "train": "train",
     "training": "train",
@@ -167,7 +163,7 @@ def layout(
     """
     if not images:
         raise UserError(
-            f"{source} contains no images. Expected files that end in {', '.join(IMAGES)}."
+            f"{source} contains no images. Expected files that end in {', '.join(READ)}."
         )
     prefix = _outer_folder(images, wrapped)
     inner = {image: PurePosixPath(image).relative_to(prefix).parts for image in images}

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from thaw.config.dataset import Image
-from thaw.data.class_folders import IMAGES, list_files
+from thaw.data.class_folders import list_files
 from thaw.data.decoding import BadImage, decode
+from thaw.data.formats import IMAGES, READ
 from thaw.errors import UserError, bullet_list
 
 
@@ -51,7 +52,7 @@ def find_pictures(paths: list[str]) -> list[str]:
         images = [os.path.join(path, file) for file in below if file.lower().endswith(IMAGES)]
         if not images:
             raise UserError(
-                f"{path} contains no images. Expected files that end in {', '.join(IMAGES)}."
+                f"{path} contains no images. Expected files that end in {', '.join(READ)}."
             )
         files += images
         skipped += len(below) - len(images)
