@@ -18,7 +18,8 @@ import PIL.Image
 from thaw.config.backbone import Backbone
 from thaw.config.base import load_section, read_params
 from thaw.config.dataset import Image
-from thaw.data.decoding import BadImage, decode, pixel_sha256
+from thaw.data.decoding import decode, pixel_sha256
+from thaw.data.formats import BadImage
 from thaw.errors import UserError
 from thaw.evaluation.predictions import read_predictions as read_prediction_table
 from thaw.models.bundle import ModelBundle, model_or_best

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from thaw.config.base import Section, validate
 
@@ -25,19 +25,37 @@ class Image(Section):
     """`dataset.image`: how an image file is decoded to an array."""
 
     size: Annotated[int, Field(ge=8, le=2048)]
-    """Height and width in pixels. The whole image is resized to it, whatever its aspect ratio."""
+    """Height and width in pixels."""
     resampling: Literal["nearest", "bilinear", "bicubic", "lanczos"]
     """Pillow's resampling filter. All except `nearest` antialias when they shrink an image."""
     colour: Literal["rgb", "grey"]
     """Three channels or one. Backbones get a single channel repeated three times."""
     bit_depth: Annotated[int, Field(ge=9, le=16)] = FULL_DEPTH
     """Bits in use of a 16-bit grey image: 12 for most cameras. 8-bit images are not affected."""
+    value_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    """The values that become black and white in grey images with more than 8 bits, instead of
+    `bit_depth`. Images of floats, or of signed or 32-bit integers, need it."""
+    fit: Literal["stretch", "crop", "pad"] = "stretch"
+    """How an image that is not square becomes square: it is stretched, its centre is cut out, or
+    black margins are added."""
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        if self.value_range is None:
+            return self
+        if self.value_range[0] >= self.value_range[1]:
+            raise ValueError("value_range: expected [low, high] with low < high")
+        if self.bit_depth != FULL_DEPTH:
+            raise ValueError(f"value_range: expected null, or bit_depth {FULL_DEPTH}")
+        return self
 
     def record(self) -> dict[str, Any]:
         """Return the section in the frozen vocabulary of record.json, thaw.json and the store."""
         values = self.model_dump()
         values["bits"] = values.pop("bit_depth")
-        return values
+        # they came later: their defaults are not recorded, so that older recipes stay valid
+        defaults = {"fit": "stretch", "value_range": None}
+        return {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}
 
     @classmethod
     def from_record(cls, values: Any, place: str) -> Self:
@@ -88,8 +106,9 @@ class Dataset(Section):
     """Flips that do not change an image's class. Augmentation uses no others."""
     confidence_weight: bool
     """Weight training images by the confidence of their label, if the dataset has one."""
-    on_bad_image: Literal["stop", "skip"]
-    """Stop at an image that cannot be read, or skip and count it."""
+    on_bad_image: Literal["stop", "skip", "truncate"]
+    """Stop at an image that cannot be read, skip and count it, or accept and count images whose end
+    is missing and stop at others."""
     positive_class: str | None
     """The positive class for precision, recall and ROC if there are two classes; null: the last in
     alphabetical order."""

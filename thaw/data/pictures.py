@@ -13,8 +13,8 @@ import numpy as np
 
 from thaw.config.dataset import Image
 from thaw.data.class_folders import list_files
-from thaw.data.decoding import BadImage, decode
-from thaw.data.formats import IMAGES, READ
+from thaw.data.decoding import decode
+from thaw.data.formats import IMAGES, READ, BadImage
 from thaw.errors import UserError, bullet_list
 
 

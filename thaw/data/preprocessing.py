@@ -11,7 +11,8 @@ import numpy as np
 import PIL
 
 from thaw.config.dataset import FULL_DEPTH, Image
-from thaw.data.decoding import DECODING, BadImage, decode, pixel_sha256
+from thaw.data.decoding import DECODING, decode, pixel_sha256
+from thaw.data.formats import BadImage
 from thaw.data.raw import RawFiles
 from thaw.errors import note_progress
 from thaw.runtime.progress import Progress

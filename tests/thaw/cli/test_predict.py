@@ -177,16 +177,16 @@ def test_unreadable_files_are_named_and_the_others_predicted(inside, capsys, tmp
     assert len(given) == 9
     assert given["page.jpg"] == {
         "file": str(folder / "page.jpg"),
-        "error": "no image that Pillow can read",
+        "error": "an HTML page, not an image",
     }
     assert given["b.jpg"]["class"] in CLASSES
-    assert f"thaw: {folder}/page.jpg: no image that Pillow can read\n" in said.err
+    assert f"thaw: {folder}/page.jpg: an HTML page, not an image\n" in said.err
     assert f"thaw: {folder}/cut.jpg: " in said.err
     assert "thaw: skipped 1 files without an image suffix\n" in said.err
     assert said.err.endswith("thaw: 2 of 9 files could not be read\n")
     assert command(["predict", "cnn", str(folder / "page.jpg"), "--csv"]) == 3
     row = next(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert (row["class"], row["error"]) == ("", "no image that Pillow can read")
+    assert (row["class"], row["error"]) == ("", "an HTML page, not an image")
 
 
 def test_names_that_are_not_utf8_keep_their_bytes(inside, capfdbinary, tmp_path):
