@@ -22,6 +22,11 @@ FORMATS = {
     "savedmodel": "a TensorFlow SavedModel",
     "tflite": "TensorFlow Lite (LiteRT)",
 }
+FITS = {
+    "stretch": "Pictures that are not square are stretched.",
+    "crop": "Of pictures that are not square it reads the centre.",
+    "pad": "Pictures that are not square get black margins.",
+}
 # metrics that Hugging Face knows by these names
 METRICS = ("accuracy", "f1", "precision", "recall", "roc_auc")
 
@@ -89,6 +94,7 @@ def render_card(
             "digest": data.rows.digest(),
         },
         image=bundle.image,
+        fit=FITS[bundle.image.fit],
         evaluation=evaluation,
         intervals=(evaluation or {}).get("intervals_95", {}),
         agreement=agreement,
@@ -164,8 +170,8 @@ def _limitations(
         limitations.append("Its accuracy on test images was not measured.")
     size, colour = bundle.image.size, "colour" if bundle.image.colour == "rgb" else "grey"
     limitations.append(
-        f"It reads {size} x {size} pixels in {colour}, whatever the picture's resolution. Pictures "
-        f"that are not square are stretched."
+        f"It reads {size} x {size} pixels in {colour}, whatever the picture's resolution. "
+        f"{FITS[bundle.image.fit]}"
     )
     if takes == "pixels":
         limitations.append(

@@ -11,18 +11,39 @@ PACKAGES = {  # the package of each format's runtime
 
 OPEN = """\
 image = ImageOps.exif_transpose(Image.open("photo.jpg"))
-if image.mode.startswith("I;16"):  # convert() would clip at 255
-    image = Image.fromarray((np.asarray(image) >> {shift}).clip(0, 255).astype("uint8"))
+{deep}\
 if image.has_transparency_data:
     white = Image.new("RGBA", image.size, "white")
     image = Image.alpha_composite(white, image.convert("RGBA"))
 """
+DEPTH = """\
+if image.mode.startswith("I;16"):  # convert() would clip at 255
+    image = Image.fromarray((np.asarray(image) >> {shift}).clip(0, 255).astype("uint8"))
+"""
+RANGE = """\
+if image.mode[0] in "IF":  # more than 8 bits: from {low:g}, black, to {high:g}, white
+    share = (np.asarray(image).astype("float64") - {low!r}) / ({high!r} - {low!r})
+    image = Image.fromarray(np.rint(share.clip(0, 1) * 255).astype("uint8"))
+"""
+FITS = {
+    "stretch": "",
+    "crop": """\
+side = min(image.size)
+left, top = (image.width - side) // 2, (image.height - side) // 2
+image = image.crop((left, top, left + side, top + side))
+""",
+    "pad": """\
+across, down = ((max(image.size) - length) // 2 for length in image.size)
+image = ImageOps.expand(image, (across, down))
+""",
+}
 PICTURES = """\
 image = image.convert("RGB")
 inputs = np.asarray(image)[None]  # (1, height, width, 3), uint8
 """
 PIXELS = """\
 image = image.convert("{mode}")
+{fit}\
 image = image.resize(({size}, {size}), Image.Resampling.{filter})
 inputs = np.asarray(image).reshape(1, {size}, {size}, {channels})  # uint8
 """
@@ -61,7 +82,7 @@ def example_code(form: str, takes: str, image: Image, classes: list[str]) -> str
     Args:
         form: onnx, openvino, savedmodel or tflite.
         takes: the name of the model's input: pictures or pixels.
-        image: the size, channels and filter of the resizing.
+        image: how pictures become pixels.
         classes: names in the order of the probabilities.
     """
     library, *rest = RUNTIMES[form].format(takes=takes).splitlines(keepends=True)
@@ -70,12 +91,17 @@ def example_code(form: str, takes: str, image: Image, classes: list[str]) -> str
         grey = image.colour == "grey"
         prepare = PIXELS.format(
             mode="L" if grey else "RGB",
+            fit=FITS[image.fit],
             size=image.size,
             filter=image.resampling.upper(),
             channels=1 if grey else 3,
         )
+    deep = DEPTH.format(shift=image.bit_depth - 8)
+    if image.value_range:
+        low, high = image.value_range
+        deep = RANGE.format(low=low, high=high)
     return (
         f"import numpy as np\n{library}from PIL import Image, ImageOps\n\nclasses = {classes!r}\n"
-        f"{OPEN.format(shift=image.bit_depth - 8)}{prepare}{''.join(rest)}"
+        f"{OPEN.format(deep=deep)}{prepare}{''.join(rest)}"
         'print(classes[probabilities.argmax()], f"{probabilities.max():.4f}")\n'
     )

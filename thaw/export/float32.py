@@ -53,7 +53,7 @@ def with_resizing(model: keras.Model, image: Image) -> keras.Model:
     pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
     return keras.Model(
         pictures,
-        model(resize_pictures(pictures, image.size, image.resampling, image.colour)),
+        model(resize_pictures(pictures, image.size, image.resampling, image.colour, image.fit)),
         name="thaw",
     )
 

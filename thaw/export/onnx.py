@@ -139,10 +139,11 @@ def _resizing(image: Image) -> Any:
             exact = Cast <to = 1> (pictures)
             colours = Transpose <perm = [0, 3, 1, 2]> (exact)
             {GREY if grey else "channels = Identity (colours)"}
-            kept = Shape <start = 0, end = 2> (channels)
+            {FITS[image.fit]}
+            kept = Shape <start = 0, end = 2> (fitted)
             sizes = Concat <axis = 0> (kept, size)
             smooth = Resize <coordinate_transformation_mode = "half_pixel",
-                {FILTERS[image.resampling]}> (channels, , , sizes)
+                {FILTERS[image.resampling]}> (fitted, , , sizes)
             whole = Round (smooth)
             least = Constant <value_float = 0.0> ()
             most = Constant <value_float = 255.0> ()
@@ -166,6 +167,32 @@ GREY = """
             share = Div (more, full)
             channels = Floor (share)
 """
+
+
+# the centre of the picture, or the picture with equal black margins
+FITS = {
+    "stretch": "fitted = Identity (channels)",
+    "crop": """
+            sides = Shape <start = 2, end = 4> (channels)
+            side = ReduceMin <keepdims = 1> (sides)
+            two = Constant <value_ints = [2]> ()
+            beyond = Sub (sides, side)
+            first = Div (beyond, two)
+            last = Add (first, side)
+            axes = Constant <value_ints = [2, 3]> ()
+            fitted = Slice (channels, first, last, axes)
+""",
+    "pad": """
+            sides = Shape <start = 2, end = 4> (channels)
+            side = ReduceMax <keepdims = 1> (sides)
+            two = Constant <value_ints = [2]> ()
+            missing = Sub (side, sides)
+            margin = Div (missing, two)
+            zeros = Constant <value_ints = [0, 0]> ()
+            margins = Concat <axis = 0> (zeros, margin, zeros, margin)
+            fitted = Pad (channels, margins)
+""",
+}
 
 
 def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -143,6 +143,8 @@ def _resizing(ov: Any, model: Any, image: Image) -> Any:
             return ops.floor(quotient).output(0)
 
         resizing.custom(grey)
+    if image.fit != "stretch":
+        resizing.custom(_crop if image.fit == "crop" else _pad)
     resizing.resize(getattr(ResizeAlgorithm, FILTERS[image.resampling]), image.size, image.size)
     resizing.custom(
         lambda resized: ops.convert(
@@ -150,6 +152,28 @@ def _resizing(ov: Any, model: Any, image: Image) -> Any:
         ).output(0)
     )
     return steps.build()
+
+
+def _crop(pictures: Any) -> Any:
+    """Return the centre of pictures (batch, height, width, channels)."""
+    from openvino import opset14 as ops
+
+    axes = np.array([1, 2])
+    sides = ops.gather(ops.shape_of(pictures), axes, np.int64(0))
+    side = ops.reduce_min(sides, np.array([0]), keep_dims=True)
+    first = ops.divide(ops.subtract(sides, side), np.int64(2))
+    return ops.slice(pictures, first, ops.add(first, side), np.array([1, 1]), axes).output(0)
+
+
+def _pad(pictures: Any) -> Any:
+    """Return pictures (batch, height, width, channels) with equal black margins."""
+    from openvino import opset14 as ops
+
+    sides = ops.gather(ops.shape_of(pictures), np.array([1, 2]), np.int64(0))
+    side = ops.reduce_max(sides, np.array([0]), keep_dims=True)
+    margin = ops.divide(ops.subtract(side, sides), np.int64(2))
+    margins = ops.concat([np.array([0]), margin, np.array([0])], 0)
+    return ops.pad(pictures, margins, margins, "constant", np.float32(0)).output(0)
 
 
 def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -5,7 +5,7 @@ from typing import Any
 INTERPOLATION = {"lanczos": "lanczos3"}  # Keras's names of Pillow's filters, where they differ
 
 
-def resize_pictures(pictures: Any, size: int, resampling: str, colour: str) -> Any:
+def resize_pictures(pictures: Any, size: int, resampling: str, colour: str, fit: str) -> Any:
     """Return the pixels that thaw.data.decoding would return, (batch, size, size, 3 or 1), uint8.
 
     Both calculate in float32 and round once. A few in 10,000 values differ by 1, where a value
@@ -16,6 +16,7 @@ def resize_pictures(pictures: Any, size: int, resampling: str, colour: str) -> A
         size: height and width of the result, pixels.
         resampling: Pillow's filter, as in dataset.image.resampling.
         colour: rgb or grey.
+        fit: stretch, crop or pad, as in dataset.image.fit.
     """
     from thaw.runtime.tensorflow import keras
 
@@ -29,6 +30,8 @@ def resize_pictures(pictures: Any, size: int, resampling: str, colour: str) -> A
         (size, size),
         interpolation=INTERPOLATION.get(resampling, resampling),
         antialias=True,
+        crop_to_aspect_ratio=fit == "crop",
+        pad_to_aspect_ratio=fit == "pad",
         data_format="channels_last",
     )  # (batch, size, size, 3 or 1)
     return keras.ops.cast(keras.ops.clip(keras.ops.round(x), 0, 255), "uint8")

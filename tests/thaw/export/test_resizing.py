@@ -46,18 +46,20 @@ def openvino_resizing(image: Image) -> Callable[[np.ndarray], np.ndarray]:
         *[(form, r) for form in ("onnx", "openvino") for r in ("bilinear", "bicubic")],
     ],
 )
-@pytest.mark.parametrize("colour", ["rgb", "grey"])
-def test_resizing_matches_the_pipeline(picture, form, resampling, colour):
+@pytest.mark.parametrize(
+    ("colour", "fit"), [("rgb", "stretch"), ("grey", "stretch"), ("grey", "crop"), ("rgb", "pad")]
+)
+def test_resizing_matches_the_pipeline(picture, form, resampling, colour, fit):
     """Pixels of smooth pictures and of noise, in many sizes, differ rarely and by at most 1."""
     require_extra(form)
     make = {"onnx": onnx_resizing, "openvino": openvino_resizing}[form]
-    run = make(Image(size=SIZE, resampling=resampling, colour=colour))
+    run = make(Image(size=SIZE, resampling=resampling, colour=colour, fit=fit))
     different, count = 0, 0
     for number, (height, width) in enumerate(SHAPES):
         noise = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype="uint8")
         for pixels in (picture(number, height, width), noise):
             opened = Pillow.fromarray(pixels).convert("RGB" if colour == "rgb" else "L")
-            expected = resize(opened, SIZE, resampling).astype(int)
+            expected = resize(opened, SIZE, resampling, fit).astype(int)
             actual = run(pixels[None])[0]
             assert actual.shape == expected.shape
             difference = np.abs(actual - expected)
