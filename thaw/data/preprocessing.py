@@ -131,8 +131,8 @@ def check_readable(rows: list[dict[str, str]], on_bad_image: str) -> None:
     if lost:
         examples = [next(row for row in bad if row["label"] == label) for label in sorted(lost)]
         raise UserError(
-            f"No image of {', '.join(sorted(lost)):.200} can be read. Repair the images, or remove "
-            f"the class:\n{list_problems(examples)}"
+            f"No image of {', '.join(map(repr, sorted(lost))):.200} can be read. Repair the images "
+            f"or remove the class:\n{list_problems(examples)}"
         )
     if len(bad) == len(rows):
         raise UserError(f"None of the {len(rows)} images can be read.")
