@@ -194,7 +194,7 @@ def _label(image: ImageLike, position: int) -> str | int:
 
 
 def _decoded(images: list[ImageLike], image: Image) -> np.ndarray:
-    """Return pixels (n, size, size, channels), uint8, decoded as the pipeline does."""
+    """Return pixels (n, height, width, channels), uint8, decoded as the pipeline does."""
     decoded = []
     for position, each in enumerate(images):
         try:
@@ -202,10 +202,7 @@ def _decoded(images: list[ImageLike], image: Image) -> np.ndarray:
         except (BadImage, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"image {_label(each, position)} cannot be read: {reason}.") from None
-    channels = 3 if image.colour == "rgb" else 1
-    return (
-        np.stack(decoded) if decoded else np.zeros((0, image.size, image.size, channels), "uint8")
-    )
+    return np.stack(decoded) if decoded else np.zeros((0, *image.shape), "uint8")
 
 
 def _content(image: ImageLike) -> bytes:

@@ -1,8 +1,9 @@
 """`dataset`: where the images come from, how they are decoded and how they are split."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from thaw.config.base import Section, validate
 
@@ -21,11 +22,31 @@ class Source(Section):
     """The kind of source: a module of thaw/sources/."""
 
 
+Size = (
+    int | Sequence[int]
+)  # height and width in pixels: one number for a square, or [height, width]
+
+
+def height_width(size: Size) -> tuple[int, int]:
+    """Return the height and the width of a size."""
+    if isinstance(size, int):
+        return size, size
+    height, width = size
+    return height, width
+
+
+def _check_size(size: Any) -> Size:
+    both = size if isinstance(size, list) and len(size) == 2 else [size]
+    if not all(type(each) is int and 8 <= each <= 2048 for each in both):
+        raise ValueError("expected 8 to 2048 pixels, or [HEIGHT,WIDTH] of as many")
+    return both if len(both) == 2 else both[0]
+
+
 class Image(Section):
     """`dataset.image`: how an image file is decoded to an array."""
 
-    size: Annotated[int, Field(ge=8, le=2048)]
-    """Height and width in pixels."""
+    size: Annotated[Size, PlainValidator(_check_size)]
+    """Height and width in pixels: one number for a square, or [height, width]."""
     resampling: Literal["nearest", "bilinear", "bicubic", "lanczos"]
     """Pillow's resampling filter. All except `nearest` antialias when they shrink an image."""
     colour: Literal["rgb", "grey"]
@@ -36,8 +57,13 @@ class Image(Section):
     """The values that become black and white in grey images with more than 8 bits, instead of
     `bit_depth`. Images of floats, or of signed or 32-bit integers, need it."""
     fit: Literal["stretch", "crop", "pad"] = "stretch"
-    """How an image that is not square becomes square: it is stretched, its centre is cut out, or
-    black margins are added."""
+    """How an image of other proportions gets those of `size`: it is stretched, its centre is cut
+    out, or black margins are added."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The height, width and number of channels of a decoded image."""
+        return (*height_width(self.size), 3 if self.colour == "rgb" else 1)
 
     @model_validator(mode="after")
     def _check_range(self) -> Self:

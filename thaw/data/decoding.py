@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageFile, ImageOps, UnidentifiedImageError
 
-from thaw.config.dataset import FULL_DEPTH, Image
+from thaw.config.dataset import FULL_DEPTH, Image, Size, height_width
 from thaw.data.bit_depth import is_deep, repair_tiles, to_8_bits
 from thaw.data.formats import BadImage, is_heic, why_tiff_unread, why_unread
 
@@ -36,7 +36,7 @@ def decode(content: bytes, image: Image) -> np.ndarray:
     """Decode an image file.
 
     Animations give their first frame. The EXIF orientation is applied, transparency is composited
-    on white, and the image becomes a square as `image.fit` says. 16-bit channels keep their upper 8
+    on white, and the image gets its size as `image.fit` says. 16-bit channels keep their upper 8
     bits; grey images that use only `image.bit_depth` of the 16 keep the upper 8 of those. Other
     values of more than 8 bits are scaled from `image.value_range`.
 
@@ -45,7 +45,7 @@ def decode(content: bytes, image: Image) -> np.ndarray:
         image: Size, fit, resampling filter, colour mode and bit depth of the result.
 
     Returns:
-        Pixels (size, size, channels), uint8, with 3 channels for rgb and 1 for grey.
+        Pixels (height, width, channels), uint8, with 3 channels for rgb and 1 for grey.
 
     Raises:
         BadImage: The content is empty, truncated, not an image or too large, or the range of its
@@ -138,8 +138,8 @@ def _pixels(picture: ImageFile.ImageFile, image: Image) -> np.ndarray:
     return resize(converted, image.size, image.resampling, image.fit)
 
 
-def resize(picture: Pillow.Image, size: int, resampling: str, fit: str = "stretch") -> np.ndarray:
-    """Resize an RGB or grey image to a square.
+def resize(picture: Pillow.Image, size: Size, resampling: str, fit: str = "stretch") -> np.ndarray:
+    """Resize an RGB or grey image.
 
     The computation is in float32 and rounds once, so that the graph of a packaged model can repeat
     it (thaw/models/resizing.py). Pillow's 8-bit resizing rounds twice, after rows and after
@@ -152,44 +152,43 @@ def resize(picture: Pillow.Image, size: int, resampling: str, fit: str = "stretc
         fit: stretch, crop or pad, as in dataset.image.fit.
 
     Returns:
-        Pixels (size, size, 3 or 1), uint8.
+        Pixels (height, width, 3 or 1), uint8.
     """
+    height, width = height_width(size)
     if fit == "crop":
-        picture = crop_to_square(picture)
+        picture = crop(picture, height, width)
     exact = "F" if resampling != "nearest" else "L"
     channels = []
     for band in picture.getbands():
-        channel = picture.getchannel(band)
+        channel = picture.getchannel(band).convert(exact)
         if fit == "pad":
-            channel = _resize_padded(channel.convert(exact), size, resampling)
-        channels.append(np.asarray(_scale(channel.convert(exact), (size, size), resampling)))
+            channel = _resize_padded(channel, height, width, resampling)
+        channels.append(np.asarray(_scale(channel, (width, height), resampling)))
     return np.rint(np.stack(channels, axis=-1)).clip(0, 255).astype("uint8")
 
 
-def crop_to_square(picture: Pillow.Image) -> Pillow.Image:
-    """Return the square in the centre of an image."""
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    return picture.crop((left, top, left + side, top + side))
+def crop(picture: Pillow.Image, height: int, width: int) -> Pillow.Image:
+    """Return the centre of an image, as large as possible in the proportions of a size."""
+    inner_width = max(1, min(picture.width, picture.height * width // height))
+    inner_height = max(1, min(picture.height, picture.width * height // width))
+    left, top = (picture.width - inner_width) // 2, (picture.height - inner_height) // 2
+    return picture.crop((left, top, left + inner_width, top + inner_height))
 
 
-def _resize_padded(channel: Pillow.Image, size: int, resampling: str) -> Pillow.Image:
-    """Return an image with equal black margins along its shorter side, scaled along the other.
+def _resize_padded(channel: Pillow.Image, height: int, width: int, resampling: str) -> Pillow.Image:
+    """Return an image with equal black margins on two sides, scaled along the others.
 
-    Its longer side is scaled first: with margins at full size, a panorama takes too much memory.
+    The others are scaled first: with margins at full size, a panorama takes too much memory.
     """
-    width, height = channel.size
-    margin = abs(width - height) // 2
-    if not margin:
-        return channel
-    if width > height:
-        channel = _scale(channel, (size, height), resampling)
-        padded = Pillow.new(channel.mode, (size, height + 2 * margin))
-        padded.paste(channel, (0, margin))
-    else:
-        channel = _scale(channel, (width, size), resampling)
-        padded = Pillow.new(channel.mode, (width + 2 * margin, size))
-        padded.paste(channel, (margin, 0))
+    across = (channel.height * width // height - channel.width) // 2
+    down = (channel.width * height // width - channel.height) // 2
+    if down > 0:
+        channel = _scale(channel, (width, channel.height), resampling)
+    elif across > 0:
+        channel = _scale(channel, (channel.width, height), resampling)
+    across, down = max(0, across), max(0, down)
+    padded = Pillow.new(channel.mode, (channel.width + 2 * across, channel.height + 2 * down))
+    padded.paste(channel, (across, down))
     return padded
 
 

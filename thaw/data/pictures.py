@@ -24,7 +24,7 @@ class Picture:
 
     Attributes:
         file: The path.
-        pixels: (size, size, channels), uint8, or None.
+        pixels: (height, width, channels), uint8, or None.
         problem: The reason if `pixels` is None.
     """
 

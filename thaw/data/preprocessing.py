@@ -65,8 +65,7 @@ def decode_into(store: Store, rows: list[dict[str, str]], folder: Path, image: I
     Returns:
         The number of decoded images.
     """
-    channels = 3 if image.colour == "rgb" else 1
-    shard = max(MIN_SHARD_IMAGES, SHARD_BYTES // (image.size**2 * channels))
+    shard = max(MIN_SHARD_IMAGES, SHARD_BYTES // int(np.prod(image.shape)))
     new = 0
     with (
         RawFiles(folder) as raw,

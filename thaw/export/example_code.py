@@ -28,12 +28,14 @@ if image.mode[0] in "IF":  # more than 8 bits: from {low:g}, black, to {high:g},
 FITS = {
     "stretch": "",
     "crop": """\
-side = min(image.size)
-left, top = (image.width - side) // 2, (image.height - side) // 2
-image = image.crop((left, top, left + side, top + side))
+inner_width = max(1, min(image.width, image.height * {width} // {height}))
+inner_height = max(1, min(image.height, image.width * {height} // {width}))
+left, top = (image.width - inner_width) // 2, (image.height - inner_height) // 2
+image = image.crop((left, top, left + inner_width, top + inner_height))
 """,
     "pad": """\
-across, down = ((max(image.size) - length) // 2 for length in image.size)
+across = max(0, image.height * {width} // {height} - image.width) // 2
+down = max(0, image.width * {height} // {width} - image.height) // 2
 image = ImageOps.expand(image, (across, down))
 """,
 }
@@ -44,8 +46,8 @@ inputs = np.asarray(image)[None]  # (1, height, width, 3), uint8
 PIXELS = """\
 image = image.convert("{mode}")
 {fit}\
-image = image.resize(({size}, {size}), Image.Resampling.{filter})
-inputs = np.asarray(image).reshape(1, {size}, {size}, {channels})  # uint8
+image = image.resize(({width}, {height}), Image.Resampling.{filter})
+inputs = np.asarray(image).reshape(1, {height}, {width}, {channels})  # uint8
 """
 RUNTIMES = {
     "onnx": """\
@@ -88,13 +90,14 @@ def example_code(form: str, takes: str, image: Image, classes: list[str]) -> str
     library, *rest = RUNTIMES[form].format(takes=takes).splitlines(keepends=True)
     prepare = PICTURES
     if takes == "pixels":
-        grey = image.colour == "grey"
+        height, width, channels = image.shape
         prepare = PIXELS.format(
-            mode="L" if grey else "RGB",
-            fit=FITS[image.fit],
-            size=image.size,
+            mode="L" if image.colour == "grey" else "RGB",
+            fit=FITS[image.fit].format(height=height, width=width),
+            height=height,
+            width=width,
             filter=image.resampling.upper(),
-            channels=1 if grey else 3,
+            channels=channels,
         )
     deep = DEPTH.format(shift=image.bit_depth - 8)
     if image.value_range:

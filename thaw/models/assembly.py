@@ -13,7 +13,7 @@ from thaw.runtime.tensorflow import keras
 
 
 def assemble(bundle: ModelBundle, allowed: tuple[str, ...] = ()) -> keras.Model:
-    """Return a model from uint8 pixels (batch, size, size, channels) to class probabilities
+    """Return a model from uint8 pixels (batch, height, width, channels) to class probabilities
     (batch, classes), float32.
 
     Args:
@@ -23,9 +23,8 @@ def assemble(bundle: ModelBundle, allowed: tuple[str, ...] = ()) -> keras.Model:
     Raises:
         UserError: the model's file is not one that this version can read.
     """
-    size = bundle.image.size
-    shape = (size, size, 3 if bundle.image.colour == "rgb" else 1)
-    pixels = keras.Input(shape, dtype="uint8", name="pixels")  # (batch, size, size, channels)
+    shape = bundle.image.shape
+    pixels = keras.Input(shape, dtype="uint8", name="pixels")  # (batch, height, width, channels)
     if bundle.backbone is None or bundle.weights is None:
         return keras.Model(pixels, class_probabilities(_load_named(bundle.path, allowed)(pixels)))
     frozen = FrozenBackbone(bundle.backbone, bundle.weights, shape, thaw_from=None)

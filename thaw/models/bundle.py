@@ -66,7 +66,7 @@ class ModelBundle:
         return self.backbone.batch_size if self.backbone else BATCH_SIZE
 
     def load(self, allowed: tuple[str, ...] = ()) -> Callable[[np.ndarray], np.ndarray]:
-        """Return a function from uint8 pixels (n, size, size, channels) to class probabilities
+        """Return a function from uint8 pixels (n, height, width, channels) to class probabilities
         (n, classes), float32.
 
         Args:
@@ -87,7 +87,7 @@ class ModelBundle:
     def model(self, allowed: tuple[str, ...] = ()) -> Any:
         """Return a keras.Model from uint8 pixels to class probabilities (n, classes).
 
-        It reads (n, size, size, channels), or (n, height, width, 3) if it was packaged.
+        It reads (n, height, width, channels), or (n, height, width, 3) if it was packaged.
 
         Args:
             allowed: as in thaw.models.loading.load_keras_model.

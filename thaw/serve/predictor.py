@@ -44,7 +44,7 @@ class Predictor:
 
     Attributes:
         bundle, max_batch: the arguments.
-        shape: of an image, (size, size, channels).
+        shape: of an image, (height, width, channels).
         nearest_images: the training images to compare with.
         has_maps: whether it can compute Grad-CAM maps.
 
@@ -54,8 +54,7 @@ class Predictor:
 
     def __init__(self, bundle: ModelBundle, allowed: tuple[str, ...], max_batch: int) -> None:
         self.bundle, self.max_batch = bundle, max_batch
-        size = bundle.image.size
-        self.shape = (size, size, 3 if bundle.image.colour == "rgb" else 1)
+        self.shape = bundle.image.shape
         model = bundle.model(allowed)
         inner = _pixel_model(model, self.shape) if bundle.packaged else model
         # the maps and the search for similar images need the features too
@@ -88,10 +87,10 @@ class Predictor:
         """Return a prediction for each image. It does not depend on the other images.
 
         Args:
-            images: n arrays (size, size, channels), uint8.
+            images: n arrays (height, width, channels), uint8.
             explained: for each image, whether map and similar training images are requested.
         """
-        pixels = np.stack(images)  # (n, size, size, channels)
+        pixels = np.stack(images)  # (n, height, width, channels)
         probabilities, *features = self._run(pixels)
         predictions = [Prediction(np.asarray(row, "float64")) for row in probabilities]
         if numbers := np.flatnonzero(explained).tolist():

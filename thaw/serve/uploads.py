@@ -33,7 +33,7 @@ def decode_upload(content: bytes, image: Image, max_pixels: int) -> np.ndarray:
         max_pixels: the largest product of width and height before resizing.
 
     Returns:
-        (size, size, channels), uint8.
+        (height, width, channels), uint8.
 
     Raises:
         UploadError: it is not an image, is damaged, or has more than `max_pixels`.

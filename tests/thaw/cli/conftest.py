@@ -44,6 +44,9 @@ def image(resampling: str = "bicubic", colour: str = "rgb", fit: str = "stretch"
     return {"size": SIZE, "resampling": resampling, "colour": colour, "fit": fit}
 
 
+WIDE = {"size": [32, 48]}
+
+
 class Repository:
     """A folder with data/weights/, models/ and images in photos/.
 
@@ -164,8 +167,8 @@ def repository(tmp_path_factory, store) -> Repository:
     repository.logistic("logistic", CLASSES, image("lanczos", fit="pad"), "average_max")
     repository.logistic("logistic_three", ["a", "b", "c"], image(), "average")
     repository.network("cnn", CLASSES, image("nearest"))
-    repository.network("cnn_grey", ["a", "b", "c"], image("bicubic", "grey", "crop"))
-    repository.finetuned("finetuned", CLASSES, image())
+    repository.network("cnn_grey", ["a", "b", "c"], image("bicubic", "grey", "crop") | WIDE)
+    repository.finetuned("finetuned", CLASSES, image() | WIDE)
     return repository
 
 

@@ -194,11 +194,12 @@ def test_the_example_code_reads_deep_grey_pictures_like_the_pipeline(
 
 @pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
+@pytest.mark.parametrize("size", [32, [24, 40]])
 @pytest.mark.parametrize(("height", "width"), [(40, 200), (151, 30)])
 def test_the_example_code_fits_panoramas_like_the_pipeline(
-    example, picture, fit, colour, height, width
+    example, picture, fit, colour, size, height, width
 ):
-    image = Image(size=32, resampling="bicubic", colour=colour, fit=fit)
+    image = Image(size=size, resampling="bicubic", colour=colour, fit=fit)
     actual = example(Pillow.fromarray(picture(0, height, width)), "pixels", image)
     difference = actual.astype(int) - decode(Path("photo.jpg").read_bytes(), image)
     assert np.abs(difference).max() <= 2  # Pillow's 8-bit resizing rounds twice
@@ -206,12 +207,12 @@ def test_the_example_code_fits_panoramas_like_the_pipeline(
 
 def test_the_card_has_the_bit_depth_and_the_fit(inside):
     bundle = find_model("cnn")
-    image = bundle.image.model_copy(update={"bit_depth": 12, "fit": "crop"})
+    image = bundle.image.model_copy(update={"bit_depth": 12, "fit": "pad"})
     for model, expected in ((replace(bundle, image=image), True), (bundle, False)):
         data = ExportData(bundle)
         text = render_card(model, "onnx", "model.onnx", "pictures", data, AGREEMENT)
         assert ("grey pictures use 12 bits, of which the upper 8 are read." in text) is expected
-        assert text.count("Of pictures that are not square it reads the centre.") == 2 * expected
+        assert text.count("Pictures of other proportions get black margins.") == 2 * expected
 
 
 def test_the_card_has_the_licences_of_data_and_weights(inside, parameters):

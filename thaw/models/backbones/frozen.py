@@ -50,7 +50,7 @@ class FrozenBackbone:
         shape: tuple[int, ...],
         thaw_from: str | None,
     ) -> None:
-        whole = load_backbone(backbone.application, shape[0], weights, backbone.precision)
+        whole = load_backbone(backbone.application, shape[:2], weights, backbone.precision)
         frozen, self.thawed = split_at(whole, thaw_from)
         pixels = keras.Input(shape, dtype="uint8", name="pixels")  # (batch, h, w, 1 or 3)
         preprocessed = preprocess_pixels(pixels, backbone.application, backbone.preprocessing)
