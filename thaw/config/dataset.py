@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 
 from thaw.config.base import Section, validate
 
@@ -65,15 +65,14 @@ class Image(Section):
         """The height, width and number of channels of a decoded image."""
         return (*height_width(self.size), 3 if self.colour == "rgb" else 1)
 
-    @model_validator(mode="after")
-    def _check_range(self) -> Self:
-        if self.value_range is None:
-            return self
-        if self.value_range[0] >= self.value_range[1]:
-            raise ValueError("value_range: expected [low, high] with low < high")
-        if self.bit_depth != FULL_DEPTH:
-            raise ValueError(f"value_range: expected null, or bit_depth {FULL_DEPTH}")
-        return self
+    @field_validator("value_range")
+    @classmethod
+    def _check_range(cls, value: list[float] | None, info: ValidationInfo) -> list[float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError("expected [low, high] with low < high")
+        if value is not None and info.data.get("bit_depth") != FULL_DEPTH:
+            raise ValueError(f"expected null, or dataset.image.bit_depth = {FULL_DEPTH}")
+        return value
 
     def record(self) -> dict[str, Any]:
         """Return the section in the frozen vocabulary of record.json, thaw.json and the store."""
