@@ -16,7 +16,8 @@ from PIL import Image as Pillow
 
 from benchmarks.clone import ROOT, Clone
 from thaw.config.dataset import Image
-from thaw.data.decoding import BadImage, decode
+from thaw.data.decoding import decode
+from thaw.data.formats import BadImage
 
 FROM, TO = 150, 224  # pixels
 RESULTS = ROOT / "benchmarks/results/enlarged.json"

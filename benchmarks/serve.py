@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.clone import ROOT
 from benchmarks.photograph import photograph
-from thaw.data.tree import IMAGES
+from thaw.data.formats import READ
 
 RESULTS = ROOT / "benchmarks/results"
 DISTINCT = 200  # different images, which are sent repeatedly
@@ -90,7 +90,7 @@ def main() -> int:
 def images() -> tuple[list[tuple[str, bytes]], str]:
     """Return the name and content of each image, and where they come from."""
     raw = Path("data/raw")
-    files = sorted(p for p in raw.rglob("*") if p.suffix.lower() in IMAGES)
+    files = sorted(p for p in raw.rglob("*") if p.suffix.lower() in READ)
     if not files:
         random = np.random.default_rng(0)
         return [(f"{n}.jpg", photograph(random)) for n in range(DISTINCT)], "generated photographs"

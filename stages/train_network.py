@@ -32,7 +32,7 @@ def main(name: str) -> None:
         network = network_module(parameters.family).build(parameters, shape, len(rows.classes))
     except ValueError as error:
         raise UserError(
-            f"networks.{name} cannot be built for images of {shape[0]} pixels "
+            f"networks.{name} cannot be built for images of {shape[0]} x {shape[1]} pixels "
             f"(dataset.image.size): {str(error).splitlines()[0]}"
         ) from None
     pixels = keras.Input(shape, dtype="uint8", name="pixels")

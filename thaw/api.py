@@ -18,7 +18,8 @@ import PIL.Image
 from thaw.config.backbone import Backbone
 from thaw.config.base import load_section, read_params
 from thaw.config.dataset import Image
-from thaw.data.decoding import BadImage, decode, pixel_sha256
+from thaw.data.decoding import decode, pixel_sha256
+from thaw.data.formats import BadImage
 from thaw.errors import UserError
 from thaw.evaluation.predictions import read_predictions as read_prediction_table
 from thaw.models.bundle import ModelBundle, model_or_best
@@ -193,7 +194,7 @@ def _label(image: ImageLike, position: int) -> str | int:
 
 
 def _decoded(images: list[ImageLike], image: Image) -> np.ndarray:
-    """Return pixels (n, size, size, channels), uint8, decoded as the pipeline does."""
+    """Return pixels (n, height, width, channels), uint8, decoded as the pipeline does."""
     decoded = []
     for position, each in enumerate(images):
         try:
@@ -201,10 +202,7 @@ def _decoded(images: list[ImageLike], image: Image) -> np.ndarray:
         except (BadImage, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"image {_label(each, position)} cannot be read: {reason}.") from None
-    channels = 3 if image.colour == "rgb" else 1
-    return (
-        np.stack(decoded) if decoded else np.zeros((0, image.size, image.size, channels), "uint8")
-    )
+    return np.stack(decoded) if decoded else np.zeros((0, *image.shape), "uint8")
 
 
 def _content(image: ImageLike) -> bytes:

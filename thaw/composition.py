@@ -15,7 +15,7 @@ import yaml
 from thaw.config.audit import Audit
 from thaw.config.backbone import Backbone
 from thaw.config.base import Common, Loader, did_you_mean, validate
-from thaw.config.dataset import Dataset
+from thaw.config.dataset import Dataset, Size
 from thaw.config.evaluation import Evaluate
 from thaw.config.finetuning import Finetune
 from thaw.config.runtime import validate_runtime
@@ -109,7 +109,7 @@ def validate_composition(values: Any) -> None:
                 )
 
 
-def layers_to_thaw(application: str, size: int, key: str) -> list[str]:
+def layers_to_thaw(application: str, size: Size, key: str) -> list[str]:
     """Return the layers from which a network can be thawed, from input to output.
 
     Keras lists them in a process that takes seconds to start, so the store caches the list.

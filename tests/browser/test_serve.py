@@ -187,7 +187,7 @@ def test_the_csv_has_predictions_and_errors(pages, photos, tmp_path):
         probabilities = [float(row[f"probability of {label}"]) for label in ("disc", "square")]
         assert sum(probabilities) == pytest.approx(1, abs=2e-6) and row["error"] == ""
         assert item.locator(".prediction strong").inner_text() == row["class"]
-    assert (rows[2]["class"], rows[2]["error"]) == ("", "no image that Pillow can read.")
+    assert (rows[2]["class"], rows[2]["error"]) == ("", "an HTML page, not an image.")
     # the browser logs every HTTP error itself
     assert [m for m in pages.messages if "415 (Unsupported Media Type)" not in m] == []
     pages.messages.clear()

@@ -18,7 +18,9 @@ def preprocessed(tmp_path, monkeypatch):
     monkeypatch.setenv("THAW_STORE", str(tmp_path / "store"))
     (tmp_path / "data" / "raw").mkdir(parents=True)
 
-    def run(pictures: list, archive: str, on_bad_image: str = "stop") -> list[dict]:
+    def run(
+        pictures: list, archive: str, on_bad_image: str = "stop", labels: str = "a"
+    ) -> list[dict]:
         image = {"size": 8, "resampling": "bicubic", "colour": "grey"}
         parameters = {"dataset": {"image": image, "on_bad_image": on_bad_image}}
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))
@@ -30,7 +32,8 @@ def preprocessed(tmp_path, monkeypatch):
             table.writeheader()
             for number, picture in enumerate(pictures):
                 content = picture if isinstance(picture, bytes) else encode_png(picture)
-                table.writerow({"path": add(f"a/{number}.png", content), "label": "a"})
+                label = labels[number % len(labels)]
+                table.writerow({"path": add(f"{label}/{number}.png", content), "label": label})
         preprocess.main()
         with open("data/index.csv", newline="") as file:
             return list(csv.DictReader(file))
@@ -58,6 +61,39 @@ def test_bad_images_are_listed_by_their_path_in_the_users_archive(preprocessed, 
         preprocessed([pictures[0], b"", pictures[1], b"?"], "images.zip")
     rows = preprocessed([pictures[0], b"", pictures[1], b"?"], "images.zip", "skip")
     assert [bool(row["problem"]) for row in rows] == [False, True, False, True]
+
+
+def test_truncated_images_are_used_and_listed_on_request(preprocessed, encoded, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (3, 64, 64), dtype="uint8")
+    whole, second, other = (encoded(pixels, "JPEG") for pixels in noise)
+    cut = second[: len(second) // 2]
+    rows = preprocessed([whole, cut, other], "images.zip", "truncate")
+    said = capsys.readouterr().out
+    assert [row["problem"] for row in rows] == ["", "", ""]
+    assert [bool(row["truncated"]) for row in rows] == [False, True, False]
+    images = ArrayFolder("data/images")
+    assert len(images) == 3
+    pixels = images[rows[1]["pixel_sha256"]]
+    assert np.array_equal(pixels[:2], images_of(preprocessed, [second])[:2])
+    assert "1 of 3 images are truncated and used without their end:\n  a/1.png: image" in said
+    # other runs do not find its pixels in the store
+    with pytest.raises(UserError, match="1 of 3 images cannot be read.*\n  a/1.png: image file"):
+        preprocessed([whole, cut, other], "images.zip")
+    assert [*preprocessed([whole, cut], "images.zip", "skip")[0]][-1] == "problem"
+    with pytest.raises(UserError, match="1 of 2 images cannot be read.*\n  a/1.png: zero bytes"):
+        preprocessed([cut, b""], "images.zip", "truncate")
+
+
+def images_of(preprocessed, pictures: list) -> np.ndarray:
+    rows = preprocessed(pictures, "images.zip")
+    return ArrayFolder("data/images")[rows[0]["pixel_sha256"]]
+
+
+def test_a_class_that_loses_all_its_images_stops_the_run(preprocessed, pictures):
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
+    message = "No image of 'b' can be read.*\n  b/1.png: HEIC that is damaged or incomplete"
+    with pytest.raises(UserError, match=message):
+        preprocessed([pictures[0], heic, pictures[1], heic], "images.zip", "skip", "ab")
 
 
 @pytest.mark.parametrize("brightest", [63, 64])

@@ -102,7 +102,7 @@ INVALID = {
     ),
     "out of range": (
         {"dataset.image.size": 4},
-        r"dataset.image.size = 4: input should be greater than or equal to 8\.",
+        r"dataset.image.size = 4: expected 8 to 2048 pixels, or \[HEIGHT,WIDTH\] of as many\.",
     ),
     "unknown choice": (
         {"backbones.vgg16.precision": "bfloat"},

@@ -106,10 +106,11 @@ def run(
             print(_table(disagreement.comparison), end="")
         print(f"thaw: {disagreement} Nothing was written.", file=sys.stderr)
         return DISAGREES
+    height, width, _ = trained.image.shape
     inputs = (
         "uint8 RGB images of any size"
         if agreement["takes"] == "pictures"
-        else f"uint8 pixels already resized to {trained.image.size} x {trained.image.size}"
+        else f"uint8 pixels already resized to {width} x {height}"
     )
     print(_table(agreement), end="")
     print(f"{place}: from {inputs} to the probabilities of {', '.join(trained.classes)}")

@@ -27,7 +27,7 @@ def stream_predictions(
     """Predict images in order, batch by batch. Report unreadable files on stderr at once.
 
     Args:
-        network: from pixels (batch, size, size, channels) to probabilities (batch, classes).
+        network: from pixels (batch, height, width, channels) to probabilities (batch, classes).
         files: the paths of the images.
         image: how they are decoded.
         batch_size: every batch is filled up with zeros to this size, because TensorFlow traces

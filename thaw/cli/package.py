@@ -68,7 +68,7 @@ def package(model_name: str | None, out: str, allowed: tuple[str, ...] = ()) -> 
     pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
     whole_model = keras.Model(
         pictures,
-        model(resize_pictures(pictures, image.size, image.resampling, image.colour)),
+        model(resize_pictures(pictures, image.size, image.resampling, image.colour, image.fit)),
         name="thaw",
     )
     card = {

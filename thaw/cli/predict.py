@@ -14,8 +14,8 @@ import numpy as np
 from thaw.cli.arguments import add_allow, open_fraction
 from thaw.cli.output import column_formatter, output_writer, report_unreadable, stream_predictions
 from thaw.data import pictures
+from thaw.data.formats import IMAGES
 from thaw.data.pictures import Picture
-from thaw.data.tree import IMAGES
 from thaw.errors import UserError
 from thaw.models.bundle import model_folder, model_or_best
 

@@ -1,9 +1,10 @@
 """`dataset`: where the images come from, how they are decoded and how they are split."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 
 from thaw.config.base import Section, validate
 
@@ -70,23 +71,64 @@ class FolderSource(Source):
         return value
 
 
+# Height and width in pixels: one number for a square, or [height, width]
+Size = int | Sequence[int]
+
+
+def height_width(size: Size) -> tuple[int, int]:
+    """Return the height and the width of a size."""
+    if isinstance(size, int):
+        return size, size
+    height, width = size
+    return height, width
+
+
+def _check_size(size: Any) -> Size:
+    both = size if isinstance(size, list) and len(size) == 2 else [size]
+    if not all(type(each) is int and 8 <= each <= 2048 for each in both):
+        raise ValueError("expected 8 to 2048 pixels, or [HEIGHT,WIDTH] of as many")
+    return both if len(both) == 2 else both[0]
+
+
 class Image(Section):
     """`dataset.image`: how an image file is decoded to an array."""
 
-    size: Annotated[int, Field(ge=8, le=2048)]
-    """Height and width in pixels. The whole image is resized to it, whatever its aspect ratio."""
+    size: Annotated[Size, PlainValidator(_check_size)]
+    """Height and width in pixels: one number for a square, or [height, width]."""
     resampling: Literal["nearest", "bilinear", "bicubic", "lanczos"]
     """Pillow's resampling filter. All except `nearest` antialias when they shrink an image."""
     colour: Literal["rgb", "grey"]
     """Three channels or one. Backbones get a single channel repeated three times."""
     bit_depth: Annotated[int, Field(ge=9, le=16)] = FULL_DEPTH
     """Bits in use of a 16-bit grey image: 12 for most cameras. 8-bit images are not affected."""
+    value_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    """The values that become black and white in grey images with more than 8 bits, instead of
+    `bit_depth`. Images of floats, or of signed or 32-bit integers, need it."""
+    fit: Literal["stretch", "crop", "pad"] = "stretch"
+    """How an image of other proportions gets those of `size`: it is stretched, its centre is cut
+    out, or black margins are added."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The height, width and number of channels of a decoded image."""
+        return (*height_width(self.size), 3 if self.colour == "rgb" else 1)
+
+    @field_validator("value_range")
+    @classmethod
+    def _check_range(cls, value: list[float] | None, info: ValidationInfo) -> list[float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError("expected [low, high] with low < high")
+        if value is not None and info.data.get("bit_depth") != FULL_DEPTH:
+            raise ValueError(f"expected null, or dataset.image.bit_depth = {FULL_DEPTH}")
+        return value
 
     def record(self) -> dict[str, Any]:
         """Return the section in the frozen vocabulary of record.json, thaw.json and the store."""
         values = self.model_dump()
         values["bits"] = values.pop("bit_depth")
-        return values
+        # they came later: their defaults are not recorded, so that older recipes stay valid
+        defaults = {"fit": "stretch", "value_range": None}
+        return {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}
 
     @classmethod
     def from_record(cls, values: Any, place: str) -> Self:
@@ -137,8 +179,9 @@ class Dataset(Section):
     """Flips that do not change an image's class. Augmentation uses no others."""
     confidence_weight: bool
     """Weight training images by the confidence of their label, if the dataset has one."""
-    on_bad_image: Literal["stop", "skip"]
-    """Stop at an image that cannot be read, or skip and count it."""
+    on_bad_image: Literal["stop", "skip", "truncate"]
+    """Stop at an image that cannot be read, skip and count it, or accept and count images whose end
+    is missing and stop at others."""
     on_leak: Literal["stop", "drop"]
     """Stop at an image that is in two of the user's splits, or remove it from training (and from
     validation if it is a test image)."""

@@ -8,10 +8,11 @@ from pathlib import Path, PurePosixPath
 from thaw.config.dataset import FolderSource
 from thaw.data.archives import SUFFIXES, unpack
 from thaw.data.folder_names import is_kind
+from thaw.data.formats import READ
 from thaw.data.layout import Image, Interpreter
 from thaw.data.layout_questions import folder_list, see
 from thaw.data.raw import ARCHIVE, packed_archive
-from thaw.data.tree import IMAGES, Tree, is_image, list_tree, selector
+from thaw.data.tree import Tree, is_image, list_tree, selector
 from thaw.errors import UserError, bullet_list, printable
 
 # Image formats that are never read. Files of these are reported instead of ignored.
@@ -211,5 +212,5 @@ def _no_images(tree: Tree, files: list[str], source: str, options: FolderSource)
     archives = [file for file in files if file.lower().endswith(SUFFIXES)]
     advice = f" Unpack the archives in it first:\n{bullet_list(archives)}" if archives else ""
     return UserError(
-        f"{source} contains no images. Expected files that end in {', '.join(IMAGES)}.{advice}"
+        f"{source} contains no images. Expected files that end in {', '.join(READ)}.{advice}"
     )

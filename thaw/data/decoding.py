@@ -3,47 +3,49 @@
 import contextlib
 import hashlib
 import io
+import logging
 import re
 import threading
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageFile, ImageOps
+from PIL import ImageFile, ImageOps, UnidentifiedImageError
 
-from thaw.config.dataset import Image
+from thaw.config.dataset import FULL_DEPTH, Image, Size, height_width
+from thaw.data.bit_depth import is_deep, repair_tiles, to_8_bits
+from thaw.data.formats import BadImage, is_heic, why_tiff_unread, why_unread
 
 MAX_PIXELS = 250_000_000  # per image; larger ones are treated as decompression bombs
 LARGE_PIXELS = 50_000_000  # per image; larger ones are decoded one at a time to limit memory
 MAX_SCANS = 100  # per JPEG; each scan is a pass over the image that costs the file few bytes
 MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # start of a JPEG segment
 # Pillow's readers that are tried on every file; some of the others start programs
-FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "AVIF")
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "AVIF", "PPM")
 # Version of the decoder, a part of the store's recipe. Raise it when an image decodes differently;
 # tests/thaw/data/test_decoding.py fails until then.
-DECODING = 2
+DECODING = 3
 
 _large_images = threading.Lock()
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what BadImage says
 Pillow.MAX_IMAGE_PIXELS = None  # `decode` enforces MAX_PIXELS with a message that gives the size
-
-
-class BadImage(Exception):
-    """Raised for content that is not a complete, readable image. Its text is the reason."""
 
 
 def decode(content: bytes, image: Image) -> np.ndarray:
     """Decode an image file.
 
     Animations give their first frame. The EXIF orientation is applied, transparency is composited
-    on white, and the image is stretched to a square. 16-bit channels keep their upper 8 bits; grey
-    images that use only `image.bit_depth` of the 16 keep the upper 8 of those.
+    on white, and the image gets its size as `image.fit` says. 16-bit channels keep their upper 8
+    bits; grey images that use only `image.bit_depth` of the 16 keep the upper 8 of those. Other
+    values of more than 8 bits are scaled from `image.value_range`.
 
     Args:
         content: The bytes of the file.
-        image: Size, resampling filter, colour mode and bit depth of the result.
+        image: Size, fit, resampling filter, colour mode and bit depth of the result.
 
     Returns:
-        Pixels (size, size, channels), uint8, with 3 channels for rgb and 1 for grey.
+        Pixels (height, width, channels), uint8, with 3 channels for rgb and 1 for grey.
 
     Raises:
         BadImage: The content is empty, truncated, not an image or too large, or the range of its
@@ -54,7 +56,7 @@ def decode(content: bytes, image: Image) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid metadata does not affect the pixels
-            with Pillow.open(io.BytesIO(content), formats=FORMATS) as picture:
+            with open_picture(content) as picture:
                 count = picture.width * picture.height
                 if count > MAX_PIXELS:
                     raise BadImage(f"{picture.width} x {picture.height} pixels, too large")
@@ -65,8 +67,41 @@ def decode(content: bytes, image: Image) -> np.ndarray:
     except (BadImage, MemoryError):
         raise
     except Exception as error:  # damaged files make Pillow raise almost any type
-        reason = "no image that Pillow can read" if "cannot identify" in str(error) else error
-        raise BadImage(f"{reason}") from None
+        raise BadImage(f"{error}") from None
+
+
+def open_picture(content: bytes) -> ImageFile.ImageFile:
+    """Open an image file, of which only the header is read.
+
+    Raises:
+        BadImage: The content is in no format that is read. The reason names the format.
+    """
+    heic = is_heic(content)
+    if heic:
+        import pi_heif
+
+        pi_heif.register_heif_opener()
+    try:
+        picture = Pillow.open(io.BytesIO(content), formats=("HEIF",) if heic else FORMATS)
+    except UnidentifiedImageError:
+        raise BadImage(why_unread(content)) from None
+    if unread := why_tiff_unread(getattr(picture, "tag_v2", {}), readable=True):
+        raise BadImage(unread)
+    repair_tiles(picture)
+    return picture
+
+
+@contextlib.contextmanager
+def accepting_truncated() -> Iterator[None]:
+    """Decode images whose end is missing, inside a `with` statement.
+
+    Pillow has one setting for all threads, so no other thread should decode meanwhile.
+    """
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 def _scans(content: bytes) -> int:
@@ -85,44 +120,84 @@ def _scans(content: bytes) -> int:
 
 
 def _pixels(picture: ImageFile.ImageFile, image: Image) -> np.ndarray:
-    if image.bit_depth < 16 and picture.mode[0] != "I" and ";16" in str(picture.tile):
-        raise BadImage(
-            f"16-bit colour: dataset.image.bit_depth = {image.bit_depth} is for grey images only"
-        )
+    if picture.mode[0] != "I" and ";16" in str(picture.tile):
+        for key, default in (("bit_depth", FULL_DEPTH), ("value_range", None)):
+            if (value := getattr(image, key)) != default:
+                raise BadImage(
+                    f"16-bit colour: dataset.image.{key} = {value} is for grey images only"
+                )
+    if picture.format == "PPM" and picture.tile[0].codec_name != "raw":
+        # the file states its largest value, and Pillow scales by it
+        image = image.model_copy(update={"bit_depth": FULL_DEPTH})
     picture.load()
     with contextlib.suppress(Exception):  # ignore corrupt EXIF data
         ImageOps.exif_transpose(picture, in_place=True)
     mode = "RGB" if image.colour == "rgb" else "L"
-    opaque = _opaque(picture, image.bit_depth)
+    opaque = to_8_bits(picture, image) if is_deep(picture) else _opaque(picture)
     converted = opaque if opaque.mode == mode else opaque.convert(mode)
-    return resize(converted, image.size, image.resampling)
+    return resize(converted, image.size, image.resampling, image.fit)
 
 
-def resize(picture: Pillow.Image, size: int, resampling: str) -> np.ndarray:
-    """Resize an RGB or grey image to a square.
+def resize(picture: Pillow.Image, size: Size, resampling: str, fit: str = "stretch") -> np.ndarray:
+    """Resize an RGB or grey image.
 
     The computation is in float32 and rounds once, so that the graph of a packaged model can repeat
-    it (thaw/cli/package.py). Pillow's 8-bit resizing rounds twice, after rows and after columns.
-    Channels are converted one at a time because a float takes four bytes.
+    it (thaw/models/resizing.py). Pillow's 8-bit resizing rounds twice, after rows and after
+    columns. Channels are converted one at a time because a float takes four bytes.
 
     Args:
+        picture: The image.
         size: Height and width of the result, in pixels.
         resampling: A filter of Pillow: nearest, bilinear, bicubic or lanczos.
+        fit: stretch, crop or pad, as in dataset.image.fit.
 
     Returns:
-        Pixels (size, size, 3 or 1), uint8.
+        Pixels (height, width, 3 or 1), uint8.
     """
-    if resampling == "nearest":
-        rows, columns = (
-            nearest_indices(length, size) for length in (picture.height, picture.width)
-        )
-        return np.asarray(picture)[rows][:, columns].reshape(size, size, -1)
-    kernel = Pillow.Resampling[resampling.upper()]
-    channels = [
-        np.asarray(picture.getchannel(band).convert("F").resize((size, size), kernel))
-        for band in picture.getbands()
-    ]
+    height, width = height_width(size)
+    if fit == "crop":
+        picture = crop(picture, height, width)
+    exact = "F" if resampling != "nearest" else "L"
+    channels = []
+    for band in picture.getbands():
+        channel = picture.getchannel(band).convert(exact)
+        if fit == "pad":
+            channel = _resize_padded(channel, height, width, resampling)
+        channels.append(np.asarray(_scale(channel, (width, height), resampling)))
     return np.rint(np.stack(channels, axis=-1)).clip(0, 255).astype("uint8")
+
+
+def crop(picture: Pillow.Image, height: int, width: int) -> Pillow.Image:
+    """Return the centre of an image, as large as possible in the proportions of a size."""
+    inner_width = max(1, min(picture.width, picture.height * width // height))
+    inner_height = max(1, min(picture.height, picture.width * height // width))
+    left, top = (picture.width - inner_width) // 2, (picture.height - inner_height) // 2
+    return picture.crop((left, top, left + inner_width, top + inner_height))
+
+
+def _resize_padded(channel: Pillow.Image, height: int, width: int, resampling: str) -> Pillow.Image:
+    """Return an image with equal black margins on two sides, scaled along the others.
+
+    The others are scaled first: with margins at full size, a panorama takes too much memory.
+    """
+    across = (channel.height * width // height - channel.width) // 2
+    down = (channel.width * height // width - channel.height) // 2
+    if down > 0:
+        channel = _scale(channel, (width, channel.height), resampling)
+    elif across > 0:
+        channel = _scale(channel, (channel.width, height), resampling)
+    across, down = max(0, across), max(0, down)
+    padded = Pillow.new(channel.mode, (channel.width + 2 * across, channel.height + 2 * down))
+    padded.paste(channel, (across, down))
+    return padded
+
+
+def _scale(channel: Pillow.Image, size: tuple[int, int], resampling: str) -> Pillow.Image:
+    """Resize a channel to a width and height."""
+    if resampling != "nearest":
+        return channel.resize(size, Pillow.Resampling[resampling.upper()])
+    columns, rows = map(nearest_indices, channel.size, size)
+    return Pillow.fromarray(np.asarray(channel)[rows][:, columns])
 
 
 def nearest_indices(length: int, size: int) -> np.ndarray:
@@ -138,16 +213,7 @@ def nearest_indices(length: int, size: int) -> np.ndarray:
     return np.minimum(centres.astype("int64"), length - 1)
 
 
-def _opaque(picture: Pillow.Image, bit_depth: int) -> Pillow.Image:
-    if picture.mode in ("F", "I"):
-        raise BadImage("pixels of 32 bits, whose black and white are unknown: save it with 8 or 16")
-    if picture.mode.startswith("I"):  # 16 bits, which convert() would clip at 255
-        values = np.asarray(picture).astype("int64")
-        if (largest := values.max()) >= 1 << bit_depth:
-            raise BadImage(
-                f"values up to {largest:,}, more than dataset.image.bit_depth = {bit_depth} allows"
-            )
-        return Pillow.fromarray((values >> (bit_depth - 8)).clip(0, 255).astype("uint8"))
+def _opaque(picture: Pillow.Image) -> Pillow.Image:
     if "A" in picture.getbands() or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         white = Pillow.new("RGBA", picture.size, "white")

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from thaw.config.dataset import Image
-from thaw.data.decoding import BadImage, decode
-from thaw.data.tree import IMAGES, list_files
+from thaw.data.decoding import decode
+from thaw.data.formats import IMAGES, READ, BadImage
+from thaw.data.tree import list_files
 from thaw.errors import UserError, bullet_list
 
 
@@ -23,7 +24,7 @@ class Picture:
 
     Attributes:
         file: The path.
-        pixels: (size, size, channels), uint8, or None.
+        pixels: (height, width, channels), uint8, or None.
         problem: The reason if `pixels` is None.
     """
 
@@ -51,7 +52,7 @@ def find_pictures(paths: list[str]) -> list[str]:
         images = [os.path.join(path, file) for file in below if file.lower().endswith(IMAGES)]
         if not images:
             raise UserError(
-                f"{path} contains no images. Expected files that end in {', '.join(IMAGES)}."
+                f"{path} contains no images. Expected files that end in {', '.join(READ)}."
             )
         files += images
         skipped += len(below) - len(images)

@@ -6,14 +6,16 @@ import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
 
 from thaw.config.dataset import FULL_DEPTH, Image
-from thaw.data.decoding import DECODING, BadImage, decode, pixel_sha256
-from thaw.data.raw import RawFiles
-from thaw.errors import note_progress
+from thaw.data.decoding import DECODING, accepting_truncated, decode, pixel_sha256
+from thaw.data.formats import BadImage
+from thaw.data.raw import RawFiles, original_path
+from thaw.errors import UserError, bullet_list, note_progress
 from thaw.runtime.progress import Progress
 from thaw.storage.recovery import read_recorded, recover_rows
 from thaw.storage.store import Store
@@ -28,18 +30,25 @@ def image_store(image: Image) -> Store:
     Args:
         image: How the images are decoded; the store keeps one set of images for each value.
     """
-    recipe = {
+    store = Store("images", _recipe(image))
+    if (before := read_recorded("data/index.csv")) is not None:
+        listed = csv.DictReader(io.StringIO(before.decode(), newline=""))
+        # until November 2026 the column was named `pixels`
+        pixels_of = {
+            r["sha256"]: r.get("pixel_sha256") or r.get("pixels", "")
+            for r in listed
+            if not r.get("truncated")
+        }
+        recover_rows(store, pixels_of, "data/images", lambda key: pixels_of[key] or None)
+    return store
+
+
+def _recipe(image: Image) -> dict[str, Any]:
+    return {
         **{k: v for k, v in image.record().items() if (k, v) != ("bits", FULL_DEPTH)},
         "pillow": PIL.__version__,
         "decoding": DECODING,
     }
-    store = Store("images", recipe)
-    if (before := read_recorded("data/index.csv")) is not None:
-        listed = csv.DictReader(io.StringIO(before.decode(), newline=""))
-        # until November 2026 the column was named `pixels`
-        pixels_of = {r["sha256"]: r.get("pixel_sha256") or r.get("pixels", "") for r in listed}
-        recover_rows(store, pixels_of, "data/images", lambda key: pixels_of[key] or None)
-    return store
 
 
 def decode_into(store: Store, rows: list[dict[str, str]], folder: Path, image: Image) -> int:
@@ -56,8 +65,7 @@ def decode_into(store: Store, rows: list[dict[str, str]], folder: Path, image: I
     Returns:
         The number of decoded images.
     """
-    channels = 3 if image.colour == "rgb" else 1
-    shard = max(MIN_SHARD_IMAGES, SHARD_BYTES // (image.size**2 * channels))
+    shard = max(MIN_SHARD_IMAGES, SHARD_BYTES // int(np.prod(image.shape)))
     new = 0
     with (
         RawFiles(folder) as raw,
@@ -74,6 +82,57 @@ def decode_into(store: Store, rows: list[dict[str, str]], folder: Path, image: I
             note_progress(f"{start + len(batch):,} of {len(rows):,} images")
             progress.advance(len(batch))
     return new
+
+
+def decode_truncated(rows: list[dict[str, str]], folder: Path, image: Image) -> Store:
+    """Decode the images whose end is missing, whose last rows stay grey or black.
+
+    Args:
+        rows: As `decode_into` completed them. Of each image that can be read this way, `problem`
+            becomes "", and `truncated` is the reason why it cannot be read otherwise.
+        folder: data/raw.
+        image: How to decode the images.
+
+    Returns:
+        The images by the SHA-256 of their file. They have a store of their own, so that a run that
+        does not accept them never finds them.
+    """
+    store = Store("images", {**_recipe(image), "truncated": True})
+    with RawFiles(folder) as raw, accepting_truncated():
+        for row in rows:
+            if not row["problem"]:
+                continue
+            key = row["sha256"]
+            if key not in store:
+                try:
+                    pixels = decode(raw.read(row["path"]), image)
+                except BadImage:
+                    continue
+                store.add([key], pixels[None])
+            row.update(pixel_sha256=pixel_sha256(store[key]), problem="", truncated=row["problem"])
+    return store
+
+
+def check_readable(rows: list[dict[str, str]], on_bad_image: str) -> None:
+    """Check that the images can be read, or that those that cannot are to be skipped.
+
+    Raises:
+        UserError: Images cannot be read.
+    """
+    bad = [row for row in rows if row["problem"]]
+    if bad and on_bad_image != "skip":
+        raise UserError(
+            f"{len(bad)} of {len(rows)} images cannot be read. Repair or remove them, or skip "
+            f"them with -S dataset.on_bad_image=skip (truncate accepts those whose end is "
+            f"missing):\n{list_problems(bad)}"
+        )
+    if len(bad) == len(rows):
+        raise UserError(f"None of the {len(rows)} images can be read.")
+
+
+def list_problems(rows: list[dict[str, str]], reason: str = "problem") -> str:
+    """Return the original paths of the first rows, each with its value in the column `reason`."""
+    return bullet_list([f"{original_path(row['path'])}: {row[reason]}" for row in rows])
 
 
 def _decode(row: dict[str, str], raw: RawFiles, image: Image, store: Store) -> np.ndarray | None:

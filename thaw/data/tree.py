@@ -9,14 +9,10 @@ from pathlib import Path, PurePosixPath
 
 from thaw.config.dataset import FolderSource
 from thaw.data.archives import SUFFIXES, is_archive
+from thaw.data.formats import IMAGES
 from thaw.errors import UserError
 from thaw.storage.dvc import user_path
 
-# Suffixes of image files. Pillow cannot read HEIC, but an error is better than ignoring the images.
-IMAGES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif",
-    ".heic", ".heif",
-)  # fmt: skip
 # What operating systems, network storage and tools leave in folders, in lower case
 LEFTOVERS = {
     "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin",

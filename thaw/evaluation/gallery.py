@@ -9,6 +9,8 @@ import numpy as np
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+from thaw.evaluation.fonts import fallback_fonts, missing_characters, without
+
 COLUMNS = 6
 RIGHT, WRONG = "#1b7837", "#b2182b"
 HEADING, CELL = 0.45, 2.0  # heights in inches: of a group's heading, of an image with its labels
@@ -26,7 +28,8 @@ def gallery(
     """Draw correctly and wrongly classified test images with their true and predicted labels.
 
     The correct ones are spread evenly over the test data. The wrong ones are those with the highest
-    probability of the wrong class.
+    probability of the wrong class. Characters that no font of this machine has are left out, with
+    a message, and the number of the class is shown instead.
 
     Args:
         true: (n,) class numbers.
@@ -37,6 +40,30 @@ def gallery(
         path: of the PNG file to write.
         title: of the figure.
     """
+    families, absent = fallback_fonts(missing_characters([title, *classes]))
+    if absent:
+        print(
+            f"No font on this machine has the characters {''.join(sorted(absent))[:50]}, so "
+            f"{path.name} shows class numbers. Noto Sans CJK or Noto Emoji, for example, have them."
+        )
+        title = without(title, absent)
+        classes = [
+            f"class {number} {without(name, absent)}".strip() if absent & {*name} else name
+            for number, name in enumerate(classes)
+        ]
+    with plt.rc_context({"font.family": families}):
+        _draw(true, probabilities, classes, most, image, path, title)
+
+
+def _draw(
+    true: np.ndarray,
+    probabilities: np.ndarray,
+    classes: list[str],
+    most: int,
+    image: Callable[[int], np.ndarray],
+    path: Path,
+    title: str,
+) -> None:
     confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
     right, wrong = np.flatnonzero(predicted == true), np.flatnonzero(predicted != true)
     if len(right):

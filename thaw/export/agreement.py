@@ -108,10 +108,10 @@ def compare_resized(exported: Network, resizing: Network, sample: Sample) -> dic
     Returns:
         See `difference`.
     """
-    size = sample.pixels.shape[1]
+    height, width = sample.pixels.shape[1:3]
     pictures = np.stack(
         [
-            np.asarray(Pillow.fromarray(pixels).resize((size * 5 // 4, size * 3 // 2)))
+            np.asarray(Pillow.fromarray(pixels).resize((width * 5 // 4, height * 3 // 2)))
             for pixels in to_rgb(sample.pixels[:RESIZED_IMAGES])
         ]
     )
@@ -163,5 +163,5 @@ def check_tolerance(comparison: dict[str, Any], int8: bool, tolerance: float) ->
 
 
 def to_rgb(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels (n, size, size, 1 or 3) as RGB pictures that convert to the same pixels."""
+    """Return pixels (n, height, width, 1 or 3) as RGB pictures that convert to the same pixels."""
     return pixels if pixels.shape[-1] == 3 else np.repeat(pixels, 3, axis=-1)

@@ -22,6 +22,11 @@ FORMATS = {
     "savedmodel": "a TensorFlow SavedModel",
     "tflite": "TensorFlow Lite (LiteRT)",
 }
+FITS = {
+    "stretch": "Pictures of other proportions are stretched.",
+    "crop": "Of pictures of other proportions it reads the centre.",
+    "pad": "Pictures of other proportions get black margins.",
+}
 # metrics that Hugging Face knows by these names
 METRICS = ("accuracy", "f1", "precision", "recall", "roc_auc")
 
@@ -54,7 +59,7 @@ def render_card(
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True
     )
-    size, channels = bundle.image.size, 3 if bundle.image.colour == "rgb" else 1
+    height, width, channels = bundle.image.shape
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         head=_head(bundle, name, form, dataset, licence, evaluation, precision),
         title=f"{name}: {' or '.join(bundle.classes)}"
@@ -69,7 +74,7 @@ def render_card(
         input="`pictures`, uint8 RGB of any size, (batch, height, width, 3). The model resizes and "
         "preprocesses them."
         if takes == "pictures"
-        else f"`pixels`, uint8, (batch, {size}, {size}, {channels}). Resize pictures first, as "
+        else f"`pixels`, uint8, (batch, {height}, {width}, {channels}). Resize pictures first, as "
         f"below. The model preprocesses them.",
         classes=bundle.classes,
         needs=f"Run `pip install {PACKAGES[form]} pillow`, then run this script in this folder:",
@@ -89,6 +94,8 @@ def render_card(
             "digest": data.rows.digest(),
         },
         image=bundle.image,
+        size=f"{width} x {height}",
+        fit=FITS[bundle.image.fit],
         evaluation=evaluation,
         intervals=(evaluation or {}).get("intervals_95", {}),
         agreement=agreement,
@@ -162,10 +169,11 @@ def _limitations(
             )
     else:
         limitations.append("Its accuracy on test images was not measured.")
-    size, colour = bundle.image.size, "colour" if bundle.image.colour == "rgb" else "grey"
+    height, width, channels = bundle.image.shape
+    colour = "colour" if channels == 3 else "grey"
     limitations.append(
-        f"It reads {size} x {size} pixels in {colour}, whatever the picture's resolution. Pictures "
-        f"that are not square are stretched."
+        f"It reads {width} x {height} pixels in {colour}, whatever the picture's resolution. "
+        f"{FITS[bundle.image.fit]}"
     )
     if takes == "pixels":
         limitations.append(

@@ -19,7 +19,7 @@ class Sample:
 
     Attributes:
         split: train or validation.
-        pixels: (n, size, size, channels), uint8.
+        pixels: (n, height, width, channels), uint8.
         labels: class numbers, (n,).
     """
 
@@ -60,8 +60,7 @@ class ExportData:
                 f"{split} has the classes {', '.join(self.rows.classes)}, and {bundle.path} was "
                 f"trained on {', '.join(bundle.classes)}. Run `dvc checkout` or `dvc repro`."
             )
-        size = bundle.image.size
-        shape = (size, size, 3 if bundle.image.colour == "rgb" else 1)
+        shape = bundle.image.shape
         if self._images.shape != shape:
             raise UserError(
                 f"{images} has images of shape {self._images.shape}, and {bundle.path} was "

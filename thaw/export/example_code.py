@@ -11,20 +11,43 @@ PACKAGES = {  # the package of each format's runtime
 
 OPEN = """\
 image = ImageOps.exif_transpose(Image.open("photo.jpg"))
-if image.mode.startswith("I;16"):  # convert() would clip at 255
-    image = Image.fromarray((np.asarray(image) >> {shift}).clip(0, 255).astype("uint8"))
+{deep}\
 if image.has_transparency_data:
     white = Image.new("RGBA", image.size, "white")
     image = Image.alpha_composite(white, image.convert("RGBA"))
 """
+DEPTH = """\
+if image.mode.startswith("I;16"):  # convert() would clip at 255
+    image = Image.fromarray((np.asarray(image) >> {shift}).clip(0, 255).astype("uint8"))
+"""
+RANGE = """\
+if image.mode[0] in "IF":  # more than 8 bits: from {low:g}, black, to {high:g}, white
+    share = (np.asarray(image).astype("float64") - {low!r}) / ({high!r} - {low!r})
+    image = Image.fromarray(np.rint(share.clip(0, 1) * 255).astype("uint8"))
+"""
+FITS = {
+    "stretch": "",
+    "crop": """\
+inner_width = max(1, min(image.width, image.height * {width} // {height}))
+inner_height = max(1, min(image.height, image.width * {height} // {width}))
+left, top = (image.width - inner_width) // 2, (image.height - inner_height) // 2
+image = image.crop((left, top, left + inner_width, top + inner_height))
+""",
+    "pad": """\
+across = max(0, image.height * {width} // {height} - image.width) // 2
+down = max(0, image.width * {height} // {width} - image.height) // 2
+image = ImageOps.expand(image, (across, down))
+""",
+}
 PICTURES = """\
 image = image.convert("RGB")
 inputs = np.asarray(image)[None]  # (1, height, width, 3), uint8
 """
 PIXELS = """\
 image = image.convert("{mode}")
-image = image.resize(({size}, {size}), Image.Resampling.{filter})
-inputs = np.asarray(image).reshape(1, {size}, {size}, {channels})  # uint8
+{fit}\
+image = image.resize(({width}, {height}), Image.Resampling.{filter})
+inputs = np.asarray(image).reshape(1, {height}, {width}, {channels})  # uint8
 """
 RUNTIMES = {
     "onnx": """\
@@ -61,21 +84,27 @@ def example_code(form: str, takes: str, image: Image, classes: list[str]) -> str
     Args:
         form: onnx, openvino, savedmodel or tflite.
         takes: the name of the model's input: pictures or pixels.
-        image: the size, channels and filter of the resizing.
+        image: how pictures become pixels.
         classes: names in the order of the probabilities.
     """
     library, *rest = RUNTIMES[form].format(takes=takes).splitlines(keepends=True)
     prepare = PICTURES
     if takes == "pixels":
-        grey = image.colour == "grey"
+        height, width, channels = image.shape
         prepare = PIXELS.format(
-            mode="L" if grey else "RGB",
-            size=image.size,
+            mode="L" if image.colour == "grey" else "RGB",
+            fit=FITS[image.fit].format(height=height, width=width),
+            height=height,
+            width=width,
             filter=image.resampling.upper(),
-            channels=1 if grey else 3,
+            channels=channels,
         )
+    deep = DEPTH.format(shift=image.bit_depth - 8)
+    if image.value_range:
+        low, high = image.value_range
+        deep = RANGE.format(low=low, high=high)
     return (
         f"import numpy as np\n{library}from PIL import Image, ImageOps\n\nclasses = {classes!r}\n"
-        f"{OPEN.format(shift=image.bit_depth - 8)}{prepare}{''.join(rest)}"
+        f"{OPEN.format(deep=deep)}{prepare}{''.join(rest)}"
         'print(classes[probabilities.argmax()], f"{probabilities.max():.4f}")\n'
     )

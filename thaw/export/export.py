@@ -31,10 +31,10 @@ def format_module(form: str, int8: bool) -> ModuleType:
     FILE: the file or folder that `write` creates.
 
     write(model, image, folder, calibration=None): write FILE into an existing folder. `model` is a
-    keras.Model from pixels to probabilities in float32, `image` the size, channels and filter of
-    the resizing, and `calibration` pixels (n, size, size, channels), uint8, from which the scales
-    of int8 are computed. Return the name of the exported model's input, uint8: "pictures", RGB
-    images (batch, height, width, 3) of any size, or "pixels" (batch, size, size, channels).
+    keras.Model from pixels to probabilities in float32, `image` says how pictures become pixels,
+    and `calibration` are pixels (n, height, width, channels), uint8, from which the scales of int8
+    are computed. Return the name of the exported model's input, uint8: "pictures", RGB images
+    (batch, height, width, 3) of any size, or "pixels" (batch, height, width, channels).
 
     runtime(folder, takes, threads): return a function that runs the exported model, from uint8
     images (batch, height, width, channels) to probabilities (batch, classes), float32. `takes` is

@@ -22,7 +22,7 @@ def assemble_in_float32(bundle: ModelBundle, allowed: tuple[str, ...] = ()) -> k
         allowed: classes that it may have, see thaw.models.loading.
 
     Returns:
-        A model from pixels (batch, size, size, channels), uint8, to class probabilities
+        A model from pixels (batch, height, width, channels), uint8, to class probabilities
         (batch, classes), with the weights of `bundle`.
 
     Raises:
@@ -53,7 +53,7 @@ def with_resizing(model: keras.Model, image: Image) -> keras.Model:
     pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
     return keras.Model(
         pictures,
-        model(resize_pictures(pictures, image.size, image.resampling, image.colour)),
+        model(resize_pictures(pictures, image.size, image.resampling, image.colour, image.fit)),
         name="thaw",
     )
 

@@ -130,19 +130,21 @@ def _resizing(image: Image) -> Any:
     """
     import onnx
 
+    height, width, channels = image.shape
     grey = image.colour == "grey"
     model = onnx.parser.parse_model(f"""
         <ir_version: 8, opset_import: ["": {OPSET}]>
         resizing (uint8[batch, height, width, 3] pictures)
-            => (uint8[batch, {image.size}, {image.size}, {1 if grey else 3}] resized)
+            => (uint8[batch, {height}, {width}, {channels}] resized)
         {{
             exact = Cast <to = 1> (pictures)
             colours = Transpose <perm = [0, 3, 1, 2]> (exact)
             {GREY if grey else "channels = Identity (colours)"}
-            kept = Shape <start = 0, end = 2> (channels)
+            {FITS[image.fit]}
+            kept = Shape <start = 0, end = 2> (fitted)
             sizes = Concat <axis = 0> (kept, size)
             smooth = Resize <coordinate_transformation_mode = "half_pixel",
-                {FILTERS[image.resampling]}> (channels, , , sizes)
+                {FILTERS[image.resampling]}> (fitted, , , sizes)
             whole = Round (smooth)
             least = Constant <value_float = 0.0> ()
             most = Constant <value_float = 255.0> ()
@@ -150,7 +152,7 @@ def _resizing(image: Image) -> Any:
             bytes = Cast <to = 2> (clipped)
             resized = Transpose <perm = [0, 2, 3, 1]> (bytes)
         }}""")
-    size = np.array([image.size, image.size], "int64")
+    size = np.array([height, width], "int64")
     model.graph.initializer.append(onnx.numpy_helper.from_array(size, "size"))
     return model
 
@@ -166,6 +168,39 @@ GREY = """
             share = Div (more, full)
             channels = Floor (share)
 """
+
+
+# the centre of the picture, or the picture with equal black margins, in the proportions of `size`
+SCALED = """
+            sides = Shape <start = 2, end = 4> (channels)
+            swap = Constant <value_ints = [1, 0]> ()
+            swapped = Gather (sides, swap)
+            enlarged = Mul (swapped, size)
+            turned = Gather (size, swap)
+            scaled = Div (enlarged, turned)
+            two = Constant <value_ints = [2]> ()
+"""
+FITS = {
+    "stretch": "fitted = Identity (channels)",
+    "crop": f"""{SCALED}
+            one = Constant <value_ints = [1]> ()
+            inner = Min (sides, scaled)
+            visible = Max (inner, one)
+            beyond = Sub (sides, visible)
+            first = Div (beyond, two)
+            last = Add (first, visible)
+            axes = Constant <value_ints = [2, 3]> ()
+            fitted = Slice (channels, first, last, axes)
+""",
+    "pad": f"""{SCALED}
+            outer = Max (sides, scaled)
+            missing = Sub (outer, sides)
+            margin = Div (missing, two)
+            zeros = Constant <value_ints = [0, 0]> ()
+            margins = Concat <axis = 0> (zeros, margin, zeros, margin)
+            fitted = Pad (channels, margins)
+""",
+}
 
 
 def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:

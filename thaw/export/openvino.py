@@ -102,13 +102,39 @@ def _resizing(ov: Any, model: Any, image: Image) -> Any:
             return ops.floor(quotient).output(0)
 
         resizing.custom(grey)
-    resizing.resize(getattr(ResizeAlgorithm, FILTERS[image.resampling]), image.size, image.size)
+    if image.fit != "stretch":
+        resizing.custom(_fit(image))
+    height, width, _ = image.shape
+    resizing.resize(getattr(ResizeAlgorithm, FILTERS[image.resampling]), height, width)
     resizing.custom(
         lambda resized: ops.convert(
             ops.clamp(ops.round(resized, "half_to_even"), 0, 255), "u8"
         ).output(0)
     )
     return steps.build()
+
+
+def _fit(image: Image) -> Callable[[Any], Any]:
+    """Return a function that crops or pads pictures (batch, height, width, channels)."""
+    from openvino import opset14 as ops
+
+    size, axes = np.array(image.shape[:2]), np.array([1, 2])
+
+    def fit(pictures: Any) -> Any:
+        sides = ops.gather(ops.shape_of(pictures), axes, np.int64(0))
+        swapped = ops.gather(sides, np.array([1, 0]), np.int64(0))
+        scaled = ops.divide(ops.multiply(swapped, size), size[::-1].copy())
+        if image.fit == "crop":
+            inner = ops.maximum(ops.minimum(sides, scaled), np.array([1]))
+            first = ops.divide(ops.subtract(sides, inner), np.int64(2))
+            last = ops.add(first, inner)
+            return ops.slice(pictures, first, last, np.array([1, 1]), axes).output(0)
+        outer = ops.maximum(sides, scaled)
+        margin = ops.divide(ops.subtract(outer, sides), np.int64(2))
+        margins = ops.concat([np.array([0]), margin, np.array([0])], 0)
+        return ops.pad(pictures, margins, margins, "constant", np.float32(0)).output(0)
+
+    return fit
 
 
 def runtime(folder: Path, takes: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -13,7 +13,7 @@ from thaw.runtime.tensorflow import keras
 
 
 def assemble(bundle: ModelBundle, allowed: tuple[str, ...] = ()) -> keras.Model:
-    """Return a model from uint8 pixels (batch, size, size, channels) to class probabilities
+    """Return a model from uint8 pixels (batch, height, width, channels) to class probabilities
     (batch, classes), float32.
 
     Args:

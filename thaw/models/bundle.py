@@ -62,8 +62,8 @@ class ModelBundle:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """The shape of an image, (size, size, channels)."""
-        return self.image.size, self.image.size, 3 if self.image.colour == "rgb" else 1
+        """The shape of an image, (height, width, channels)."""
+        return self.image.shape
 
     @property
     def by_openvino(self) -> bool:
@@ -76,7 +76,7 @@ class ModelBundle:
         return self.backbone.batch_size if self.backbone else BATCH_SIZE
 
     def load(self, allowed: tuple[str, ...] = ()) -> Callable[[np.ndarray], np.ndarray]:
-        """Return a function from uint8 pixels (n, size, size, channels) to class probabilities
+        """Return a function from uint8 pixels (n, height, width, channels) to class probabilities
         (n, classes), float32.
 
         Args:
@@ -100,7 +100,7 @@ class ModelBundle:
     def model(self, allowed: tuple[str, ...] = ()) -> Any:
         """Return a keras.Model from uint8 pixels to class probabilities (n, classes).
 
-        It reads (n, size, size, channels), or (n, height, width, 3) if it was packaged.
+        It reads (n, height, width, channels), or (n, height, width, 3) if it was packaged.
 
         Args:
             allowed: as in thaw.models.loading.load_keras_model.

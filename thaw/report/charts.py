@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -242,7 +243,9 @@ def _legend(axes: Axes, location: Any) -> None:
 
 def _svg(draw: Callable[[Axes], None], name: str, description: str, width: float = WIDTH) -> str:
     """Return a chart as an SVG element for an HTML page."""
-    with plt.rc_context({**STYLE, "svg.hashsalt": name}):
+    with plt.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        # the browser draws the text, with any font that it has
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = plt.figure(figsize=(width, HEIGHT))
         left = AXES[0] * WIDTH / width
         draw(figure.add_axes((left, AXES[1], RIGHT - left, AXES[3])))

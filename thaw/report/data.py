@@ -1,6 +1,5 @@
 """Summarize the data: class balance, image sizes, unreadable files and duplicates."""
 
-import io
 import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from thaw.data.decoding import open_picture
 from thaw.data.duplicates import AT_ONCE, embeddings, normalize, pairs_across_splits
 from thaw.data.raw import RawFiles, original_path
 from thaw.report.audit import AuditSection, Pair
@@ -42,6 +42,7 @@ class DataSummary:
         file_bytes: total size of these files.
         skipped: (path, reason) of the first unreadable files.
         skipped_count: number of unreadable files.
+        truncated_count: number of files that are used without their missing end.
         same_files: redundant files with identical bytes, and how many of their contents are in
             several splits.
         same_pixels: the same for different files with identical pixels.
@@ -61,6 +62,7 @@ class DataSummary:
     file_bytes: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     skipped_count: int = 0
+    truncated_count: int = 0
     same_files: tuple[int, int] = (0, 0)
     same_pixels: tuple[int, int] = (0, 0)
     conflicts: list[list[str]] = field(default_factory=list)
@@ -101,6 +103,8 @@ def summarize_data(
         (original_path(row.path), row.problem)
         for row in bad.head(MOST_LISTED).itertuples(index=False)
     ]
+    if "truncated" in index:
+        data.truncated_count = int((index["truncated"] != "").sum())
     _measure(data, index)
     data.same_files = _repeated(used, "sha256")
     data.same_pixels = _repeated(used.drop_duplicates("sha256"), "pixel_sha256")
@@ -167,7 +171,7 @@ def _measure(data: DataSummary, index: pd.DataFrame) -> None:
 
 
 def _size(content: bytes) -> tuple[str, int]:
-    with Image.open(io.BytesIO(content)) as image:
+    with open_picture(content) as image:
         return f"{image.width} × {image.height}", len(content)
 
 

@@ -212,7 +212,10 @@
       : `${name} predicts ${label}, the true class is ${actual}`;
     const image = $("detail-image");
     image.alt = `test image ${about.p}`;
-    image.onload = () => image.classList.toggle("tiny", image.naturalWidth < 64);
+    image.onload = () => {
+      image.classList.toggle("tiny", image.naturalWidth < 64);
+      image.parentNode.style.aspectRatio = `${image.naturalWidth} / ${image.naturalHeight}`;
+    };
     if (data.thumbs[about.k]) image.src = data.thumbs[about.k];
     const order = [...each.p.keys()].sort((a, b) => each.p[b] - each.p[a]).slice(0, 10);
     $("detail-p").replaceChildren(...order.map((n) => element(

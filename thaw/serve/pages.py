@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from thaw.data.tree import IMAGES
+from thaw.data.formats import READ
 from thaw.report import page as report
 from thaw.serve.predictor import Predictor
 
@@ -43,7 +43,7 @@ def front_page(name: str, predictor: Predictor, limits: "Limits") -> str:
         limits=limits,
         size=report.size,
         number=report.number,
-        accepted=",".join(["image/*", *IMAGES]),
+        accepted=",".join(["image/*", *READ]),
         script=Markup(report.asset("shared.js") + _text("page.js")),
     )
 

@@ -44,7 +44,7 @@ class Predictor:
 
     Attributes:
         bundle, max_batch: the arguments.
-        shape: of an image, (size, size, channels).
+        shape: of an image, (height, width, channels).
         nearest_images: the training images to compare with.
         has_maps: whether it can compute Grad-CAM maps.
 
@@ -89,10 +89,10 @@ class Predictor:
         """Return a prediction for each image. It does not depend on the other images.
 
         Args:
-            images: n arrays (size, size, channels), uint8.
+            images: n arrays (height, width, channels), uint8.
             explained: for each image, whether map and similar training images are requested.
         """
-        pixels = np.stack(images)  # (n, size, size, channels)
+        pixels = np.stack(images)  # (n, height, width, channels)
         probabilities, *features = self._run(pixels)
         predictions = [Prediction(np.asarray(row, "float64")) for row in probabilities]
         if numbers := np.flatnonzero(explained).tolist():

@@ -1,13 +1,12 @@
 """Decode uploaded files, with an HTTP status and a message for files that cannot be used."""
 
-import io
 import warnings
 
 import numpy as np
-from PIL import Image as Pillow
 
 from thaw.config.dataset import Image
-from thaw.data.decoding import FORMATS, BadImage, decode
+from thaw.data.decoding import decode, open_picture
+from thaw.data.formats import BadImage
 
 
 class UploadError(Exception):
@@ -34,7 +33,7 @@ def decode_upload(content: bytes, image: Image, max_pixels: int) -> np.ndarray:
         max_pixels: the largest product of width and height before resizing.
 
     Returns:
-        (size, size, channels), uint8.
+        (height, width, channels), uint8.
 
     Raises:
         UploadError: it is not an image, is damaged, or has more than `max_pixels`.
@@ -42,7 +41,7 @@ def decode_upload(content: bytes, image: Image, max_pixels: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Pillow.open(io.BytesIO(content), formats=FORMATS) as opened:
+            with open_picture(content) as opened:
                 width, height = opened.size
     except Exception:  # Pillow's readers raise nearly everything; decode() explains it
         width = height = 0

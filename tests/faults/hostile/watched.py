@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
-from thaw.data.decoding import BadImage
+from thaw.data.formats import BadImage
 from thaw.errors import UserError
 
 # Audit events that change the file system, with the number of their leading path arguments

@@ -40,8 +40,11 @@ MODELS = [
 ]
 
 
-def image(resampling: str = "bicubic", colour: str = "rgb") -> dict:
-    return {"size": SIZE, "resampling": resampling, "colour": colour}
+def image(resampling: str = "bicubic", colour: str = "rgb", fit: str = "stretch") -> dict:
+    return {"size": SIZE, "resampling": resampling, "colour": colour, "fit": fit}
+
+
+WIDE = {"size": [32, 48]}
 
 
 class Repository:
@@ -161,11 +164,11 @@ def repository(tmp_path_factory, store) -> Repository:
     repository.dense("gap", CLASSES, "float32", image())
     repository.dense("gap_half", CLASSES, "bfloat16", image())
     repository.dense("gap_grey", ["a", "b", "c"], "float32", image("bilinear", "grey"))
-    repository.logistic("logistic", CLASSES, image("lanczos"), "average_max")
+    repository.logistic("logistic", CLASSES, image("lanczos", fit="pad"), "average_max")
     repository.logistic("logistic_three", ["a", "b", "c"], image(), "average")
     repository.network("cnn", CLASSES, image("nearest"))
-    repository.network("cnn_grey", ["a", "b", "c"], image("bicubic", "grey"))
-    repository.finetuned("finetuned", CLASSES, image())
+    repository.network("cnn_grey", ["a", "b", "c"], image("bicubic", "grey", "crop") | WIDE)
+    repository.finetuned("finetuned", CLASSES, image() | WIDE)
     return repository
 
 

@@ -84,11 +84,10 @@ def test_the_default_is_a_table_and_unreadable_files_are_named(
     head, *rows = (line.split() for line in printed.out.splitlines())
     assert head == ["file", "id", "class", "score"] and len(rows) == 3
     assert {row[0] for row in rows} == {"photos/b.jpg"}
-    assert printed.err.startswith(f"thaw: {bad}: no image that Pillow can read\n")
+    reason = "in no format that Thaw reads: convert to PNG or JPEG"
+    assert printed.err.startswith(f"thaw: {bad}: {reason}\n")
     assert command(["classify", bad, "--backbone", "mobilenet-v2", "--json"]) == 3
-    assert lines(capsys.readouterr().out) == [
-        {"file": bad, "error": "no image that Pillow can read"}
-    ]
+    assert lines(capsys.readouterr().out) == [{"file": bad, "error": reason}]
 
 
 def test_without_network_and_mirror_one_line_explains_what_to_do(inside, capsys):

@@ -133,18 +133,28 @@ def test_a_file_with_a_damaged_card_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("resampling", ["nearest", "bilinear", "bicubic", "lanczos"])
-@pytest.mark.parametrize("colour", ["rgb", "grey"])
-def test_its_resizing_equals_the_pipelines(picture, resampling, colour):
+@pytest.mark.parametrize(
+    ("colour", "fit", "size"),
+    [
+        ("rgb", "stretch", 50),
+        ("grey", "stretch", [30, 64]),
+        ("rgb", "crop", 50),
+        ("grey", "crop", [30, 64]),
+        ("grey", "pad", 50),
+        ("rgb", "pad", [64, 30]),
+    ],
+)
+def test_its_resizing_equals_the_pipelines(picture, resampling, colour, fit, size):
     """Values differ by at most 1, and rarely, for all sizes, smooth images and noise."""
     raw = keras.Input((None, None, 3), dtype="uint8")
-    model = keras.Model(raw, resize_pictures(raw, 50, resampling, colour))
+    model = keras.Model(raw, resize_pictures(raw, size, resampling, colour, fit))
     different, count = 0, 0
     sizes = [(37, 53), (101, 63), (224, 224), (300, 200), (50, 200), (1, 1), (3, 400), (99, 25)]
     for number, (height, width) in enumerate(sizes):
         noise = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype="uint8")
         for pixels in (picture(number, height, width), noise):
             opened = Image.fromarray(pixels).convert("RGB" if colour == "rgb" else "L")
-            expected = decoded(opened, 50, resampling).astype(int)
+            expected = decoded(opened, size, resampling, fit).astype(int)
             resized = np.asarray(model(pixels[None]))[0]
             assert resized.dtype == "uint8" and resized.shape == expected.shape
             assert np.abs(resized - expected).max() <= (0 if resampling == "nearest" else 1)
@@ -156,6 +166,6 @@ def test_colours_are_converted_to_grey_as_pillow_does():
     colours = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype="uint8")
     colours[0, 0], colours[0, 1] = 255, 0
     raw = keras.Input((None, None, 3), dtype="uint8")
-    model = keras.Model(raw, resize_pictures(raw, 64, "bicubic", "grey"))
+    model = keras.Model(raw, resize_pictures(raw, 64, "bicubic", "grey", "stretch"))
     grey = np.asarray(Image.fromarray(colours).convert("L"))
     np.testing.assert_array_equal(model(colours[None])[0, ..., 0], grey)

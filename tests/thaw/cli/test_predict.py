@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from tests.thaw.cli.conftest import CLASSES, MODELS, lines
 from thaw.cli.main import command
@@ -177,16 +178,44 @@ def test_unreadable_files_are_named_and_the_others_predicted(inside, capsys, tmp
     assert len(given) == 9
     assert given["page.jpg"] == {
         "file": str(folder / "page.jpg"),
-        "error": "no image that Pillow can read",
+        "error": "an HTML page, not an image",
     }
     assert given["b.jpg"]["class"] in CLASSES
-    assert f"thaw: {folder}/page.jpg: no image that Pillow can read\n" in said.err
+    assert f"thaw: {folder}/page.jpg: an HTML page, not an image\n" in said.err
     assert f"thaw: {folder}/cut.jpg: " in said.err
     assert "thaw: skipped 1 files without an image suffix\n" in said.err
     assert said.err.endswith("thaw: 2 of 9 files could not be read\n")
     assert command(["predict", "cnn", str(folder / "page.jpg"), "--csv"]) == 3
     row = next(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert (row["class"], row["error"]) == ("", "no image that Pillow can read")
+    assert (row["class"], row["error"]) == ("", "an HTML page, not an image")
+
+
+def test_files_are_read_or_refused_by_their_real_format(
+    inside, tmp_path, picture, encoded, tiff, capsys
+):
+    drawn = Pillow.fromarray(picture())
+    bands = np.zeros((32, 32, 13), "uint16")
+    contents = {
+        "a.ppm": encoded(drawn, "PPM"),
+        "b.jp2": encoded(drawn, "JPEG2000"),
+        "c.ico": encoded(drawn, "ICO"),
+        "d.tif": tiff(bands),
+        "e.jpg": encoded(drawn, "TGA"),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    assert command(["predict", "cnn", "--json", *(str(tmp_path / name) for name in contents)]) == 3
+    said = capsys.readouterr()
+    read, *refused = lines(said.out)
+    assert read["file"] == str(tmp_path / "a.ppm") and read["class"] in CLASSES
+    assert [(Path(row["file"]).name, row["error"].split(",")[0]) for row in refused] == [
+        ("b.jp2", "JPEG 2000"),
+        ("c.ico", "ICO"),
+        ("d.tif", "TIFF with 13 bands"),
+        ("e.jpg", "TGA"),
+    ]
+    message = "b.jp2: JPEG 2000, which Thaw does not read: convert to PNG"
+    assert f"thaw: {tmp_path}/{message}\n" in said.err
 
 
 def test_names_that_are_not_utf8_keep_their_bytes(inside, capfdbinary, tmp_path):

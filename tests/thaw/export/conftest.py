@@ -114,7 +114,7 @@ def colour(tmp_path_factory, store) -> Exportable:
     keras.utils.set_random_seed(0)
     write_weights(repository)
     repository.data(CLASSES, "rgb")
-    repository.network("cnn", CLASSES, image("bicubic"))
+    repository.network("cnn", CLASSES, image("bicubic", fit="crop"))
     repository.network("lanczos", CLASSES, image("lanczos"))
     repository.dense("half", CLASSES, "bfloat16", image())
     repository.logistic("logistic", CLASSES, image(), "average_max")
@@ -130,7 +130,7 @@ def grey(tmp_path_factory, store) -> Exportable:
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     repository.data(THREE, "grey")
-    repository.network("cnn", THREE, image("bilinear", "grey"))
+    repository.network("cnn", THREE, image("bilinear", "grey", "pad"))
     return repository
 
 

@@ -150,39 +150,69 @@ def test_the_models_folder_may_be_in_the_root_folder(inside):
     assert "# cnn: cat or dog" in text
 
 
-@pytest.mark.parametrize("bits", [16, 12, 9])
-@pytest.mark.parametrize("takes", ["pictures", "pixels"])
-def test_the_example_code_reads_16_bit_grey_pictures_like_the_pipeline(
-    tmp_path, monkeypatch, capsys, takes, bits
-):
-    """With a runtime that records its inputs."""
-    image = Image(size=128, resampling="nearest", colour="grey", bit_depth=bits)
-    values = np.linspace(0, 2**bits - 1, 128 * 128).astype("uint16").reshape(128, 128)
-    Pillow.fromarray(values).save(tmp_path / "photo.jpg", "PNG")
+@pytest.fixture
+def example(tmp_path, monkeypatch, capsys):
+    """Return a function that runs the example code and returns what the runtime gets."""
     recorded = []
 
     def run(_, inputs):
-        recorded.append(inputs[takes])
+        recorded.extend(inputs.values())
         return [np.array([[0.25, 0.75]])]
+
+    def execute(photo: Pillow.Image, takes: str, image: Image) -> np.ndarray:
+        photo.save("photo.jpg", "TIFF")
+        exec(example_code("onnx", takes, image, ["cat", "dog"]), {})
+        assert capsys.readouterr().out == "dog 0.7500\n"
+        return recorded.pop()[0]
 
     runtime = SimpleNamespace(InferenceSession=lambda *_, **__: SimpleNamespace(run=run))
     monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
     monkeypatch.chdir(tmp_path)
-    exec(example_code("onnx", takes, image, ["cat", "dog"]), {})
-    assert capsys.readouterr().out == "dog 0.7500\n"
-    expected = decode((tmp_path / "photo.jpg").read_bytes(), image)
+    return execute
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        *[("uint16", {"bit_depth": bits}) for bits in (16, 12, 9)],
+        *[(kind, {"value_range": [0, 500]}) for kind in ("uint16", "int32", "float32")],
+    ],
+)
+@pytest.mark.parametrize("takes", ["pictures", "pixels"])
+def test_the_example_code_reads_deep_grey_pictures_like_the_pipeline(
+    example, takes, kind, parameters
+):
+    image = Image(size=128, resampling="nearest", colour="grey", **parameters)
+    largest = 2 ** parameters.get("bit_depth", 9) - 1
+    values = np.linspace(0, largest, 128 * 128).astype(kind).reshape(128, 128)
+    actual = example(Pillow.fromarray(values), takes, image)
+    expected = decode(Path("photo.jpg").read_bytes(), image)
     assert np.ptp(expected) == 255
     channels = 1 if takes == "pixels" else 3
-    np.testing.assert_array_equal(recorded[0][0], np.repeat(expected, channels, axis=-1))
+    np.testing.assert_array_equal(actual, np.repeat(expected, channels, axis=-1))
 
 
-def test_the_card_has_the_bit_depth(inside):
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+@pytest.mark.parametrize("size", [32, [24, 40]])
+@pytest.mark.parametrize(("height", "width"), [(40, 200), (151, 30)])
+def test_the_example_code_fits_panoramas_like_the_pipeline(
+    example, picture, fit, colour, size, height, width
+):
+    image = Image(size=size, resampling="bicubic", colour=colour, fit=fit)
+    actual = example(Pillow.fromarray(picture(0, height, width)), "pixels", image)
+    difference = actual.astype(int) - decode(Path("photo.jpg").read_bytes(), image)
+    assert np.abs(difference).max() <= 2  # Pillow's 8-bit resizing rounds twice
+
+
+def test_the_card_has_the_bit_depth_and_the_fit(inside):
     bundle = find_model("cnn")
-    image = bundle.image.model_copy(update={"bit_depth": 12})
+    image = bundle.image.model_copy(update={"bit_depth": 12, "fit": "pad"})
     for model, expected in ((replace(bundle, image=image), True), (bundle, False)):
         data = ExportData(bundle)
         text = render_card(model, "onnx", "model.onnx", "pictures", data, AGREEMENT)
         assert ("grey pictures use 12 bits, of which the upper 8 are read." in text) is expected
+        assert text.count("Pictures of other proportions get black margins.") == 2 * expected
 
 
 def test_the_card_has_the_licences_of_data_and_weights(inside, parameters):

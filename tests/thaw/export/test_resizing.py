@@ -33,8 +33,7 @@ def openvino_resizing(image: Image) -> Callable[[np.ndarray], np.ndarray]:
     ov = import_openvino()
     from openvino import opset14
 
-    shape = [-1, image.size, image.size, 3 if image.colour == "rgb" else 1]
-    pixels = opset14.parameter(shape, np.uint8, name="pixels")
+    pixels = opset14.parameter([-1, *image.shape], np.uint8, name="pixels")
     identity = ov.Model([opset14.convert(pixels, "f32")], [pixels])
     compiled = ov.compile_model(_resizing(ov, identity, image), "CPU", CPU)
     return lambda pictures: compiled(pictures)[0]
@@ -47,18 +46,28 @@ def openvino_resizing(image: Image) -> Callable[[np.ndarray], np.ndarray]:
         *[(form, r) for form in ("onnx", "openvino") for r in ("bilinear", "bicubic")],
     ],
 )
-@pytest.mark.parametrize("colour", ["rgb", "grey"])
-def test_resizing_matches_the_pipeline(picture, form, resampling, colour):
+@pytest.mark.parametrize(
+    ("colour", "fit", "size"),
+    [
+        ("rgb", "stretch", SIZE),
+        ("grey", "stretch", [30, 64]),
+        ("grey", "crop", SIZE),
+        ("rgb", "crop", [30, 64]),
+        ("rgb", "pad", SIZE),
+        ("grey", "pad", [51, 31]),
+    ],
+)
+def test_resizing_matches_the_pipeline(picture, form, resampling, colour, fit, size):
     """Pixels of smooth pictures and of noise, in many sizes, differ rarely and by at most 1."""
     require_extra(form)
     make = {"onnx": onnx_resizing, "openvino": openvino_resizing}[form]
-    run = make(Image(size=SIZE, resampling=resampling, colour=colour))
+    run = make(Image(size=size, resampling=resampling, colour=colour, fit=fit))
     different, count = 0, 0
     for number, (height, width) in enumerate(SHAPES):
         noise = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype="uint8")
         for pixels in (picture(number, height, width), noise):
             opened = Pillow.fromarray(pixels).convert("RGB" if colour == "rgb" else "L")
-            expected = resize(opened, SIZE, resampling).astype(int)
+            expected = resize(opened, size, resampling, fit).astype(int)
             actual = run(pixels[None])[0]
             assert actual.shape == expected.shape
             difference = np.abs(actual - expected)

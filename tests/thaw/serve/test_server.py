@@ -147,13 +147,13 @@ def test_each_of_several_files_has_a_prediction_or_an_error(client, photos):
     good = [name in ("a.png", "b.png") for name, _ in files]
     assert ["class" in each for each in images] == good
     assert ["error" in each for each in images] == [not is_good for is_good in good]
-    assert images[1] == {"file": "page.jpg", "error": "no image that Pillow can read"}
+    assert images[1] == {"file": "page.jpg", "error": "an HTML page, not an image"}
 
 
 @pytest.mark.parametrize(
     ("file", "status", "message"),
     [
-        (b"<html>404 not found</html>", 415, "no image that Pillow can read."),
+        (b"<html>404 not found</html>", 415, "an HTML page, not an image."),
         (b"", 422, "zero bytes."),
         (png(1000, 1001), 422, "the image has 1,000 x 1,001 pixels. At most 1,000,000 are"),
         (png(2**31 - 1, 2**31 - 1), 422, "the image has 2,147,483,647 x 2,147,483,647 pixels"),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from thaw.config.base import did_you_mean
+from thaw.config.dataset import Size, height_width
 from thaw.errors import UserError
 from thaw.models.backbones import efficientnet_lite
 from thaw.runtime.tensorflow import compute_precision, keras
@@ -24,7 +25,7 @@ def known_applications() -> list[str]:
     return [*(name for name in dir(keras.applications) if name[0].isupper()), *OWN]
 
 
-def build_application(name: str, size: int | None, top: bool = False) -> keras.Model:
+def build_application(name: str, size: Size | None, top: bool = False) -> keras.Model:
     """Return a network with random weights.
 
     Args:
@@ -34,7 +35,7 @@ def build_application(name: str, size: int | None, top: bool = False) -> keras.M
             that size alone.
 
     Returns:
-        A model from preprocessed pixels (batch, size, size, 3) to the last feature map
+        A model from preprocessed pixels (batch, height, width, 3) to the last feature map
         (batch, height, width, channels), or to class probabilities (batch, 1000).
 
     Raises:
@@ -47,7 +48,7 @@ def build_application(name: str, size: int | None, top: bool = False) -> keras.M
         )
     if name in OWN:
         return efficientnet_lite.build(name, size or OWN[name].size, top)
-    shape = (size, size, 3) if size else None
+    shape = (*height_width(size), 3) if size else None
     try:
         return getattr(keras.applications, name)(weights=None, include_top=top, input_shape=shape)
     except ValueError as error:
@@ -61,7 +62,7 @@ def named_tensors(model: keras.Model) -> dict[str, np.ndarray]:
     return {variable.path: np.asarray(variable, "float32") for variable in model.weights}
 
 
-def load_backbone(name: str, size: int, weights: str | Path, precision: str) -> keras.Model:
+def load_backbone(name: str, size: Size, weights: str | Path, precision: str) -> keras.Model:
     """Return a network with the weights that stage weights@NAME stored.
 
     Args:

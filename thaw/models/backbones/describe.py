@@ -16,9 +16,9 @@ def main(name: str, size: str) -> None:
 
     Args:
         name: class name in keras.applications, such as VGG16.
-        size: height and width of its input, pixels.
+        size: height and width of its input, pixels, as JSON: 224, or [64, 256].
     """
-    print(json.dumps(split_points(build_application(name, int(size)))))
+    print(json.dumps(split_points(build_application(name, json.loads(size)))))
 
 
 if __name__ == "__main__":

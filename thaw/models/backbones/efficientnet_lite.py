@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from thaw.config.dataset import Size, height_width
 from thaw.models.backbones.torch_file import read_torch_file
 from thaw.runtime.tensorflow import keras
 
@@ -71,7 +72,7 @@ BATCH_NORM = {  # PyTorch's name of each variable of a batch normalization, in K
 }
 
 
-def build(name: str, size: int, top: bool = False) -> keras.Model:
+def build(name: str, size: Size, top: bool = False) -> keras.Model:
     """Return a network with random weights.
 
     Args:
@@ -80,11 +81,11 @@ def build(name: str, size: int, top: bool = False) -> keras.Model:
         top: include the classifier.
 
     Returns:
-        A model from preprocessed pixels (batch, size, size, 3) to the last feature map
+        A model from preprocessed pixels (batch, height, width, 3) to the last feature map
         (batch, height, width, 1280), or to ImageNet's class probabilities (batch, 1000).
     """
     layers, variant = keras.layers, VARIANTS[name]
-    pixels = keras.Input((size, size, 3), name="pixels")  # (batch, h, w, 3)
+    pixels = keras.Input((*height_width(size), 3), name="pixels")  # (batch, h, w, 3)
     x = layers.Conv2D(32, 3, 2, padding="same", use_bias=False, name="stem_conv")(pixels)
     x = _normalize(x, "stem")  # (batch, h / 2, w / 2, 32)
     for stage, (blocks, channels) in enumerate(zip(variant.blocks, variant.channels, strict=True)):

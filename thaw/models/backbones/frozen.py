@@ -55,7 +55,7 @@ class FrozenBackbone:
         shape: tuple[int, ...],
         thaw_from: str | None,
     ) -> None:
-        whole = load_backbone(backbone.application, shape[0], weights, backbone.precision)
+        whole = load_backbone(backbone.application, shape[:2], weights, backbone.precision)
         self.network, self.thawed = _parts(whole, backbone, shape, thaw_from)
         self._network_for_openvino = self.network
         if backbone.engine == "openvino" and backbone.precision == "bfloat16":
