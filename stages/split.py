@@ -2,14 +2,17 @@
 
 import pandas as pd
 
-from thaw.config.base import did_you_mean, load_section, read_value
-from thaw.config.dataset import Dataset, Split
+from thaw.config.base import did_you_mean, load_section, read_params, read_value
+from thaw.config.dataset import NEAR_DUPLICATES, Dataset, Split
+from thaw.data.grouping import split_groups
+from thaw.data.split_table import divided_groups
+from thaw.data.split_summary import describe_splits
 from thaw.data.splitting import assign_splits, beyond_limit
 from thaw.errors import UserError
+from thaw.storage.arrays import ArrayFolder
 from thaw.storage.dvc import verify_outputs
 from thaw.storage.files import atomic_write
-from thaw.storage.tables import INDEX_COLUMNS, SPLIT_COLUMNS, read_table
-
+from thaw.storage.tables import INDEX_COLUMNS, SPLIT_COLUMNS, SPLIT_GROUP, read_table
 
 def main() -> None:
     """Write data/split.csv, with one row for each image, in the order of pixel_sha256.
@@ -21,11 +24,16 @@ def main() -> None:
     verify_outputs("data/index.csv")
     index = read_table("data/index.csv", INDEX_COLUMNS, dtype=str)
     readable = index[index["problem"] == ""].copy()
+    near = split.group == NEAR_DUPLICATES
+    features = ArrayFolder(read_params("derived", "split")) if near else None
+    readable[SPLIT_GROUP] = split_groups(readable, split, features)
     splits = assign_splits(readable, split)
     limit = read_value(Dataset, "dataset", "max_train_images")
     if limit is not None:
         splits = splits.mask(beyond_limit(readable, splits, limit, split), "unused")
     readable["split"] = splits
+    if split.group is not None:
+        assert not divided_groups(readable), "no group is in two splits"
     trained = set(readable.loc[readable["split"] == "train", "label"])
     if untrained := sorted({*readable["label"]} - trained):
         raise UserError(
@@ -41,13 +49,9 @@ def main() -> None:
     )  # NA if all images of a class were skipped
     rows = rows.sort_values(["pixel_sha256", "label", "sha256"])
     with atomic_write("data/split.csv") as part:
-        rows[SPLIT_COLUMNS].to_csv(part, index=False, lineterminator="\n")
-    counts = readable.groupby(["split", "label"]).size()
-    print("\n".join(f"{s:<10} {label:<20} {n:>7,}" for (s, label), n in counts.items()))
-    for held_out in ("validation", "test"):
-        labels = readable.loc[readable["split"] == held_out, "label"]
-        if len(labels) and (absent := sorted(set(order) - set(labels))):
-            print(f"No {held_out} image is of {', '.join(absent)}, so no result covers them.")
+        columns = [*SPLIT_COLUMNS, *([SPLIT_GROUP] if split.group is not None else [])]
+        rows[columns].to_csv(part, index=False, lineterminator="\n")
+    print(describe_splits(readable, split))
 
 
 def classes(labels: set[str], positive: str | None) -> list[str]:
