@@ -43,8 +43,10 @@ def _describe_groups(rows: pd.DataFrame, split: Split) -> list[str]:
     where = ", ".join(f"{name} {count:,}" for name, count in by_split.items())
     lines = [
         f"{len(rows):,} images are in {len(sizes):,} groups by dataset.split.group = "
-        f"{split.group} ({where}). The largest has {sizes.iloc[0]:,} images."
+        f"{split.group} ({where}). The largest has {sizes.iloc[0]:,}."
     ]
+    if sizes.iloc[0] == 1 and split.group != NEAR_DUPLICATES:
+        lines.append("No two images have the same group, so dataset.split.group has no effect.")
     if split.group == NEAR_DUPLICATES and sizes.iloc[0] > LARGE * len(rows):
         higher = (1 + split.near_duplicate_similarity) / 2
         lines.append(

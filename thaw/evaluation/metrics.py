@@ -157,6 +157,8 @@ def intervals(
     for name, right in shares.items():
         if groups is None and len(right):
             bounds[name] = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
+        elif not len(right):
+            bounds.pop(name, None)
         elif name in bounds and bounds[name][0] == bounds[name][1]:
             successes = round(float(bounds[name][0]) * count)
             bounds[name] = binomtest(successes, count).proportion_ci(method="wilson")
@@ -210,6 +212,9 @@ def _resampled(
                 ("f1", 2 * right, predictions + actual),
             )
         }
+        if classes == 2:  # shares of rows, undefined without rows
+            metrics["precision"][predictions[:, 1] == 0] = np.nan
+            metrics["recall"][actual[:, 1] == 0] = np.nan
         if areas:
             each = [_areas(true == n, probabilities[:, n], counts) for n in averaged]
             metrics["roc_auc"] = np.mean(np.stack(each, axis=1), axis=1, where=counted)
