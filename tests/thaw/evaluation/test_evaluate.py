@@ -113,12 +113,12 @@ def test_the_results_are_measured_on_the_test_images(rows):
 
 def test_intervals_of_a_grouped_split_resample_groups(rows):
     test = rows[rows["split"] == "test"]
-    rows["split_group"] = [f"{split} {n // 8}" for n, split in enumerate(rows["split"])]
+    rows["split_group"] = [f"{split} {n // 4}" for n, split in enumerate(rows["split"])]
     rows.to_csv("data/split.csv", index=False)
     evaluate("mine", SimpleNamespace(explained=4, probabilities=predict, maps=lambda *_: None))
     details = json.loads(Path("results/details/mine.json").read_text())
     groups = rows.loc[test.index, "split_group"].to_numpy()
-    assert details["test_groups"] == len(set(groups)) == 3
+    assert details["test_groups"] == len(set(groups)) == 4
     probabilities = predict(test["pixel_sha256"].to_list())
     expected = intervals(test["class"].to_numpy(), probabilities, 100, groups)
     assert details["intervals_95"] == expected
