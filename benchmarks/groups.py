@@ -3,7 +3,7 @@
 Reads data/index.csv and cached features of the current project, after `dvc repro`. For each seed it
 draws a split by single images and one that divides no group of near-duplicates, fits the logistic
 regression of conf/subnet/logistic.yaml on the training images and measures it on the test images.
-It writes no artifact of the pipeline, only benchmarks/results/groups.json.
+It adds the results to benchmarks/results/groups.json.
 """
 
 import argparse
@@ -29,7 +29,7 @@ RESAMPLINGS = 1000
 
 
 def main() -> None:
-    """Measure, print, and write benchmarks/results/groups.json."""
+    """Measure, print, and update benchmarks/results/groups.json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("backbones", nargs="*", default=["lite0", "vgg16"])
     parser.add_argument("--seeds", type=int, default=3)
@@ -38,7 +38,7 @@ def main() -> None:
     index = pd.read_csv("data/index.csv", dtype=str, keep_default_na=False)
     index = index[index["problem"] == ""].reset_index(drop=True)
     split, dataset = load_section(Split, "dataset", "split"), read_params("dataset")
-    results = []
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for backbone in chosen.backbones:
         features = ArrayFolder(f"data/features/{backbone}")
         keys = index["pixel_sha256"].tolist()
@@ -64,10 +64,14 @@ def main() -> None:
                     **_measure(images, inputs, Dataset(**dataset), similarity is not None),
                 }
                 print(line, flush=True)
-                results.append(line)
+                results = [other for other in results if _key(other) != _key(line)] + [line]
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     table = pd.DataFrame(results).groupby(["features", "similarity"], dropna=False)["accuracy"]
     print(table.agg(["mean", "min", "max"]))
+
+
+def _key(line: dict) -> tuple:
+    return line["features"], line["similarity"], line["seed"]
 
 
 def _measure(

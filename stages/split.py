@@ -5,14 +5,15 @@ import pandas as pd
 from thaw.config.base import did_you_mean, load_section, read_params, read_value
 from thaw.config.dataset import NEAR_DUPLICATES, Dataset, Split
 from thaw.data.grouping import split_groups
-from thaw.data.split_table import divided_groups
 from thaw.data.split_summary import describe_splits
+from thaw.data.split_table import divided_groups
 from thaw.data.splitting import assign_splits, beyond_limit
 from thaw.errors import UserError
 from thaw.storage.arrays import ArrayFolder
 from thaw.storage.dvc import verify_outputs
 from thaw.storage.files import atomic_write
 from thaw.storage.tables import INDEX_COLUMNS, SPLIT_COLUMNS, SPLIT_GROUP, read_table
+
 
 def main() -> None:
     """Write data/split.csv, with one row for each image, in the order of pixel_sha256.

@@ -185,10 +185,10 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
     Returns:
         `scheme`, which detects a stale params.yaml. For the source, the file of its `code`, its
         `inventory` (a file that changes when the source does) and `scan` (one name if a stage
-        writes the inventory). What stage `split` reads. For each training, the features and the file of losses that it
-        reads, and for a subnet also the result of its search. For each search of a subnet, what
-        it reads. `validation`, the folder that `best` reads. For each model, what its
-        evaluation reads, and the backbone's `weights` for its cost.
+        writes the inventory). What stage `split` reads. For each training, the features and the
+        file of losses that it reads, and for a subnet also the result of its search. For each
+        search of a subnet, what it reads. `validation`, the folder that `best` reads. For each
+        model, what its evaluation reads, and the backbone's `weights` for its cost.
     """
     code = _code_paths(root)
     source = source_module(values["dataset"]["source"]["kind"])

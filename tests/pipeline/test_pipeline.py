@@ -139,7 +139,7 @@ def test_groups_stay_in_one_split_from_the_images_to_the_intervals(project):
         part.mkdir(exist_ok=True)
         file.rename(part / file.name)
     grouped = overrides(*SMALL, "dataset.split.group=folder")
-    said = project.dvc("exp", "run", "evaluate@logistic", "audit@vgg16", *grouped)
+    said = project.dvc("exp", "run", "evaluate@logistic", *grouped)
     assert "80 images are in 10 groups by dataset.split.group = folder" in said
     rows = pd.read_csv(project.folder / "data/split.csv")
     assert rows.groupby("split_group")["split"].nunique().eq(1).all()

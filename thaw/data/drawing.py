@@ -88,9 +88,7 @@ class _Draw:
         """Return whether each class keeps a group that is not drawn, and if wanted one that is."""
         if sign > 0:
             return all(labels[label] + 1 < self.groups_of[label] for label, _ in self.labels[group])
-        return all(
-            labels[label] > 1 or label not in self.wanted for label, _ in self.labels[group]
-        )
+        return all(labels[label] > 1 or label not in self.wanted for label, _ in self.labels[group])
 
     def _change(
         self, group: int, sign: int, total: int, strata: list[int], labels: list[int]

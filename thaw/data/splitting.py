@@ -9,7 +9,6 @@ from thaw.data.drawing import draw_groups
 from thaw.data.raw import original_path
 from thaw.errors import UserError, bullet_list
 
-
 MOST_LISTED = 5  # groups or classes that a message lists
 
 

@@ -14,8 +14,8 @@ from thaw.data.drawing import draw_groups
 from thaw.data.duplicates import connected_groups, normalize
 from thaw.data.grouping import split_groups
 from thaw.data.split_summary import describe_splits
-from thaw.data.splitting import assign_splits, beyond_limit
 from thaw.data.split_table import divided_groups
+from thaw.data.splitting import assign_splits, beyond_limit
 from thaw.errors import UserError
 from thaw.storage.arrays import ArrayFolder, write_array_folder
 
@@ -179,7 +179,9 @@ def test_too_few_groups_are_refused_with_their_counts():
     uneven["part"] = np.repeat(["x", "y", "z"], [60, 36, 4])
     with pytest.raises(UserError) as refusal:
         drawn(uneven, split_by("part"))
-    assert "cannot draw a validation split of 20 % of 64 images without dividing" in str(refusal.value)
+    assert "cannot draw a validation split of 20 % of 64 images without dividing" in str(
+        refusal.value
+    )
     assert "nearest possible split has 4 images (6.25 %)" in str(refusal.value)
     assert "'x': 60 images" in str(refusal.value)
 

@@ -141,7 +141,8 @@ def test_too_small_classes_are_refused_by_name():
     table = index()
     table.loc[0, "label"] = "axolotl"
     with pytest.raises(
-        UserError, match="cannot draw a test split of 25 %: 1 of 3 classes have .*\n  'axolotl': 1 image"
+        UserError,
+        match="cannot draw a test split of 25 %: 1 of 3 classes have .*\n  'axolotl': 1 image",
     ):
         assign_splits(table, SPLIT)
 

@@ -153,9 +153,7 @@ def test_intervals_of_groups_are_wider_and_equal_those_of_separate_resamplings()
         assert bounds[name][1] - bounds[name][0] > 1.5 * (single[name][1] - single[name][0])
     draw, resampled = np.random.default_rng(0), []
     for _ in range(300):
-        chosen = np.concatenate(
-            [np.flatnonzero(groups == g) for g in draw.integers(12, size=12)]
-        )
+        chosen = np.concatenate([np.flatnonzero(groups == g) for g in draw.integers(12, size=12)])
         resampled.append(measure(true[chosen], probabilities[chosen], 10))
     for name in bounds:
         values = [values[name] for values in resampled]
