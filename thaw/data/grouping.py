@@ -61,7 +61,8 @@ def _values(index: pd.DataFrame, group: str) -> pd.Series:
         values = index[group].fillna("").astype(str).str.strip()
         source = f"column {group!r} is empty"
     elif group == FOLDER:
-        values = index.apply(_folders, axis=1)
+        rows = zip(index["path"], index["label"], index["split"], strict=True)
+        values = pd.Series([_folders(*row) for row in rows], index.index)
         example = original_path(index["path"].iloc[0])
         source = f"no image has a folder between its class folder and its file, such as {example}"
     elif "(" in group:
@@ -79,18 +80,18 @@ def _values(index: pd.DataFrame, group: str) -> pd.Series:
     return values
 
 
-def _folders(row: pd.Series) -> str:
+def _folders(path: str, label: str, split: str) -> str:
     """Return the folders between an image's class folder and its file, without that of a split.
 
     If no folder is named like the class, they are all folders above the file.
     """
-    folders = PurePosixPath(original_path(row["path"])).parts[:-1]
-    if row["label"] in folders:
-        start = folders.index(row["label"])
-        while folders[start : start + 1] == (row["label"],):  # a folder may be doubled
+    folders = PurePosixPath(original_path(path)).parts[:-1]
+    if label in folders:
+        start = folders.index(label)
+        while folders[start : start + 1] == (label,):  # a folder may be doubled
             start += 1
         folders = folders[start:]
-    if row["split"]:
+    if split:
         folders = tuple(name for name in folders if name.lower() not in SPLITS)
     return "/".join(folders)
 
