@@ -15,7 +15,7 @@ import yaml
 from thaw.config.audit import Audit
 from thaw.config.backbone import Backbone
 from thaw.config.base import Common, Loader, did_you_mean, validate
-from thaw.config.dataset import Dataset, Size
+from thaw.config.dataset import NEAR_DUPLICATES, Dataset, Size
 from thaw.config.evaluation import Evaluate
 from thaw.config.finetuning import Finetune
 from thaw.config.runtime import validate_runtime
@@ -72,6 +72,11 @@ def validate_composition(values: Any) -> None:
     finetunes = {n: validate(Finetune, v, "finetunes", n) for n, v in whole.finetunes.items()}
     audits = {n: validate(Audit, v, "audits", n) for n, v in whole.audits.items()}
 
+    if dataset.split.group == NEAR_DUPLICATES and not backbones:
+        raise UserError(
+            f"dataset.split.group = {NEAR_DUPLICATES} compares features of a backbone, and none is "
+            f"composed. Add one, such as -S +backbone@backbones.lite0=efficientnet_lite0."
+        )
     group_of: dict[str, str] = {}
     for group in ("subnets", "networks", "finetunes"):
         for name in getattr(whole, group):
@@ -180,10 +185,10 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
     Returns:
         `scheme`, which detects a stale params.yaml. For the source, the file of its `code`, its
         `inventory` (a file that changes when the source does) and `scan` (one name if a stage
-        writes the inventory). For each training, the features and the file of losses that it
-        reads, and for a subnet also the result of its search. For each search of a subnet, what
-        it reads. `validation`, the folder that `best` reads. For each model, what its
-        evaluation reads, and the backbone's `weights` for its cost.
+        writes the inventory). What stage `split` reads. For each training, the features and the
+        file of losses that it reads, and for a subnet also the result of its search. For each
+        search of a subnet, what it reads. `validation`, the folder that `best` reads. For each
+        model, what its evaluation reads, and the backbone's `weights` for its cost.
     """
     code = _code_paths(root)
     source = source_module(values["dataset"]["source"]["kind"])
@@ -211,6 +216,7 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
             "inventory": INVENTORY if scanned else "data/conf.txt",
             "scan": ["folder"] if scanned else [],
         },
+        "split": _read_by_split(values),
         "subnets": {
             name: {**reads, "search": searches.get(name, "data/split.csv")}
             for name, reads in heads.items()
@@ -234,6 +240,13 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
         "validation": "results/validation" if models else "data/conf.txt",
         "models": models,
     }
+
+
+def _read_by_split(values: dict[str, Any]) -> str:
+    """Return the features that stage `split` compares, or the index, which it always reads."""
+    if values["dataset"]["split"].get("group") != NEAR_DUPLICATES:
+        return "data/index.csv"
+    return f"data/features/{next(iter(values['backbones']))}"
 
 
 def _code_paths(root: Path) -> dict[str, str]:

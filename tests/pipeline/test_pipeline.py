@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -129,6 +130,32 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     said = project.dvc("repro", "features@vgg16")
     assert project.ran(said) == ["scan@folder"]
     assert "is not on this machine" in said
+
+
+def test_groups_stay_in_one_split_from_the_images_to_the_intervals(project):
+    photos = draw(project.folder / "photos", {"disc": 40, "square": 40})
+    for file in sorted(photos.glob("*/*.png")):
+        part = file.parent / f"part {int(file.stem[2:]) // 4}"
+        part.mkdir(exist_ok=True)
+        file.rename(part / file.name)
+    grouped = overrides(*SMALL, "dataset.split.group=folder")
+    said = project.dvc("exp", "run", "evaluate@logistic", *grouped)
+    assert "80 images are in 10 groups by dataset.split.group = folder" in said
+    rows = pd.read_csv(project.folder / "data/split.csv")
+    assert rows.groupby("split_group")["split"].nunique().eq(1).all()
+    details = json.loads((project.folder / "results/details/logistic.json").read_text())
+    assert details["test_groups"] == rows.loc[rows["split"] == "test", "split_group"].nunique()
+
+    near = overrides(
+        *SMALL,
+        "dataset.split.group=near_duplicates",
+        "dataset.split.near_duplicate_similarity=0.99999",
+    )
+    said = project.dvc("exp", "run", "split", *near)
+    assert project.ran(said)[-1] == "split" and "groups by dataset.split.group = near_dup" in said
+    lock = yaml.safe_load((project.folder / "dvc.lock").read_text())
+    read = {dep["path"] for dep in lock["stages"]["split"]["deps"]}
+    assert "data/features/vgg16" in read
 
 
 def test_a_search_chooses_what_train_subnet_trains_and_its_trials_are_plots(project):

@@ -96,6 +96,27 @@ def test_classes_without_training_images_are_refused(split):
         split(*["cat", "dog"] * 40, "owl", stratify=[], seed=2)
 
 
+def test_images_of_a_group_are_in_one_split_and_the_table_says_which(split, capsys):
+    rows = split(*["cat", "dog", "bad"] * 20, problems=["bad"], group="^(.)", limit=20)
+    assert list(rows[0])[-1] == "split_group"
+    used = [row for row in rows if row["split"] != "skipped"]
+    splits = {row["split_group"]: row["split"] for row in used}
+    assert all(splits[row["split_group"]] == row["split"] for row in used)
+    assert {row["split_group"] for row in rows if row["split"] == "skipped"} == {""}
+    assert "by dataset.split.group = ^(.) (test" in capsys.readouterr().out
+    table = SplitTable("data/split.csv")
+    assert table.grouped and set(table.table["split_group"]) < set("0123456789")
+    assert "split_group" not in split(*["cat", "dog"] * 20)[0]
+    assert not SplitTable("data/split.csv").grouped
+
+
+def test_many_classes_are_summarized_in_a_few_lines(split, capsys):
+    split(*[f"class {n:03}" for n in range(150)] * 2, test=0.2)
+    lines = capsys.readouterr().out.splitlines()
+    assert "train          150 images of 150 classes" in lines
+    assert len(lines) == 5 and " and 80 more, so no result covers them." in lines[-1]
+
+
 def test_classes_without_test_images_are_reported(split, capsys):
     split(*["cat", "dog"] * 20, "owl", "owl", test=0.05)
     assert "\nNo test image is of owl, so no result covers them.\n" in capsys.readouterr().out

@@ -273,3 +273,18 @@ def test_only_results_of_removed_models_and_audits_are_deleted(composed, tmp_pat
     remove_stale_results(composed, tmp_path)
     left = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
     assert sorted(left) == sorted(kept)
+
+
+def test_only_a_split_by_near_duplicates_reads_features(compose):
+    assert compose("dataset.split.group=folder")["derived"]["split"] == "data/index.csv"
+    composed = compose("dataset.split.group=near_duplicates")
+    assert composed["derived"]["split"] == f"data/features/{next(iter(composed['backbones']))}"
+    with pytest.raises(SystemExit, match="near_duplicates compares features of a backbone, and no"):
+        compose("experiment=pixels_only", "dataset.split.group=near_duplicates")
+
+
+def test_a_regular_expression_for_groups_is_checked_when_it_is_composed(compose):
+    pattern = r"dataset.split.group='patient_(\d+)/'"
+    assert compose(pattern)["dataset"]["split"]["group"] == r"patient_(\d+)/"
+    with pytest.raises(SystemExit, match=r"dataset.split.group = '\(a\)\(b\)': expected a regular"):
+        compose("dataset.split.group='(a)(b)'")

@@ -10,6 +10,7 @@ from thaw.config.base import Section, validate
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 FULL_DEPTH = 16  # bits of a 16-bit pixel that are in use, unless the user says otherwise
+NEAR_DUPLICATES = "near_duplicates"  # the value of dataset.split.group that reads features
 
 
 class Source(Section):
@@ -159,6 +160,28 @@ class Split(Section):
     """Columns of the index whose proportions are the same in every split."""
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     """Seed of the random split."""
+    group: str | None = None
+    """Images that must stay in one split: those with the same value in a column of the index; in
+    the same `folder` below the class folder; with the same text in the parentheses of a regular
+    expression on the path; or `near_duplicates`. null: only identical images stay together."""
+    near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] = 0.99
+    """Cosine similarity of averaged features from which two images are near-duplicates. Used only
+    with group: near_duplicates."""
+
+    @field_validator("group")
+    @classmethod
+    def _check_pattern(cls, group: str | None) -> str | None:
+        if group is not None and "(" in group:
+            try:
+                pairs = re.compile(group).groups
+            except re.error as error:
+                raise ValueError(f"expected a valid regular expression: {error}") from None
+            if pairs != 1:
+                raise ValueError(
+                    f"expected a regular expression with one pair of parentheses around the "
+                    f"group's name, not {pairs}. Write other parentheses as (?:...)"
+                )
+        return group
 
 
 class Dataset(Section):

@@ -1,6 +1,8 @@
 """Find similar images by the cosine similarity of their cached features."""
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from thaw.storage.arrays import ArrayFolder
 
@@ -86,3 +88,36 @@ def pairs_across_splits(
                 pairs.append((-float(similarity[a, b]), start + int(a), int(b)))
         pairs = sorted(pairs)[:max_pairs]
     return count, [(a, b, -cosine) for cosine, a, b in pairs]
+
+
+def connected_groups(vectors: np.ndarray, threshold: float) -> np.ndarray:
+    """Group images that are near-duplicates, directly or through other images.
+
+    Args:
+        vectors: Embeddings of length 1, (n, channels).
+        threshold: Cosine similarity from which two images are near-duplicates.
+
+    Returns:
+        The number of each image's group, (n,). The time grows with the square of n.
+    """
+    groups = np.arange(len(vectors))
+    for start in range(0, len(vectors), AT_ONCE):
+        similar = vectors[start : start + AT_ONCE] @ vectors[start:].T >= threshold
+        one, other = np.nonzero(similar)  # each image is similar to itself
+        groups = merge(groups, one + start, other + start)
+    return groups
+
+
+def merge(groups: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Merge groups of rows that are connected.
+
+    Args:
+        groups: The number of each row's group, (n,), below n.
+        one: Rows, (m,).
+        other: The row that each of `one` is connected with, (m,).
+
+    Returns:
+        The number of each row's group, (n,).
+    """
+    edges = coo_array((np.ones(len(one), bool), (groups[one], groups[other])), [len(groups)] * 2)
+    return connected_components(edges, directed=False)[1][groups]

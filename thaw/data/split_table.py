@@ -8,7 +8,7 @@ import pandas as pd
 
 from thaw.errors import UserError
 from thaw.storage.dvc import verify_outputs
-from thaw.storage.tables import RESTORE_HINT, SPLIT_COLUMNS, read_table
+from thaw.storage.tables import RESTORE_HINT, SPLIT_COLUMNS, SPLIT_GROUP, read_table
 
 NOT_USED = ["skipped", "unused", "unlabelled"]  # neither trained on nor evaluated
 SPLITS = {"train", "validation", "test", *NOT_USED}
@@ -22,8 +22,10 @@ class SplitTable:
         confidence_weight: `dataset.confidence_weight`. False replaces all confidences by NaN.
 
     Attributes:
-        table: One row for each image, with columns pixel_sha256, label, class, group, confidence
-            and split.
+        table: One row for each image, with columns pixel_sha256, label, class, group, confidence,
+            split and split_group. Images of one split_group stay together; without
+            `dataset.split.group` they are those with the same pixels.
+        grouped: Whether `dataset.split.group` was set.
         classes: The labels in the order of their class numbers.
         skipped: The number of images that could not be read.
 
@@ -36,7 +38,9 @@ class SplitTable:
         images = read_table(
             path,
             SPLIT_COLUMNS,
-            dtype={"label": str, "group": str, "pixel_sha256": str},  # a class may be named None
+            dtype={  # a class may be named None
+                name: str for name in ("label", "group", "pixel_sha256", SPLIT_GROUP)
+            },
             na_values={name: [""] for name in ("class", "group", "confidence")},
         )
         self._digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -52,6 +56,14 @@ class SplitTable:
             raise UserError(
                 f"{path}: a class or confidence is not a number: {error}. {RESTORE_HINT}"
             ) from None
+        self.grouped = SPLIT_GROUP in images
+        if not self.grouped:
+            self.table[SPLIT_GROUP] = self.table["pixel_sha256"]
+        if divided := divided_groups(self.table):
+            raise UserError(
+                f"{path}: {len(divided):,} groups are in two splits, such as {divided[0]!r:.100}. "
+                f"{RESTORE_HINT}"
+            )
         if not confidence_weight:
             self.table["confidence"] = np.nan
         self.skipped = int((images["split"] == "skipped").sum())
@@ -70,6 +82,16 @@ class SplitTable:
     def of(self, split: str) -> pd.DataFrame:
         """Return the rows of train, validation or test, indexed from 0."""
         return self.table[self.table["split"] == split].reset_index(drop=True)
+
+
+def divided_groups(table: pd.DataFrame) -> list[str]:
+    """Return the groups whose images are in more than one split. There should be none.
+
+    Args:
+        table: Columns split and split_group.
+    """
+    splits = table.groupby(SPLIT_GROUP)["split"].nunique()
+    return sorted(splits[splits > 1].index)
 
 
 def sample_weights(rows: pd.DataFrame, class_weight: str) -> np.ndarray:

@@ -26,6 +26,7 @@ from thaw.evaluation.predictions import most_informative, write_maps, write_pred
 from thaw.evaluation.selection import inference_cost
 from thaw.storage.arrays import ArrayFolder
 from thaw.storage.files import atomic_write
+from thaw.storage.tables import SPLIT_GROUP
 
 
 class ModelOutputs(Protocol):
@@ -62,6 +63,7 @@ def evaluate(name: str, outputs: ModelOutputs) -> None:
     if test.empty:
         raise UserError("data/split.csv has no test data. Set dataset.split.test above 0.")
     true = test["class"].to_numpy()
+    groups = test[SPLIT_GROUP].to_numpy() if rows.grouped else None
     probabilities = outputs.probabilities(test["pixel_sha256"].to_list())
     record = json.loads(Path(f"models/{name}/record.json").read_text())
     bins = parameters.ece_bins
@@ -78,7 +80,7 @@ def evaluate(name: str, outputs: ModelOutputs) -> None:
         "counts": {split: len(rows.of(split)) for split in ("train", "validation", "test")},
         "skipped": rows.skipped,
         "metrics": metrics,
-        "intervals_95": intervals(true, probabilities, parameters.bootstrap),
+        "intervals_95": intervals(true, probabilities, parameters.bootstrap, groups),
         "per_class": per_class(true, probabilities, rows.classes),
         "per_group": {
             group: {"count": len(part), **measure(true[part], probabilities[part], bins)}
@@ -86,6 +88,7 @@ def evaluate(name: str, outputs: ModelOutputs) -> None:
         },
         "at_half": at_half(true, probabilities),
         "confusion": confusion(true, probabilities),
+        **({} if groups is None else {"test_groups": len(set(groups))}),
         **validation,
         "training": {
             key: record[key] for key in ("kept", "epochs", "parameters", "trained", "start")

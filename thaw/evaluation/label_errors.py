@@ -1,5 +1,6 @@
 """Find label errors, outliers, near-duplicates and confused classes by cached features."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -13,8 +14,9 @@ from thaw.config.audit import Audit
 from thaw.data.duplicates import nearest_neighbors, pairs_across_splits
 from thaw.data.split_table import sample_weights
 from thaw.models import logistic
+from thaw.storage.tables import SPLIT_GROUP
 
-LEAST = 2  # different images of a class in train and validation, needed to judge its labels
+LEAST = 2  # different images or groups of a class in train and validation, to judge its labels
 FENCE = 3  # interquartile ranges beyond the third quartile: Tukey's outer fence for outliers
 MOST_PAIRS, MOST_CLASSES = 1000, 200  # rows of pairs.csv and classes.csv; more are not read
 
@@ -52,40 +54,42 @@ def out_of_fold(
 ) -> np.ndarray:
     """Predict each image by logistic regressions that were fitted without it.
 
-    For a training or validation image that is the regression without its fold; identical images are
-    in one fold. For a test image it is the mean of all regressions, which never see test images.
+    For a training or validation image that is the regression without its fold; a group of images
+    is in one fold. For a test image it is the mean of all regressions, which never see test images.
 
     Args:
-        images: n rows with columns class, split, pixel_sha256 and confidence.
+        images: n rows with columns class, split, split_group and confidence.
         inputs: their features (n, channels).
         parameters: of the audit.
         seed: for the folds.
 
     Returns:
-        Probabilities (n, classes); NaN for images of a class with fewer than LEAST different images
-        in train and validation.
+        Probabilities (n, classes); NaN for images of a class with fewer than LEAST groups in train
+        and validation, or whose class no other fold has.
     """
     count = int(images["class"].max()) + 1
     predicted = np.full((len(images), count), np.nan)
     free = images["split"].isin(["train", "validation"])
-    different = images[free].groupby("class")["pixel_sha256"].nunique()
+    different = images[free].groupby("class")[SPLIT_GROUP].nunique()
     judged = images["class"].isin(different[different >= LEAST].index).to_numpy()
     own = np.flatnonzero(free.to_numpy() & judged)
     others = np.flatnonzero(~free.to_numpy() & judged)
     if images["class"].iloc[own].nunique() < 2:
         return predicted
     rows = images.iloc[own].reset_index(drop=True)
-    folds = StratifiedGroupKFold(
-        min(parameters.folds, int(different[different >= LEAST].min())),
-        shuffle=True,
-        random_state=seed,
-    )
+    usual = int(different[different >= LEAST].median())  # a single rare class makes no fewer folds
+    folds = StratifiedGroupKFold(min(parameters.folds, usual), shuffle=True, random_state=seed)
     of_others = []
-    for train, rest in folds.split(own, rows["class"], rows["pixel_sha256"]):
-        if rows["class"].iloc[train].nunique() < 2:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        parts = list(folds.split(own, rows["class"], rows[SPLIT_GROUP]))
+    for train, rest in parts:
+        learned = rows["class"].iloc[train].unique()
+        if len(learned) < 2 or not len(rest):
             continue
         probabilities = fit_probabilities(inputs[own[train]], rows.iloc[train], parameters, count)
-        predicted[own[rest]] = probabilities(inputs[own[rest]])
+        known = rest[rows["class"].iloc[rest].isin(learned)]
+        predicted[own[known]] = probabilities(inputs[own[known]])
         of_others.append(probabilities(inputs[others]))
     if of_others:
         predicted[others] = np.mean(of_others, axis=0)

@@ -104,7 +104,11 @@ def calibration_error(true: np.ndarray, probabilities: np.ndarray, bins: int) ->
 
 
 def intervals(
-    true: np.ndarray, probabilities: np.ndarray, resamplings: int, seed: int = 0
+    true: np.ndarray,
+    probabilities: np.ndarray,
+    resamplings: int,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
 ) -> dict[str, list[float]]:
     """Return 95 % intervals of the metrics.
 
@@ -113,10 +117,15 @@ def intervals(
     bootstrap over test rows, without the resamplings in which a metric is undefined. ece gets none,
     since resampling itself increases it. roc_auc gets none where it would take minutes.
 
+    With `groups`, whose rows are not independent, the bootstrap draws whole groups and gives all
+    intervals. A share in which no resampling differs gets the Wilson interval of as many rows as
+    there are groups.
+
     Args:
         true: (n,) class numbers.
         probabilities: (n, classes).
         resamplings: of the bootstrap.
+        groups: (n,) the group of each row; None if rows are independent.
         seed: of the bootstrap.
 
     Returns:
@@ -124,13 +133,15 @@ def intervals(
     """
     random = np.random.default_rng(seed)
     rows, classes = probabilities.shape
+    units = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    count = int(units.max()) + 1
     areas = rows * resamplings * (classes if classes > 2 else 1) <= MOST_AREAS
     at_once = max(1, AT_ONCE // rows)
     parts: dict[str, list[np.ndarray]] = {}
     for start in range(0, resamplings, at_once):
         counts = np.stack(
             [
-                np.bincount(random.integers(rows, size=rows), minlength=rows)
+                np.bincount(random.integers(count, size=count), minlength=count)[units]
                 for _ in range(min(at_once, resamplings - start))
             ]
         ).astype("float64")
@@ -138,14 +149,19 @@ def intervals(
             parts.setdefault(name, []).append(values)
     resampled = {name: np.concatenate(values) for name, values in parts.items()}
     shares = _shares(true, probabilities)
-    bounds = {
-        name: np.nanpercentile(values, [2.5, 97.5])
-        for name, values in resampled.items()
-        if name not in shares and not np.isnan(values).all()
-    }
+    bounds = {}
+    for name, values in resampled.items():
+        by_rows = name in shares and groups is None
+        if not by_rows and not np.isnan(values).all():
+            bounds[name] = np.nanpercentile(values, [2.5, 97.5])
     for name, right in shares.items():
-        if len(right):
+        if groups is None and len(right):
             bounds[name] = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
+        elif not len(right):
+            bounds.pop(name, None)
+        elif name in bounds and bounds[name][0] == bounds[name][1]:
+            successes = round(float(bounds[name][0]) * count)
+            bounds[name] = binomtest(successes, count).proportion_ci(method="wilson")
     return {name: [float(low), float(high)] for name, (low, high) in bounds.items()}
 
 
@@ -184,6 +200,7 @@ def _resampled(
             (predicted, counts),
         )
     )  # (resamplings, classes)
+    drawn = counts.sum(axis=1)  # rows of each resampling
     averaged = [1] if classes == 2 else np.arange(classes)
     counted = np.ones((1, 1), bool) if classes == 2 else actual > 0
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -195,10 +212,13 @@ def _resampled(
                 ("f1", 2 * right, predictions + actual),
             )
         }
+        if classes == 2:  # shares of rows, undefined without rows
+            metrics["precision"][predictions[:, 1] == 0] = np.nan
+            metrics["recall"][actual[:, 1] == 0] = np.nan
         if areas:
             each = [_areas(true == n, probabilities[:, n], counts) for n in averaged]
             metrics["roc_auc"] = np.mean(np.stack(each, axis=1), axis=1, where=counted)
-    return {**metrics, "log_loss": counts @ loss / rows}
+    return {**metrics, "accuracy": right.sum(axis=1) / drawn, "log_loss": counts @ loss / drawn}
 
 
 def _areas(positive: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Logistic regression on pooled features, stored as plain arrays without code."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,9 @@ def fit(
     """
     scaler = StandardScaler().fit(inputs, sample_weight=weights)
     regression = LogisticRegression(C=C, max_iter=max_iter)
-    regression.fit(scaler.transform(inputs), labels, sample_weight=weights)
+    with warnings.catch_warnings():  # many classes of one or two images are not a mistake
+        warnings.filterwarnings("ignore", message="The number of unique classes")
+        regression.fit(scaler.transform(inputs), labels, sample_weight=weights)
     return {
         "mean": scaler.mean_,
         "scale": scaler.scale_,

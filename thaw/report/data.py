@@ -15,6 +15,7 @@ from thaw.data.duplicates import AT_ONCE, embeddings, normalize, pairs_across_sp
 from thaw.data.raw import RawFiles, original_path
 from thaw.report.audit import AuditSection, Pair
 from thaw.report.run_results import DRAWN, Features, RunResults, split_classes
+from thaw.report.split import describe_split
 
 SPLITS = [*DRAWN, "unused", "skipped", "unlabelled"]
 MOST_MEASURED = 3000  # files whose size is read; of more files, an evenly spaced sample
@@ -36,6 +37,7 @@ class DataSummary:
         splits: the splits that are not empty.
         classes: balance of each class.
         groups: balance of each group; empty if there is only one.
+        split: sentences on how the data were split.
         examples: `pixel_sha256` of a few training images, by class.
         sizes: (width x height, files), the most frequent first.
         measured: number of files whose size was read.
@@ -56,6 +58,7 @@ class DataSummary:
     splits: list[str]
     classes: list[BalanceRow]
     groups: list[BalanceRow]
+    split: list[str]
     examples: dict[str, list[str]]
     sizes: list[tuple[str, int]] = field(default_factory=list)
     measured: int = 0
@@ -95,6 +98,7 @@ def summarize_data(
         splits,
         _balance(table, "label", classes, splits),
         _balance(table, "group", groups, splits) if len(groups) > 1 else [],
+        describe_split(table, index, results.parameters["dataset"]["split"]),
         _examples(table, classes),
     )
     bad = index[index["problem"] != ""]

@@ -11,6 +11,7 @@ from thaw.errors import UserError
 SOURCE_COLUMNS = ["path", "label", "group", "confidence", "probability", "split"]
 INDEX_COLUMNS = ["path", "sha256", "pixel_sha256", *SOURCE_COLUMNS[1:], "problem"]  # data/index.csv
 SPLIT_COLUMNS = ["pixel_sha256", "label", "class", "group", "confidence", "split"]  # data/split.csv
+SPLIT_GROUP = "split_group"  # a further column of data/split.csv if dataset.split.group is set
 RESTORE_HINT = "`dvc checkout` restores it, or `dvc repro` computes it again."
 
 

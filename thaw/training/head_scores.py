@@ -20,6 +20,7 @@ from thaw.errors import UserError
 from thaw.models import logistic
 from thaw.storage.arrays import ArrayFolder
 from thaw.storage.store import CachedValue, code_digest
+from thaw.storage.tables import SPLIT_GROUP
 
 STOPPING_SHARE = 0.1  # of a fold's training images, which decide the epoch that a head keeps
 
@@ -27,10 +28,10 @@ STOPPING_SHARE = 0.1  # of a fold's training images, which decide the epoch that
 def split_folds(
     rows: pd.DataFrame, count: int, seed: int, key: str
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Split training images into folds, stratified by class. Identical images share a fold.
+    """Split training images into folds, stratified by class. Images of a group share a fold.
 
     Args:
-        rows: training rows of the split, indexed from 0.
+        rows: training rows of the split, indexed from 0, with the column split_group.
         count: number of folds.
         seed: of the random order.
         key: the parameter that sets `count`, for messages.
@@ -39,31 +40,32 @@ def split_folds(
         For each fold, the row numbers to train on and those to score.
 
     Raises:
-        UserError: a class has fewer different images than there are folds.
+        UserError: a class has fewer groups or different images than there are folds.
     """
-    different = rows.groupby("label")["pixel_sha256"].nunique()
+    different = rows.groupby("label")[SPLIT_GROUP].nunique()
     if len(different) < 2 or different.min() < count:
         label = different.idxmin() if len(different) else ""
         raise UserError(
             f"{key} = {count}: the class {label!r} has {different.min() if len(different) else 0} "
-            f"different training images. Expected two classes with at least as many as folds."
+            f"different training images or groups of them. Expected two classes with at least as "
+            f"many as folds."
         )
     folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    return list(folds.split(rows, rows["class"], rows["pixel_sha256"]))
+    return list(folds.split(rows, rows["class"], rows[SPLIT_GROUP]))
 
 
 def stopping_rows(rows: pd.DataFrame, train: np.ndarray, seed: int) -> np.ndarray:
     """Return those of the row numbers `train` that decide when a training stops.
 
-    They are a share of the different images of each class, so that the images that score a head
-    have no part in its training.
+    They are a share of the different images or groups of each class, so that the images that score
+    a head have no part in its training.
     """
     shuffled = rows.iloc[np.random.default_rng(seed).permutation(train)]
     keys: list[str] = []
-    for _, of_class in shuffled.drop_duplicates("pixel_sha256").groupby("class"):
+    for _, of_class in shuffled.drop_duplicates(SPLIT_GROUP).groupby("class"):
         count = max(int(STOPPING_SHARE * len(of_class)), int(len(of_class) > 1))
-        keys += of_class["pixel_sha256"].iloc[:count].tolist()
-    return train[rows["pixel_sha256"].iloc[train].isin(keys).to_numpy()]
+        keys += of_class[SPLIT_GROUP].iloc[:count].tolist()
+    return train[rows[SPLIT_GROUP].iloc[train].isin(keys).to_numpy()]
 
 
 class HeadScores:
@@ -97,7 +99,7 @@ class HeadScores:
 
             packages.append("keras")
         self.threads = read_value(Common, "threads")
-        columns = rows[["pixel_sha256", "class", "confidence"]].to_csv(index=False)
+        columns = rows[["pixel_sha256", "class", "confidence", SPLIT_GROUP]].to_csv(index=False)
         self.recipe = {
             "seed": seed,
             "folds": tuned.search.folds,

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from thaw.data.split_table import SplitTable, sample_weights
+from thaw.errors import UserError
 
 HEADER = "pixel_sha256,label,class,group,confidence,split\n"
 
@@ -40,6 +41,17 @@ def test_labels_are_read_as_text(tmp_path, names):
 def test_images_without_a_group_form_no_group(tmp_path):
     table = read_rows(tmp_path, "aa,cat,0,,,test", "bb,dog,1,,,test")
     assert list(table.of("test").groupby("group").indices) == []
+
+
+def test_a_group_in_two_splits_is_refused(tmp_path):
+    (tmp_path / "split.csv").write_text(
+        HEADER.replace("split\n", "split,split_group\n")
+        + "aa,cat,0,,,train,7\nbb,dog,1,,,test,07\ncc,cat,0,,,test,7\n"
+    )
+    with pytest.raises(UserError, match="1 groups are in two splits, such as '7'. `dvc checkout`"):
+        SplitTable(tmp_path / "split.csv")
+    with pytest.raises(UserError, match="1 groups are in two splits, such as 'aa'"):
+        read_rows(tmp_path, "aa,cat,0,,,train", "aa,dog,1,,,test")
 
 
 def test_digest_depends_on_the_content_of_the_file(tmp_path):

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from thaw.config.dataset import Split
-from thaw.data.splitting import assign_splits, beyond_limit
+from thaw.data import splitting
 from thaw.errors import UserError
 
 SPLIT = Split(test=0.25, validation=0.2, stratify=["label"], seed=0)
@@ -20,6 +20,17 @@ def index(count: int = 200, split: str = "", share: float = 0.3) -> pd.DataFrame
             "split": split,
         }
     )
+
+
+def assign_splits(table: pd.DataFrame, split: Split) -> pd.Series:
+    """Assign splits with the groups of the table, or of identical images."""
+    groups = table.get("split_group", table["pixel_sha256"])
+    return splitting.assign_splits(table.assign(split_group=groups), split)
+
+
+def beyond_limit(table: pd.DataFrame, splits: pd.Series, limit: int, split: Split) -> pd.Series:
+    groups = table.get("split_group", table["pixel_sha256"])
+    return splitting.beyond_limit(table.assign(split_group=groups), splits, limit, split)
 
 
 def changed(**values) -> Split:
@@ -117,7 +128,8 @@ def test_too_small_classes_are_refused_by_name():
     table = index()
     table.loc[0, "label"] = "axolotl"
     with pytest.raises(
-        UserError, match="cannot draw a test split of 0.25 from 200 images.*'axolotl' 1"
+        UserError,
+        match="cannot draw a test split of 25 %: 1 of 3 classes have .*\n  'axolotl': 1 image",
     ):
         assign_splits(table, SPLIT)
 

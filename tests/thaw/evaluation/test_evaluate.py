@@ -9,7 +9,14 @@ import yaml
 
 from thaw.errors import UserError
 from thaw.evaluation.evaluate import evaluate
-from thaw.evaluation.metrics import accuracy_and_loss, at_half, confusion, measure, per_class
+from thaw.evaluation.metrics import (
+    accuracy_and_loss,
+    at_half,
+    confusion,
+    intervals,
+    measure,
+    per_class,
+)
 from thaw.storage.arrays import write_array_folder
 
 CLASSES = ["whole", "broken"]
@@ -102,6 +109,19 @@ def test_the_results_are_measured_on_the_test_images(rows):
     assert list(predictions["pixel_sha256"]) == list(test["pixel_sha256"])
     for kind in ("reports", "plots"):
         assert any(Path("results", kind, "mine").iterdir())
+
+
+def test_intervals_of_a_grouped_split_resample_groups(rows):
+    test = rows[rows["split"] == "test"]
+    rows["split_group"] = [f"{split} {n // 4}" for n, split in enumerate(rows["split"])]
+    rows.to_csv("data/split.csv", index=False)
+    evaluate("mine", SimpleNamespace(explained=4, probabilities=predict, maps=lambda *_: None))
+    details = json.loads(Path("results/details/mine.json").read_text())
+    groups = rows.loc[test.index, "split_group"].to_numpy()
+    assert details["test_groups"] == len(set(groups)) == 4
+    probabilities = predict(test["pixel_sha256"].to_list())
+    expected = intervals(test["class"].to_numpy(), probabilities, 100, groups)
+    assert details["intervals_95"] == expected
 
 
 def test_validation_data_may_be_missing(rows):

@@ -39,6 +39,7 @@ def data():
     images = pd.DataFrame(
         {
             "pixel_sha256": [f"{n:04x}" for n in range(3 * EACH)],
+            "split_group": [f"{n:04x}" for n in range(3 * EACH)],
             "class": label,
             "split": split,
             "confidence": np.nan,
@@ -69,14 +70,15 @@ def test_labels_of_test_images_are_not_learned(data, parameters):
     np.testing.assert_array_equal(out_of_fold(images, inputs, parameters, 0), before)
 
 
-def test_identical_images_are_in_one_fold(data, parameters):
+def test_images_of_a_group_are_in_one_fold(data, parameters):
     images, inputs = data
-    # images that exist twice, with random labels, unlike all others
+    # pairs of images with random labels, unlike all others
     random = np.random.default_rng(1)
     odd = np.repeat(random.normal(size=(20, CHANNELS)) * 5, 2, axis=0).astype("float32")
     more = pd.DataFrame(
         {
-            "pixel_sha256": np.repeat([f"f{n:03x}" for n in range(20)], 2),
+            "pixel_sha256": [f"f{n:03x}" for n in range(40)],
+            "split_group": np.repeat([f"pair {n}" for n in range(20)], 2),
             "class": random.permutation(np.repeat([0, 1], 20)),
             "split": "train",
             "confidence": np.nan,
@@ -85,7 +87,7 @@ def test_identical_images_are_in_one_fold(data, parameters):
     images = pd.concat([images, more], ignore_index=True)
     probabilities = out_of_fold(images, np.vstack([inputs, odd]), parameters, 0)
     own = probabilities[np.arange(len(images)), images["class"]][-40:]
-    assert own.mean() < 0.75, "the label of an identical image was learned"
+    assert own.mean() < 0.75, "the label of the other image was learned"
 
 
 def test_a_class_of_one_image_is_not_judged(data, parameters):
@@ -186,3 +188,41 @@ def test_without_validation_images_a_fifth_is_left_out(data, parameters):
     assert measured.startswith("of the training images, a fifth")
     train = (images["split"] == "train").sum()
     assert curve["images"].iloc[-1] == train - count == round(0.8 * train)
+
+
+def test_a_rare_class_makes_no_fewer_folds_and_no_warning(data, parameters, recwarn):
+    images, inputs = data
+    before = out_of_fold(images, inputs, parameters, 0)
+    images.loc[[0, 1], "class"] = 3
+    after = out_of_fold(images, inputs, parameters, 0)
+    rest = images.index[images["class"] != 3]
+    assert np.abs(after[rest, :3] - before[rest]).mean() < 0.02
+    assert not recwarn.list
+
+
+def test_many_classes_have_different_training_sizes_and_no_warning(parameters, recwarn):
+    random = np.random.default_rng(0)
+    classes = np.repeat(np.arange(50), 5)
+    images = pd.DataFrame(
+        {
+            "split_group": [f"{n}" for n in range(250)],
+            "class": classes,
+            "split": np.tile(["train", "train", "train", "validation", "test"], 50),
+            "confidence": np.nan,
+        }
+    )
+    centres = random.normal(size=(50, CHANNELS))
+    inputs = (centres[classes] + 0.3 * random.normal(size=(250, CHANNELS))).astype("float32")
+    curve, _, _ = learning_curve(images, inputs, parameters, 0)
+    assert curve["images"].tolist() == [50, 100, 150]
+    probabilities = out_of_fold(images, inputs, parameters, 0)
+    assert not np.isnan(probabilities).any()
+    assert not recwarn.list
+
+
+def test_much_work_gets_fewer_repeats(data, parameters, monkeypatch):
+    images, inputs = data
+    monkeypatch.setattr("thaw.evaluation.learning_curve.MOST_WORK", 2.5 * 3 * 84 * CHANNELS)
+    few = parameters.model_copy(update={"train_sizes": [30]})
+    curve, _, _ = learning_curve(images, inputs, few, 0)
+    assert curve["images"].tolist() == [30, 54, 108] and curve["repeats"].tolist() == [2, 2, 1]

@@ -141,6 +141,40 @@ def test_a_perfect_score_on_few_images_has_an_interval():
     assert "precision" not in intervals(true, np.tile([0.9, 0.1], (40, 1)), 100)
 
 
+def test_intervals_of_groups_are_wider_and_equal_those_of_separate_resamplings():
+    random = np.random.default_rng(2)
+    groups = np.repeat(np.arange(12), 10)
+    true = random.integers(2, size=120)
+    correct = np.repeat(random.random(12) < 0.7, 10)  # a group is right or wrong as a whole
+    probabilities = np.where((true == correct)[:, None], [0.2, 0.8], [0.7, 0.3])
+    bounds = intervals(true, probabilities, 300, groups)
+    single = intervals(true, probabilities, 300)
+    for name in ("accuracy", "recall", "f1", "log_loss"):
+        assert bounds[name][1] - bounds[name][0] > 1.5 * (single[name][1] - single[name][0])
+    draw, resampled = np.random.default_rng(0), []
+    for _ in range(300):
+        chosen = np.concatenate([np.flatnonzero(groups == g) for g in draw.integers(12, size=12)])
+        resampled.append(measure(true[chosen], probabilities[chosen], 10))
+    for name in bounds:
+        values = [values[name] for values in resampled]
+        assert bounds[name] == pytest.approx(np.percentile(values, [2.5, 97.5]))
+
+
+def test_groups_of_one_row_have_nearly_the_interval_of_rows():
+    true, probabilities = guesses(2)
+    grouped = intervals(true, probabilities, 400, np.arange(len(true)))
+    for name, bounds in intervals(true, probabilities, 400).items():
+        assert grouped[name] == pytest.approx(bounds, abs=0.03)
+
+
+def test_a_perfect_score_on_few_groups_has_the_interval_of_as_many_rows():
+    true = np.tile([0, 1], 30)
+    bounds = intervals(true, np.eye(2)[true], 100, np.repeat(np.arange(6), 10))
+    assert bounds["accuracy"] == pytest.approx([6 / (6 + 1.96**2), 1], abs=1e-4)
+    (low, high) = intervals(true, np.eye(2)[true], 100, np.zeros(60, int))["accuracy"]
+    assert low < 0.25 and high == 1
+
+
 def test_each_class_has_its_own_figures_and_the_confusion_its_counts():
     true = np.array([0, 0, 0, 1, 1, 2])
     probabilities = np.eye(3)[[0, 0, 1, 1, 1, 0]]

@@ -21,6 +21,7 @@ from thaw.config.search import Search
 from thaw.errors import UserError
 from thaw.report.audit import verdict
 from thaw.report.run_results import OUTDATED
+from thaw.report.split import describe_split
 from thaw.storage.arrays import ArrayFolder, write_array_folder
 from thaw.training.search import run_search
 
@@ -221,6 +222,22 @@ def test_the_data_section_shows_counts_sizes_and_unreadable_files(inside):
     assert "48 × 40 (68)" in page.text
     assert "0 files are byte-identical to another file" in page.text
     assert "north" in page.text and "By group" in page.text
+
+
+def test_the_data_section_says_how_the_data_were_split(inside):
+    page = written()
+    assert "Drawn at random with seed 0: test (" in page.text
+    assert "with equal shares of each label in every split. Only identical images are" in page.text
+    rows = pd.read_csv("data/split.csv", dtype=str, keep_default_na=False)
+    rows["split_group"] = rows["split"] + (rows.index // 4).astype(str)
+    rows.to_csv("data/split.csv", index=False)
+    index = pd.read_csv("data/index.csv", dtype=str, keep_default_na=False)
+    index["split"] = "test"
+    parameters = {"seed": 0, "stratify": [], "test": 0.2, "validation": 0.25, "group": "folder"}
+    text = " ".join(describe_split(rows, index, parameters))
+    assert text.startswith("The test images are those of the data set's own split. Drawn at random")
+    assert "validation (25 % of the others). No group is in two splits." in text
+    assert "by dataset.split.group = folder: " in text and "Only identical" not in text
 
 
 def test_duplicates_are_counted_across_splits(tmp_path, monkeypatch):
