@@ -80,7 +80,7 @@ def test_a_network_that_does_not_fit_the_images_raises_one_line(workplace):
     halved = {**GOOGLENET, "modules": 6, "auxiliary": [], "losses": {"main": term()}}
     workplace(8, 3, 3, networks={"deep": halved})
     with pytest.raises(
-        UserError, match="networks.deep cannot be built for images of 8 pix"
+        UserError, match="networks.deep cannot be built for images of 8 x 8"
     ) as error:
         train_network.main("deep")
     assert "\n" not in str(error.value)

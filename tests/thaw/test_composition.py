@@ -104,6 +104,10 @@ INVALID = {
         {"dataset.image.size": 4},
         r"dataset.image.size = 4: expected 8 to 2048 pixels, or \[HEIGHT,WIDTH\] of as many\.",
     ),
+    "empty range": (
+        {"dataset.image.value_range": [3, 1]},
+        r"dataset.image.value_range = \[3, 1\]: expected \[low, high\] with low < high\.",
+    ),
     "unknown choice": (
         {"backbones.vgg16.precision": "bfloat"},
         r"backbones.vgg16.precision = 'bfloat': input should be 'float32' or 'bfloat16'. "
