@@ -91,7 +91,7 @@ def images_of(preprocessed, pictures: list) -> np.ndarray:
 
 def test_a_class_that_loses_all_its_images_stops_the_run(preprocessed, pictures):
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
-    message = "No image of 'b' can be read.*\n  b/1.png: HEIC that is damaged or incomplete"
+    message = "no image of 1 of 2 classes.*\n  b: 2 files, such as b/1.png: HEIC that is damaged"
     with pytest.raises(UserError, match=message):
         preprocessed([pictures[0], heic, pictures[1], heic], "images.zip", "skip", "ab")
 

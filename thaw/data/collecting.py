@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from thaw.config.dataset import FolderSource
@@ -15,16 +14,6 @@ from thaw.data.raw import ARCHIVE, packed_archive
 from thaw.data.tree import Tree, is_image, list_tree, selector
 from thaw.errors import UserError, bullet_list, printable
 
-# Image formats that are never read. Files of these are reported instead of ignored.
-UNSUPPORTED = {
-    ".dcm": "DICOM", ".dicom": "DICOM", ".jp2": "JPEG 2000", ".j2k": "JPEG 2000",
-    ".jpx": "JPEG 2000", ".jpf": "JPEG 2000", ".jxl": "JPEG XL", ".jxr": "JPEG XR", ".svg": "SVG",
-    ".psd": "Photoshop", ".tga": "Targa", ".ico": "icons", ".exr": "OpenEXR", ".hdr": "Radiance",
-    ".cr2": "raw photographs", ".cr3": "raw photographs", ".nef": "raw photographs",
-    ".arw": "raw photographs", ".dng": "raw photographs", ".orf": "raw photographs",
-    ".rw2": "raw photographs", ".raf": "raw photographs", ".ppm": "PPM", ".pgm": "PGM",
-    ".pbm": "PBM", ".pnm": "PNM",
-}  # fmt: skip
 THUMBNAILS = ("@eadir",)  # folders of leftovers that contain thumbnails
 
 
@@ -104,7 +93,6 @@ def read_layout(folder: Path, source: str, options: FolderSource) -> list[dict[s
     images = [file for file in files if is_image(file)]
     if not images:
         raise _no_images(tree, files, source, options)
-    _reject_formats(files, source)
     interpreter = Interpreter(options, source)
     rows = interpreter.read(images)
     folders = [each for each in tree.folders if selected(each)]
@@ -159,24 +147,6 @@ def _reject_names(files: list[str], source: str) -> None:
         )
 
 
-def _reject_formats(files: list[str], source: str) -> None:
-    bad = [file for file in files if _unsupported(file)]
-    if bad:
-        kinds = Counter(_unsupported(file) for file in bad)
-        suffixes = ",".join(sorted({f'"*{PurePosixPath(file).suffix}"' for file in bad}))
-        raise UserError(
-            f"{len(bad)} files of {source} are in formats that cannot be read "
-            f"({', '.join(kinds)}). Convert them to PNG or TIFF, or leave them out with "
-            f"-S 'dataset.source.exclude=[{suffixes}]':\n{bullet_list(bad)}\n"
-            f"{see('formats-and-bit-depth')}"
-        )
-
-
-def _unsupported(file: str) -> str:
-    """Return the name of a format that is never read, or "" for all other files."""
-    return "" if is_image(file) else UNSUPPORTED.get(PurePosixPath(file).suffix.lower(), "")
-
-
 def _reject_empty_classes(
     folders: list[str], files: list[str], rows: list[Image], interpreter: Interpreter, source: str
 ) -> None:
@@ -208,7 +178,6 @@ def _no_images(tree: Tree, files: list[str], source: str, options: FolderSource)
             f"{shown}: leaves no image of {source}. Expected a folder or patterns such as:\n"
             f"{bullet_list(tree.folders, 10)}\n{see('choosing-files')}"
         )
-    _reject_formats(files, source)
     archives = [file for file in files if file.lower().endswith(SUFFIXES)]
     advice = f" Unpack the archives in it first:\n{bullet_list(archives)}" if archives else ""
     return UserError(

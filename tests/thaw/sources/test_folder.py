@@ -206,10 +206,6 @@ REFUSED = {
         ["train/cats/1.jpg", "train/dogs/1.jpg", "train/birds/", "test/cats/2.jpg"],
         "have no images.*:\n  train/birds\n",
     ),
-    "formats that cannot be read": (
-        [*FLAT, "birds/1.DCM", "birds/2.jp2"],
-        r"2 files .* formats that cannot be read \(DICOM, JPEG 2000\).*:\n  birds/1.DCM\n",
-    ),
 }
 
 
