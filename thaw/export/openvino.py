@@ -1,6 +1,7 @@
 """Export to OpenVINO, Intel's runtime for processors with AVX-512 or AMX and Intel's GPUs."""
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,17 +48,21 @@ def _nncf() -> Any:
 
 
 def write(
-    model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
+    model: keras.Model,
+    image: Image,
+    classes: list[str],
+    folder: Path,
+    calibration: np.ndarray | None = None,
 ) -> str:
     """Write FILE and its weights into `folder`, see export.format_module.
 
     It takes pictures if the filter is in FILTERS, else pixels. With `calibration`, matrix products
-    and convolutions compute in int8.
+    and convolutions compute in int8. rt_info has the classes as a JSON list.
     """
     ov = _openvino()
     inputs = [tf.TensorSpec((None, *model.input_shape[1:]), "uint8", name="pixels")]
     function = tf.function(lambda pixels: model(pixels, training=False), input_signature=inputs)
-    converted = ov.convert_model(function.get_concrete_function(), extension=[_flips()])
+    converted = ov.convert_model(function.get_concrete_function())
     converted.outputs[0].get_tensor().set_names({"probabilities"})
     if calibration is not None:
         nncf = _nncf()
@@ -77,25 +82,12 @@ def write(
         takes = "pictures"
         converted = _resizing(ov, converted, image)
     converted.inputs[0].get_tensor().set_names({takes})
+    converted.set_rt_info(json.dumps(classes, ensure_ascii=False), ["model_info", "classes"])
+    # as OpenVINO's Model API reads them
+    labels = " ".join("_".join(name.split()) for name in classes)
+    converted.set_rt_info(labels, ["model_info", "labels"])
     ov.save_model(converted, folder / FILE, compress_to_fp16=False)
     return takes
-
-
-def _flips() -> Any:
-    """Return a converter for flips of several axes, as test-time augmentation uses them.
-
-    OpenVINO itself converts only flips of one axis.
-    """
-    from openvino import opset14 as ops
-    from openvino.frontend.tensorflow import ConversionExtension
-
-    def flip(node: Any) -> Any:
-        axes = node.get_input(1)
-        count = axes.get_shape()[0]
-        last, before_first = np.full(count, -1), np.full(count, np.iinfo("int64").min)
-        return ops.slice(node.get_input(0), last, before_first, last, axes).outputs()
-
-    return ConversionExtension("ReverseV2", flip)
 
 
 def _last_layers(model: Any) -> list[str]:
