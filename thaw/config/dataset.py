@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from thaw.config.base import Section, validate
 
@@ -70,6 +70,12 @@ class Split(Section):
     """Seed of the random split."""
 
 
+def _scalar(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        raise ValueError("expected the name of a class")
+    return value
+
+
 class Dataset(Section):
     """`dataset`, without the parameters of its kind of source."""
 
@@ -90,6 +96,6 @@ class Dataset(Section):
     """Weight training images by the confidence of their label, if the dataset has one."""
     on_bad_image: Literal["stop", "skip"]
     """Stop at an image that cannot be read, or skip and count it."""
-    positive_class: str | None
+    positive_class: Annotated[str | bool | int | float | None, BeforeValidator(_scalar)]
     """The positive class for precision, recall and ROC if there are two classes; null: the last in
-    alphabetical order."""
+    alphabetical order. `1` and `true` name the classes "1" and "true"."""

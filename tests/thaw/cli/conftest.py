@@ -162,7 +162,7 @@ def spread(model: keras.Model, inputs: np.ndarray) -> None:
     layer = model.layers[-1]
     before = keras.Model(model.inputs, layer.input).predict(inputs, verbose=0)
     sums = before @ layer.kernel.numpy()
-    kernel = layer.kernel.numpy() / sums.std(axis=0)
+    kernel = layer.kernel.numpy() / np.maximum(sums.std(axis=0), 1e-6)
     layer.set_weights([kernel, -(before @ kernel).mean(axis=0)])
 
 
