@@ -128,7 +128,10 @@ def _parse(file: str, *_: int) -> Any:
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH or isinstance(event, yaml.AliasEvent) or len(text) > MAX_CHARACTERS:
             raise ValueError("it is too long, nested too deeply, or has aliases (*)")
-    return yaml.load(text, Loader)
+    values = yaml.load(text, Loader)
+    if not isinstance(values, dict):
+        raise ValueError("expected keys with values")
+    return values
 
 
 def validate(section: type[S], values: Any, *keys: str) -> S:

@@ -1,4 +1,4 @@
-"""Find a class by what YAML makes of its name."""
+"""Match a value of params.yaml to the name of a class."""
 
 import yaml
 

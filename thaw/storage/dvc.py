@@ -195,7 +195,7 @@ def _refuse(path: Path, md5: str | None, expected: set[str]) -> NoReturn:
     also = "".join(f" {copy} in DVC's cache was modified too and is removed." for copy in removed)
     raise UserError(
         f"{path} {problem}, but dvc.lock recorded {recorded}. It was truncated or modified and is "
-        f"not used.{also} Run the same command again to compute it, or fetch it with `dvc pull`."
+        f"not used.{also} `dvc repro` computes it again, `dvc pull` fetches it."
     )
 
 
