@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from thaw.config.base import did_you_mean, load_section, read_params, read_value
+from thaw.config.base import load_section, read_params, read_value
 from thaw.config.dataset import NEAR_DUPLICATES, Dataset, Split
+from thaw.data.classes import Scalar, named_class
 from thaw.data.consistency import left_out
 from thaw.data.grouping import split_groups
 from thaw.data.split_summary import describe_splits
@@ -60,21 +61,17 @@ def main() -> None:
     print(describe_splits(used, split))
 
 
-def classes(labels: set[str], positive: str | None) -> list[str]:
+def classes(labels: set[str], positive: Scalar) -> list[str]:
     """Return the classes in the order of their numbers: by name, the positive class last.
 
     Raises:
-        UserError: There are fewer than two classes, or `positive` is not one of them.
+        UserError: There are fewer than two classes, or `positive` does not name one.
     """
     order = sorted(labels)
     if len(order) < 2:
         raise UserError(f"The dataset has one class, {order}. Expected two or more.")
     if positive is not None:
-        if positive not in labels:
-            raise UserError(
-                f"dataset.positive_class = {positive!r}: expected one of {', '.join(order)}."
-                f"{did_you_mean(positive, order)}"
-            )
-        order.remove(positive)
-        order.append(positive)
+        named = named_class(positive, order)
+        order.remove(named)
+        order.append(named)
     return order

@@ -16,7 +16,10 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 pytest_plugins = [f"tests.fixtures.{name}" for name in ("networks", "servers", "tiff", "training")]
 
-ON_REQUEST = ("browser",)  # folders of tests/ that run only if given by name: see tests/targets.mk
+ON_REQUEST = (
+    "browser",
+    "packages",
+)  # folders of tests/ that run only if given by name: see tests/targets.mk
 # packages of the extra `serve` that are not installed; without them, tests/thaw/serve is skipped
 MISSING = [
     name

@@ -1,4 +1,4 @@
-.PHONY: test test-faults test-browser test-exports load-test
+.PHONY: test test-faults test-browser test-exports test-packages load-test
 
 test: setup
 	python -m pytest
@@ -23,4 +23,8 @@ load-test:
 # every format of `thaw export`, none skipped
 test-exports:
 	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) export)"
-	THAW_EXPORTS=all python -m pytest -n 0 tests/exports
+	THAW_EXPORTS=all python -m pytest -n 0 tests/thaw/export
+
+# packages of `thaw package` in older versions of Keras, which uv installs in environments of their own
+test-packages: setup
+	@$(WITH_INDEX) python -m pytest -n 0 tests/packages

@@ -3,11 +3,12 @@
 import argparse
 import json
 import os
-import zipfile
+import tempfile
 from pathlib import Path
 
 from thaw.cli.arguments import add_allow
 from thaw.errors import UserError
+from thaw.export.portable import MIN_KERAS, write_portable
 from thaw.models.bundle import CARD, model_or_best
 from thaw.storage.files import atomic_write
 
@@ -15,9 +16,10 @@ from thaw.storage.files import atomic_write
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `thaw package`."""
     parser.description = (
-        "Write one file that keras.saving.load_model reads without Thaw. It maps uint8 RGB images "
-        "of any size (batch, height, width, 3) to class probabilities. Reduce images of 16 bits to "
-        "their upper 8 bits first, as `thaw predict` does."
+        f"Write one file that keras.saving.load_model of Keras {MIN_KERAS} or newer reads without "
+        "Thaw. It maps uint8 RGB images of any size (batch, height, width, 3) to class "
+        "probabilities. Reduce images of 16 bits to their upper 8 bits first, as `thaw predict` "
+        "does."
     )
     parser.add_argument(
         "model",
@@ -33,10 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def package(model_name: str | None, out: str, allowed: tuple[str, ...] = ()) -> int:
     """Write a model of models/ as the file `out`.
 
-    `keras.saving.load_model(out)` reads it without Thaw. It maps uint8 RGB images (batch, height,
-    width, 3) of any size to class probabilities (batch, classes), float32. Of images with 16 bits
-    the upper 8 are to be taken first, as `thaw predict` does. The member thaw.json of the file has
-    the names of the classes.
+    `keras.saving.load_model(out)` of Keras 3.6 or newer reads it without Thaw. It maps uint8 RGB
+    images (batch, height, width, 3) of any size to class probabilities (batch, classes), float32.
+    Of images with 16 bits the upper 8 are to be taken first, as `thaw predict` does. The member
+    thaw.json of the file has the names of the classes, metadata.json the versions of Keras.
 
     Args:
         model_name: a name in models/, or a model's folder; None takes the best model and prints
@@ -60,7 +62,7 @@ def package(model_name: str | None, out: str, allowed: tuple[str, ...] = ()) -> 
 
     from thaw.models.assembly import assemble
     from thaw.models.resizing import resize_pictures
-    from thaw.models.saving import EPOCH, save_model
+    from thaw.models.saving import save_model
     from thaw.runtime.tensorflow import keras
 
     model = assemble(trained, allowed)
@@ -74,17 +76,21 @@ def package(model_name: str | None, out: str, allowed: tuple[str, ...] = ()) -> 
     card = {
         "classes": trained.classes,
         "image": image.record(),
+        "keras": f">={MIN_KERAS}",
         "model": trained.name,
         "backbone": trained.backbone and trained.backbone.model_dump(),
         "settings": trained.settings,
     }
-    with atomic_write(out, shared=True) as part:  # NAME.part may be the user's file
-        save_model(whole_model, part)
-        with zipfile.ZipFile(part, "a") as archive:
-            text = json.dumps(card, indent=1, sort_keys=True) + "\n"
-            archive.writestr(zipfile.ZipInfo(CARD, EPOCH), text)
+    text = json.dumps(card, indent=1, sort_keys=True) + "\n"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        atomic_write(out, shared=True) as part,  # NAME.part may be the user's file
+    ):
+        saved = Path(folder) / "saved.keras"
+        save_model(whole_model, saved)
+        write_portable(saved, part, {CARD: text})
     print(
         f"{out}: {Path(out).stat().st_size / 1e6:.1f} MB, from uint8 RGB images of any size to "
-        f"the probabilities of {', '.join(trained.classes)}"
+        f"the probabilities of {', '.join(trained.classes)}; for Keras {MIN_KERAS} or newer"
     )
     return 0

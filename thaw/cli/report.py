@@ -1,12 +1,14 @@
 """`thaw report`: write the results of a run as one page, for readers without DVC."""
 
 import argparse
+import traceback
 from datetime import datetime
 from pathlib import Path
 
 from thaw.errors import UserError
 from thaw.report.page import page
 from thaw.report.run_results import find_results
+from thaw.storage.dvc import modified_file
 from thaw.storage.files import atomic_write
 
 FILE = Path("report/index.html")
@@ -46,11 +48,29 @@ def report(since: str | None) -> int:
             raise UserError(
                 f"--since {since}: expected a time such as 2026-05-01T12:00:00Z."
             ) from None
-    results = find_results()
-    text = page(results, since)
+    try:
+        results = find_results()
+        text = page(results, since)
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:  # damaged files raise nearly everything
+        raise _unreadable(error) from error
     for name, problem in results.problems.items():
         print(f"thaw: {name}: {problem}.")
     with atomic_write(FILE) as part:
         part.write_text(text, encoding="utf-8")
     print(f"{FILE}: {len(text.encode()) / 1e6:.1f} MB")
     return 0
+
+
+def _unreadable(error: Exception) -> UserError:
+    """Return the error that names the damaged file, or says that no file is damaged."""
+    if damage := modified_file():
+        return UserError(damage)
+    *_, frame = traceback.extract_tb(error.__traceback__)
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return UserError(
+        f"the results cannot be shown ({reason}; {Path(frame.filename).name}:{frame.lineno}), "
+        f"though no file differs from dvc.lock. Another version of Thaw may have written them: run "
+        f"`dvc repro`, then `thaw report`. If the error stays, please report it."
+    )

@@ -40,14 +40,28 @@ class Common(Section):
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML loader that reads `2e-05` as a number: DVC writes YAML 1.2, PyYAML reads YAML 1.1."""
+    """YAML loader that reads what DVC writes: YAML 1.2, in which `2e-05` is a number and `yes` and
+    `1:30` are text. PyYAML itself reads YAML 1.1.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [entry for entry in entries if entry[0].rsplit(":")[-1] not in ("bool", "int")]
+        for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_integer(self, node: yaml.Node) -> int:
+        """Return an integer: `010` is ten."""
+        text = self.construct_scalar(node)
+        return int(text, 0 if text.lstrip("+-")[:2].lower() in ("0x", "0o", "0b") else 10)
 
 
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+for kind, pattern, first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9][0-9_]*|[-+]?0(b[01_]+|o[0-7_]+|x[0-9a-fA-F_]+)", "-+0123456789"),
+    ("float", r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+", "-+0123456789"),
+):
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"({pattern})$"), first)
+Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_integer)
 MAX_DEPTH = 50  # levels of params.yaml; conf/ composes to 6
 MAX_CHARACTERS = 1_000_000  # of params.yaml; the largest that conf/ composes to has 10,000
 
@@ -114,7 +128,10 @@ def _parse(file: str, *_: int) -> Any:
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH or isinstance(event, yaml.AliasEvent) or len(text) > MAX_CHARACTERS:
             raise ValueError("it is too long, nested too deeply, or has aliases (*)")
-    return yaml.load(text, Loader)
+    values = yaml.load(text, Loader)
+    if not isinstance(values, dict):
+        raise ValueError("expected keys with values")
+    return values
 
 
 def validate(section: type[S], values: Any, *keys: str) -> S:
@@ -162,6 +179,9 @@ def _line(section: type[Section], item: Any, keys: tuple[str, ...]) -> str:
         tag, expected = item["ctx"]["tag"], item["ctx"]["expected_tags"].replace("'", "")
         suggestion = did_you_mean(tag, expected.split(", "))
         return f"{key}.name = {tag!r:.200}: expected one of {expected}.{suggestion}"
+    if item["type"] == "string_type" and isinstance(item["input"], bool | int | float):
+        text = str(item["input"]).lower()
+        return f"{key} = {text}: expected text. Quote it twice: -S '{key}=\"{text}\"'."
     expected = item["msg"].removeprefix("Value error, ")
     expected = expected[0].lower() + expected[1:]
     return f"{key} = {item['input']!r:.200}: {expected}.{_suggest(item)}"

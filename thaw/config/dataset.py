@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, field_validator
 
 from thaw.config.base import Section, validate
 
@@ -184,6 +184,12 @@ class Split(Section):
         return group
 
 
+def _scalar(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        raise ValueError("expected the name of a class")
+    return value
+
+
 class Dataset(Section):
     """`dataset`, without the parameters of its kind of source."""
 
@@ -210,6 +216,6 @@ class Dataset(Section):
     validation if it is a test image)."""
     on_contradiction: Literal["stop", "drop"]
     """Stop at an image that has two labels, or leave all its files out."""
-    positive_class: str | None
+    positive_class: Annotated[str | bool | int | float | None, BeforeValidator(_scalar)]
     """The positive class for precision, recall and ROC if there are two classes; null: the last in
-    alphabetical order."""
+    alphabetical order. `1` and `true` name the classes "1" and "true"."""

@@ -27,6 +27,12 @@ FITS = {
     "crop": "Of pictures of other proportions it reads the centre.",
     "pad": "Pictures of other proportions get black margins.",
 }
+LABELS = {  # where each format has the names of the classes
+    "onnx": "the model's `metadata_props`, as the JSON list `classes`",
+    "openvino": "the model's `rt_info`, as the JSON list `model_info/classes`",
+    "savedmodel": "the model's assets",
+    "tflite": "the model, which is also a zip archive",
+}
 # metrics that Hugging Face knows by these names
 METRICS = ("accuracy", "f1", "precision", "recall", "roc_auc")
 
@@ -77,6 +83,7 @@ def render_card(
         else f"`pixels`, uint8, (batch, {height}, {width}, {channels}). Resize pictures first, as "
         f"below. The model preprocesses them.",
         classes=bundle.classes,
+        labels=LABELS[form],
         needs=f"Run `pip install {PACKAGES[form]} pillow`, then run this script in this folder:",
         code=example_code(form, takes, bundle.image, bundle.classes),
         data={

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from thaw.errors import UserError
+from thaw.export.labels import LABELS, labels_text
 from thaw.models.bundle import ModelBundle
 from thaw.storage.files import atomic_write
 
@@ -30,11 +31,12 @@ def format_module(form: str, int8: bool) -> ModuleType:
 
     FILE: the file or folder that `write` creates.
 
-    write(model, image, folder, calibration=None): write FILE into an existing folder. `model` is a
-    keras.Model from pixels to probabilities in float32, `image` says how pictures become pixels,
-    and `calibration` are pixels (n, height, width, channels), uint8, from which the scales of int8
-    are computed. Return the name of the exported model's input, uint8: "pictures", RGB images
-    (batch, height, width, 3) of any size, or "pixels" (batch, height, width, channels).
+    write(model, image, classes, folder, calibration=None): write FILE into an existing folder, with
+    the names of the classes in its metadata. `model` is a keras.Model from pixels to probabilities
+    in float32, `image` says how pictures become pixels, `classes` are the names in the order of the
+    probabilities, and `calibration` are pixels (n, height, width, channels), uint8, from which the
+    scales of int8 are computed. Return the name of the exported model's input, uint8: "pictures",
+    RGB images (batch, height, width, 3) of any size, or "pixels" (batch, height, width, channels).
 
     runtime(folder, takes, threads): return a function that runs the exported model, from uint8
     images (batch, height, width, channels) to probabilities (batch, classes), float32. `takes` is
@@ -82,7 +84,7 @@ def check_output_folder(out: Path, identity: dict[str, Any]) -> None:
         )
     models = {importlib.import_module(f"thaw.export.{form}").FILE for form in FORMATS}
     # OpenVINO's weights are in model.bin
-    if added := sorted(files - models - {AGREEMENT, CARD, "model.bin"}):
+    if added := sorted(files - models - {AGREEMENT, CARD, LABELS, "model.bin"}):
         raise UserError(
             f"--out {out}: the folder has other files than an export, for example {added[0]}. They "
             f"would be deleted. Choose another name."
@@ -114,7 +116,8 @@ def export(
     tolerance: float | None,
     allowed: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Write the folder `out` with the model, README.md (the model card) and agreement.json.
+    """Write the folder `out`: the model, README.md (the model card), labels.txt (the names of the
+    classes, one a line) and agreement.json.
 
     The folder appears only if everything succeeds.
 
@@ -165,7 +168,7 @@ def export(
         try:
             with silence_output():
                 pixels = None if calibration_sample is None else calibration_sample.pixels
-                takes = converter.write(model, bundle.image, part, pixels)
+                takes = converter.write(model, bundle.image, bundle.classes, part, pixels)
                 run = converter.runtime(part, takes, thread_count())
         except (OSError, MemoryError):
             raise
@@ -192,6 +195,7 @@ def export(
         except agreement.Disagreement as disagreement:
             disagreement.comparison = result
             raise
+        (part / LABELS).write_text(labels_text(bundle.classes), "utf-8")
         (part / AGREEMENT).write_text(json.dumps(result, indent=1) + "\n")
         card = render_card(bundle, form, converter.FILE, takes, data, result)
         (part / CARD).write_text(card, "utf-8")

@@ -1,5 +1,6 @@
 """Export to ONNX: one file that many runtimes read. It is checked with ONNX Runtime."""
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +24,17 @@ FILTERS = {
 
 
 def write(
-    model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
+    model: keras.Model,
+    image: Image,
+    classes: list[str],
+    folder: Path,
+    calibration: np.ndarray | None = None,
 ) -> str:
     """Write FILE into `folder`, see export.format_module.
 
     It takes pixels if the pipeline resizes with lanczos, else pictures. With `calibration`, matrix
-    products and convolutions compute in int8 (QDQ). Resizing never does.
+    products and convolutions compute in int8 (QDQ). Resizing never does. metadata_props has the
+    classes as a JSON list.
     """
     import onnx
 
@@ -41,6 +47,7 @@ def write(
         resizing = _resizing(image)
         resizing.ir_version = graph_model.ir_version
         graph_model = onnx.compose.merge_models(resizing, graph_model, [("resized", "pixels")])
+    onnx.helper.set_model_props(graph_model, {"classes": json.dumps(classes, ensure_ascii=False)})
     graph_model.producer_name, graph_model.producer_version = "thaw", ""
     onnx.checker.check_model(graph_model)
     onnx.save(graph_model, folder / FILE)

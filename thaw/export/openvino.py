@@ -1,5 +1,6 @@
 """Export to OpenVINO, Intel's runtime for processors with AVX-512 or AMX and Intel's GPUs."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,16 @@ def _nncf() -> Any:
 
 
 def write(
-    model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
+    model: keras.Model,
+    image: Image,
+    classes: list[str],
+    folder: Path,
+    calibration: np.ndarray | None = None,
 ) -> str:
     """Write FILE and its weights into `folder`, see export.format_module.
 
     It takes pictures if the filter is in FILTERS, else pixels. With `calibration`, matrix products
-    and convolutions compute in int8.
+    and convolutions compute in int8. rt_info has the classes as a JSON list.
     """
     ov = import_openvino()
     converted = convert(model)
@@ -53,6 +58,10 @@ def write(
         takes = "pictures"
         converted = _resizing(ov, converted, image)
     converted.inputs[0].get_tensor().set_names({takes})
+    converted.set_rt_info(json.dumps(classes, ensure_ascii=False), ["model_info", "classes"])
+    # as OpenVINO's Model API reads them
+    labels = " ".join("_".join(name.split()) for name in classes)
+    converted.set_rt_info(labels, ["model_info", "labels"])
     ov.save_model(converted, folder / FILE, compress_to_fp16=False)
     return takes
 

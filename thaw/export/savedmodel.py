@@ -1,5 +1,6 @@
 """Export to TensorFlow's SavedModel, which TensorFlow and TF Serving run."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,17 +8,23 @@ import numpy as np
 
 from thaw.config.dataset import Image
 from thaw.export.float32 import with_resizing
+from thaw.export.labels import LABELS, labels_text
 from thaw.runtime.tensorflow import keras, tf
 
 FILE = "saved_model"
 
 
 def write(
-    model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
+    model: keras.Model,
+    image: Image,
+    classes: list[str],
+    folder: Path,
+    calibration: np.ndarray | None = None,
 ) -> str:
     """Write FILE into `folder`, see export.format_module.
 
     It takes pictures: TensorFlow resizes with any of the pipeline's filters. `calibration` is None.
+    The classes are in the asset labels.txt, whose path is `labels.asset_path` of the loaded model.
     """
     resizing_model = with_resizing(model, image)
     module = tf.Module()  # Keras's own export would store every weight twice
@@ -29,7 +36,11 @@ def write(
     signature = tf.function(
         lambda pictures: {"probabilities": module.serve(pictures)}, input_signature=inputs
     )
-    tf.saved_model.save(module, folder / FILE, signatures=signature)
+    with tempfile.TemporaryDirectory() as place:
+        labels = Path(place) / LABELS
+        labels.write_text(labels_text(classes), encoding="utf-8")
+        module.labels = tf.saved_model.Asset(str(labels))
+        tf.saved_model.save(module, folder / FILE, signatures=signature)
     return "pictures"
 
 

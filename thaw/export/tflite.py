@@ -1,5 +1,6 @@
 """Export to TensorFlow Lite, now LiteRT: one file for phones and small devices."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,18 +8,24 @@ from typing import Any
 import numpy as np
 
 from thaw.config.dataset import Image
+from thaw.export.labels import LABELS, labels_text
 from thaw.runtime.tensorflow import keras, tf
 
 FILE = "model.tflite"
 
 
 def write(
-    model: keras.Model, image: Image, folder: Path, calibration: np.ndarray | None = None
+    model: keras.Model,
+    image: Image,
+    classes: list[str],
+    folder: Path,
+    calibration: np.ndarray | None = None,
 ) -> str:
     """Write FILE into `folder`, see export.format_module.
 
     It takes pixels, since the format has no resizing with antialiasing: the caller has to resize.
-    The backbone's preprocessing is part of the exported model.
+    The backbone's preprocessing is part of the exported model. The classes are in labels.txt, an
+    associated file: the end of the model is a zip archive that contains it.
     """
     operations = tf.lite.OpsSet.TFLITE_BUILTINS
     options: dict[str, Any] = {}
@@ -32,6 +39,8 @@ def write(
         }
     options["target_spec"] = {"supported_ops": [operations]}
     model.export(folder / FILE, format="litert", verbose=False, **options)
+    with zipfile.ZipFile(folder / FILE, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(LABELS), labels_text(classes))  # dated 1980
     return "pixels"
 
 

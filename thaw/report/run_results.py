@@ -12,6 +12,7 @@ from thaw.config.base import read_params
 from thaw.data.split_table import join_paths
 from thaw.errors import UserError
 from thaw.evaluation.predictions import read_maps, read_predictions
+from thaw.models.bundle import read_json_object
 from thaw.storage.arrays import ArrayFolder
 
 KINDS = {"subnets": "subnet", "networks": "network", "finetunes": "fine-tuning"}
@@ -244,4 +245,4 @@ def _runs() -> list[dict[str, Any]]:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return read_json_object(path, path.read_bytes) if path.exists() else None

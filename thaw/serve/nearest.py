@@ -52,6 +52,8 @@ class NearestImages:
             nearest._load(bundle)
         except (UserError, OSError) as error:  # a run in parallel may rewrite data/
             nearest.problem = " ".join(str(error).split()).removesuffix(".")
+        except Exception as error:  # damaged tables and arrays raise nearly everything
+            nearest.problem = f"the files in data/ cannot be read ({error!r:.200})"
         return nearest
 
     def _load(self, bundle: ModelBundle) -> None:

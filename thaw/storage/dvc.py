@@ -109,8 +109,30 @@ def recorded_stages(folder: str | Path = ".") -> dict[str, dict[str, Any]]:
 @functools.lru_cache(maxsize=2)
 def _parse_lock(lock: str, *_: int) -> dict[str, dict[str, Any]]:
     """Return the stages; the other arguments tell the versions of the file apart."""
-    parsed = yaml.load(Path(lock).read_text(encoding="utf-8"), Loader) or {}
-    return parsed.get("stages") or {}
+    try:
+        stages = (yaml.load(Path(lock).read_text(encoding="utf-8"), Loader) or {}).get("stages")
+        if stages is not None and not all(isinstance(stage, dict) for stage in stages.values()):
+            raise ValueError("a stage in it is no mapping")
+    except (yaml.YAMLError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{lock} cannot be read: {reason}. `git checkout dvc.lock` restores it."
+        ) from None
+    return stages or {}
+
+
+def modified_file() -> str | None:
+    """Return why an existing output of dvc.lock is not as recorded, or None if all are."""
+    outs = [entry["path"] for stage in recorded_stages().values() for entry in stage["outs"]]
+    for out in filter(os.path.exists, outs):
+        recorded = RecordedOutput(out)
+        for path in (Path(out, name) for name in recorded.names()):
+            try:
+                if path.exists():
+                    recorded.check(path.relative_to(out).as_posix().removeprefix("."))
+            except UserError as error:
+                return str(error)
+    return None
 
 
 def read_cached(cache: Path, md5: str | None) -> bytes | None:
@@ -173,7 +195,7 @@ def _refuse(path: Path, md5: str | None, expected: set[str]) -> NoReturn:
     also = "".join(f" {copy} in DVC's cache was modified too and is removed." for copy in removed)
     raise UserError(
         f"{path} {problem}, but dvc.lock recorded {recorded}. It was truncated or modified and is "
-        f"not used.{also} Run the same command again to compute it, or fetch it with `dvc pull`."
+        f"not used.{also} `dvc repro` computes it again, `dvc pull` fetches it."
     )
 
 

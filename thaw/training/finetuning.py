@@ -240,8 +240,11 @@ def finished_model(frozen: FrozenBackbone, end: keras.Model, parameters: Finetun
     )
     predictions = []
     for vertical, horizontal in orientations:
-        axes = [axis for axis, flip in ((1, vertical), (2, horizontal)) if flip]
-        predictions.append(end(frozen.network(keras.ops.flip(pixels, axes) if axes else pixels)))
+        view = pixels
+        for axis, flipped in ((1, vertical), (2, horizontal)):
+            if flipped:
+                view = keras.ops.flip(view, axis)  # older versions of Keras take one axis
+        predictions.append(end(frozen.network(view)))
     if len(predictions) == 1:
         return keras.Model(pixels, predictions[0])
     return keras.Model(pixels, keras.layers.Average(dtype="float32")(predictions))

@@ -14,6 +14,8 @@ from PIL import Image as Pillow
 from tests.fixtures.networks import RANDOM_VGG16
 from thaw.config.backbone import Backbone
 from thaw.config.dataset import Image
+from thaw.config.finetuning import Finetune
+from thaw.config.training import Augmentation
 from thaw.data.decoding import decode
 from thaw.models import logistic
 from thaw.models.backbones.applications import build_application, named_tensors
@@ -23,10 +25,11 @@ from thaw.models.loading import load_keras_model
 from thaw.models.prediction import predict_batches
 from thaw.models.saving import save_model
 from thaw.runtime.tensorflow import keras
+from thaw.training.finetuning import finished_model
 from thaw.training.record import Record
 
 SIZE = 32
-BACKBONE = RANDOM_VGG16
+APPLICATIONS = {"vgg16": "VGG16", "lite0": "EfficientNetLite0", "mobilenet": "MobileNetV2"}
 CLASSES = ["cat", "dog"]
 MODELS = [
     "gap",
@@ -70,17 +73,30 @@ class Repository:
 
     def features(self, name: str, precision: str, image: dict) -> tuple[dict, np.ndarray]:
         """Return a backbone's record and its features of the photos, as stage features does."""
-        section = {**BACKBONE, "precision": precision}
+        section = backbone_section(name) | {"precision": precision}
         pixels = self.pixels(image)
-        weights = self.folder / "data" / "weights" / f"{name}.npz"
-        frozen = FrozenBackbone(Backbone(**section), weights, pixels.shape[1:], None)
+        frozen = FrozenBackbone(Backbone(**section), self.weights(name), pixels.shape[1:], None)
         rows = [frozen.apply(pixels[n : n + 4]) for n in range(0, len(pixels), 4)]
         return {"name": name, **section}, np.concatenate(rows)
 
-    def dense(self, name: str, classes: list[str], precision: str, image: dict) -> None:
+    def weights(self, backbone: str) -> Path:
+        """Return the file of a backbone's weights, random ones."""
+        path = self.folder / "data" / "weights" / f"{backbone}.npz"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tensors = named_tensors(build_application(APPLICATIONS[backbone], SIZE))
+            for name in tensors:
+                if name.endswith("moving_variance"):
+                    tensors[name] *= 0.05  # else the features of all photos are nearly 0
+            np.savez(path, **tensors)
+        return path
+
+    def dense(
+        self, name: str, classes: list[str], precision: str, image: dict, backbone: str = "vgg16"
+    ) -> None:
         """Add a subnet on averaged features, whose predictions differ between photos."""
-        backbone, features = self.features("vgg16", precision, image)
-        folder = self.record(name, image, classes, backbone)
+        record, features = self.features(backbone, precision, image)
+        folder = self.record(name, image, classes, record)
         inputs = keras.Input(features.shape[1:])
         x = keras.layers.GlobalAveragePooling2D()(inputs)
         x = keras.layers.Dense(16, activation="relu")(x)
@@ -91,9 +107,11 @@ class Repository:
             load_keras_model(folder / "model.keras"), features, 256
         )
 
-    def logistic(self, name: str, classes: list[str], image: dict, pooling: str) -> None:
-        backbone, features = self.features("vgg16", "float32", image)
-        folder = self.record(name, image, classes, backbone)
+    def logistic(
+        self, name: str, classes: list[str], image: dict, pooling: str, backbone: str = "vgg16"
+    ) -> None:
+        record, features = self.features(backbone, "float32", image)
+        folder = self.record(name, image, classes, record)
         pooled = logistic.pooled(features, pooling)
         labels = np.arange(len(pooled)) % len(classes)
         fitted = logistic.fit(pooled, labels, np.ones(len(pooled)), 0.01, 1000)
@@ -102,31 +120,48 @@ class Repository:
 
     def network(self, name: str, classes: list[str], image: dict) -> None:
         """Add a small CNN on pixels."""
-        folder, pixels = self.record(name, image, classes, None), self.pixels(image)
-        inputs = keras.Input(pixels.shape[1:], dtype="uint8", name="pixels")
+        shape = self.pixels(image).shape[1:]
+        inputs = keras.Input(shape, dtype="uint8", name="pixels")
         x = keras.layers.Rescaling(1 / 255)(inputs)
         x = keras.layers.Conv2D(8, 3, activation="relu")(x)
         x = keras.layers.GlobalAveragePooling2D()(keras.layers.MaxPooling2D(2)(x))
         model = keras.Model(inputs, output_layer(x, len(classes)))
+        self.trained(name, classes, image, model)
+
+    def trained(self, name: str, classes: list[str], image: dict, model: keras.Model) -> None:
+        """Add a model on pixels."""
+        folder, pixels = self.record(name, image, classes, None), self.pixels(image)
         spread(model, pixels)
         save_model(model, folder / "model.keras")
         self.expected[name] = predict_batches(load_keras_model(folder / "model.keras"), pixels, 32)
 
-    def finetuned(self, name: str, classes: list[str], image: dict) -> None:
-        """Add a fine-tuned model that averages over an image and its mirror image."""
+    def finetuned(
+        self,
+        name: str,
+        classes: list[str],
+        image: dict,
+        backbone: str = "vgg16",
+        thaw_from: str = "block5_conv1",
+    ) -> None:
+        """Add a fine-tuned model that averages over all flips of an image."""
         pixels = self.pixels(image)
-        weights = self.folder / "data" / "weights" / "vgg16.npz"
-        frozen = FrozenBackbone(Backbone(**BACKBONE), weights, pixels.shape[1:], "block5_conv1")
+        section, shape = Backbone(**backbone_section(backbone)), pixels.shape[1:]
+        frozen = FrozenBackbone(section, self.weights(backbone), shape, thaw_from)
         below = keras.Input(frozen.network.output_shape[1:])
         x = keras.layers.GlobalAveragePooling2D()(frozen.thawed(below))
         end = keras.Model(below, output_layer(x, len(classes)))
         spread(end, frozen.apply(pixels))
+        parameters = Finetune.model_construct(
+            test_time_augmentation=True,
+            augmentation=Augmentation(horizontal_flip=True, vertical_flip=True, shear=0, zoom=0),
+        )
         folder = self.record(name, image, classes, None)
-        inputs = keras.Input(pixels.shape[1:], dtype="uint8", name="pixels")
-        views = (inputs, keras.ops.flip(inputs, [2]))
-        mean = keras.layers.Average(dtype="float32")([end(frozen.network(v)) for v in views])
-        save_model(keras.Model(inputs, mean), folder / "model.keras")
+        save_model(finished_model(frozen, end, parameters), folder / "model.keras")
         self.expected[name] = predict_batches(load_keras_model(folder / "model.keras"), pixels, 32)
+
+
+def backbone_section(name: str) -> dict:
+    return {**RANDOM_VGG16, "application": APPLICATIONS[name]}
 
 
 def spread(model: keras.Model, inputs: np.ndarray) -> None:
@@ -134,7 +169,7 @@ def spread(model: keras.Model, inputs: np.ndarray) -> None:
     layer = model.layers[-1]
     before = keras.Model(model.inputs, layer.input).predict(inputs, verbose=0)
     sums = before @ layer.kernel.numpy()
-    kernel = layer.kernel.numpy() / sums.std(axis=0)
+    kernel = layer.kernel.numpy() / np.maximum(sums.std(axis=0), 1e-6)
     layer.set_weights([kernel, -(before @ kernel).mean(axis=0)])
 
 
@@ -158,9 +193,6 @@ def repository(tmp_path_factory, store) -> Repository:
     repository = Repository(tmp_path_factory.mktemp("repository"))
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
-    weights = repository.folder / "data" / "weights" / "vgg16.npz"
-    weights.parent.mkdir(parents=True)
-    np.savez(weights, **named_tensors(build_application("VGG16", SIZE)))
     repository.dense("gap", CLASSES, "float32", image())
     repository.dense("gap_half", CLASSES, "bfloat16", image())
     repository.dense("gap_grey", ["a", "b", "c"], "float32", image("bilinear", "grey"))

@@ -164,6 +164,29 @@ def test_numbers_of_yaml_1_2_are_read_as_numbers(tmp_path, text, number):
     assert isinstance(read_params("rate", file=file), float)
 
 
+YAML_VALUES = "1 010 0x1F 0o17 1_000 1:30 yes no on off y True null ~ 1e3 5. -1 .inf 0b11"
+
+
+def test_every_value_is_read_as_dvc_reads_it(tmp_path):
+    from dvc.utils.serialize import dumps_yaml, parse_yaml
+
+    for text in YAML_VALUES.split():
+        (tmp_path / f"{text}.yaml").write_text(f"value: {text}\n")
+        expected = parse_yaml(f"value: {text}", "")["value"]
+        value = read_params("value", file=tmp_path / f"{text}.yaml")
+        assert (type(value), value) == (type(expected), expected)
+        (tmp_path / f"{text}.txt").write_text(dumps_yaml({"value": text}))
+        assert read_params("value", file=tmp_path / f"{text}.txt") == text
+
+
+def test_a_number_in_the_place_of_text_is_to_be_quoted():
+    class Common(Section):
+        name: str
+
+    with pytest.raises(UserError, match="name = 2024: expected text. Quote it twice: -S"):
+        validate(Common, {"name": 2024})
+
+
 def test_a_file_is_parsed_once_and_again_when_it_has_changed(tmp_path, monkeypatch):
     file = tmp_path / "params.yaml"
     file.write_text("seed: 1\n")

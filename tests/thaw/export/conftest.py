@@ -13,7 +13,6 @@ from PIL import Image
 from tests.thaw.cli.conftest import CLASSES, SIZE, Repository, image, spread
 from thaw.data.decoding import pixel_sha256
 from thaw.export.export import FORMATS
-from thaw.models.backbones.applications import build_application, named_tensors
 from thaw.models.layers import output_layer
 from thaw.models.loading import load_keras_model
 from thaw.models.prediction import predict_batches
@@ -73,7 +72,8 @@ class Exportable(Repository):
         x = keras.layers.MaxPooling2D(4)(keras.layers.Conv2D(4, 3, activation="relu")(x))
         model = keras.Model(inputs, output_layer(keras.layers.Flatten()(x), 2))
         spread(model, pixels)
-        views = [inputs, *(keras.ops.flip(inputs, axes) for axes in ([1], [2], [1, 2]))]
+        flipped = keras.ops.flip(inputs, 1)
+        views = [inputs, flipped, keras.ops.flip(inputs, 2), keras.ops.flip(flipped, 2)]
         mean = keras.layers.Average(dtype="float32")([model(view) for view in views])
         save_model(keras.Model(inputs, mean), folder / "model.keras")
 
@@ -96,12 +96,6 @@ class Exportable(Repository):
         self.expected[name] = predict_batches(load_keras_model(folder / "model.keras"), pixels, 32)
 
 
-def write_weights(repository: Exportable) -> None:
-    path = repository.folder / "data" / "weights" / "vgg16.npz"
-    path.parent.mkdir(parents=True)
-    np.savez(path, **named_tensors(build_application("VGG16", SIZE)))
-
-
 @pytest.fixture(scope="session")
 def colour(tmp_path_factory, store) -> Exportable:
     """Return a repository with two classes in colour.
@@ -112,7 +106,6 @@ def colour(tmp_path_factory, store) -> Exportable:
     repository = Exportable(tmp_path_factory.mktemp("colour"))
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
-    write_weights(repository)
     repository.data(CLASSES, "rgb")
     repository.network("cnn", CLASSES, image("bicubic", fit="crop"))
     repository.network("lanczos", CLASSES, image("lanczos"))

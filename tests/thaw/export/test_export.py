@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -38,6 +40,43 @@ def export(model: str, form: str, out, *more: str) -> int:
     return command(["export", model, "--to", form, "--out", str(out), *more])
 
 
+def classes_in(form: str, folder) -> list[str]:
+    """Return the names of the classes in the exported model itself, without other files."""
+    if form == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(folder / "model.onnx")
+        return json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+    if form == "openvino":
+        import openvino
+
+        model = openvino.Core().read_model(folder / "model.xml")
+        assert model.get_rt_info(["model_info", "labels"]).astype(str) == "a_b c é"
+        return json.loads(model.get_rt_info(["model_info", "classes"]).astype(str))
+    if form == "savedmodel":
+        import tensorflow
+
+        module = tensorflow.saved_model.load(str(folder / "saved_model"))
+        return Path(module.labels.asset_path.numpy().decode()).read_text("utf-8").splitlines()
+    with zipfile.ZipFile(folder / "model.tflite") as archive:
+        return archive.read("labels.txt").decode().splitlines()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_names_of_the_classes_are_in_the_model_and_beside_it(grey, tmp_path, monkeypatch, form):
+    classes = ["a b", "c", "é"]
+    shutil.copytree(grey.folder, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    record = Path("models/cnn/record.json")
+    record.write_text(json.dumps({**json.loads(record.read_text()), "classes": classes}))
+    table = pd.read_csv("data/split.csv", keep_default_na=False)
+    table["label"] = table["label"].replace(dict(zip("abc", classes, strict=True)))
+    table.to_csv("data/split.csv", index=False)
+    assert export("cnn", form, tmp_path / "out") == 0
+    assert (tmp_path / "out" / "labels.txt").read_text("utf-8") == "a b\nc\né\n"
+    assert classes_in(form, tmp_path / "out") == classes
+
+
 def run_example_code(card: str, folder, photo: str) -> tuple[str, float]:
     """Return what the card's code prints for a photo, in a process without this repository."""
     with Image.open(photo) as opened:
@@ -57,7 +96,7 @@ def test_the_export_agrees_and_the_code_of_its_card_works(inside, tmp_path, caps
     assert export("cnn", form, out, *more) == 0
     printed = capsys.readouterr().out
     assert os.listdir(tmp_path) == ["out"]
-    assert set(os.listdir(out)) == {"README.md", "agreement.json", *FILES[form]}
+    assert set(os.listdir(out)) == {"README.md", "agreement.json", "labels.txt", *FILES[form]}
     result = agreement(out)
     assert (result["images"], result["split"]) == (COUNTS["validation"], "validation")
     assert result["format"] == form and result["int8"] is int8
@@ -158,7 +197,7 @@ def test_an_export_with_other_weights_is_rejected(inside, tmp_path, form):
     right, wrong = assemble_in_float32(bundle), assemble_in_float32(bundle)
     wrong.set_weights([-weight for weight in wrong.get_weights()])
     converter = format_module(form, int8=False)
-    takes = converter.write(wrong, bundle.image, tmp_path, None)
+    takes = converter.write(wrong, bundle.image, bundle.classes, tmp_path, None)
     run = converter.runtime(tmp_path, takes, 1)
     sample = ExportData(bundle).check_sample(20)
     result = compare(run, {"Keras": right.predict_on_batch}, takes, sample, 8)
@@ -173,7 +212,7 @@ def test_an_export_that_returns_nan_is_rejected(inside, tmp_path):
     right, wrong = assemble_in_float32(bundle), assemble_in_float32(bundle)
     wrong.set_weights([weight * np.nan for weight in wrong.get_weights()])
     converter = format_module("savedmodel", int8=False)
-    takes = converter.write(wrong, bundle.image, tmp_path, None)
+    takes = converter.write(wrong, bundle.image, bundle.classes, tmp_path, None)
     run = converter.runtime(tmp_path, takes, 1)
     with pytest.raises(Disagreement, match="values that are not finite"):
         sample = ExportData(bundle).check_sample(20)

@@ -128,7 +128,7 @@ def test_the_map_of_an_average_over_flips_is_that_of_the_image_itself(afresh):
         return keras.ops.cast(x, "float32") / 255
 
     front = keras.Model(pixels, base(rescaled(pixels)))
-    outputs = [end(front(pixels)), end(front(keras.ops.flip(pixels, [2])))]
+    outputs = [end(front(pixels)), end(front(keras.ops.flip(pixels, 2)))]
     mean = keras.Model(pixels, keras.layers.Average()(outputs))
     alone = keras.Model(pixels, end(front(pixels)))
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype="uint8")
