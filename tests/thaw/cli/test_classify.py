@@ -67,11 +67,11 @@ def test_predictions_equal_those_of_keras(inside, mirror, application, capsys):
         content = (inside.folder / answer["file"]).read_bytes()
         pixels = decode(content, IMAGE)[None].astype("float32")
         scores = application[1](read(pixels))[0].numpy()
-        best = scores.argsort()[::-1][:5]
-        assert [c["id"] for c in answer["classes"]] == [f"n{n:08}" for n in best]
-        assert [c["class"] for c in answer["classes"]] == [f"thing_{n}" for n in best]
+        numbers = [int(c["id"][1:]) for c in answer["classes"]]
+        assert [c["class"] for c in answer["classes"]] == [f"thing_{n}" for n in numbers]
         shown = [c["score"] for c in answer["classes"]]
-        np.testing.assert_allclose(shown, scores[best], atol=1e-4)
+        np.testing.assert_allclose(shown, scores[numbers], atol=1e-4)
+        np.testing.assert_allclose(shown, np.sort(scores)[::-1][:5], atol=1e-4)  # of near ties, any
 
 
 def test_the_default_is_a_table_and_unreadable_files_are_named(

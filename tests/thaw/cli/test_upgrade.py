@@ -139,7 +139,7 @@ def test_conflicts_change_nothing_and_can_be_resolved(project, newer, capsys):
 
 def test_renamed_and_new_parameters_are_listed(project, newer, capsys):
     new = newer(
-        ("conf/dataset/folder.yaml", "on_bad_image: stop\n", "on_bad_image: stop\nmargin: 3\n"),
+        ("conf/dataset/folder.yaml", "on_leak: stop", "margin: 3\non_leak: stop"),
         ("conf/dataset/folder.yaml", "max_train_images:", "most_images:"),
         ("thaw/config/dataset.py", "max_train_images:", "margin: int\n    most_images:"),
         ("thaw/config/renamed.py", "dataset.limit", "dataset.max_train_images"),

@@ -43,7 +43,7 @@ def test_the_configuration_contains_no_path_of_this_project(tmp_path, shipped):
     """So that it does not depend on where the code lies."""
     network = shipped("leaky_cnn_dropout", (32, 32, 3), 3)
     pictures = keras.Input((None, None, 3), dtype="uint8")
-    pixels = resize_pictures(pictures, 32, "lanczos", "rgb")
+    pixels = resize_pictures(pictures, 32, "lanczos", "rgb", "crop")
     network = keras.Model(pictures, network(preprocess_pixels(pixels, "ResNet50", "own")))
     save_model(network, tmp_path / "a.keras")
     with zipfile.ZipFile(tmp_path / "a.keras") as archive:
