@@ -21,7 +21,7 @@ class Backbone(Section):
     engine: Annotated[
         Literal["tensorflow", "openvino"], Field(exclude_if=lambda name: name == "tensorflow")
     ] = "tensorflow"
-    """The engine that runs the frozen part. OpenVINO is several times as fast on small networks.
+    """The engine that runs the frozen part. On small networks OpenVINO takes half the time or less.
     Records and recipes of November 2026 have no engine, which means tensorflow."""
     precision: Literal["float32", "bfloat16"]
     """Precision of the arithmetic. bfloat16 halves the time on processors that support it, and the

@@ -9,7 +9,8 @@ from thaw.data.archives import SUFFIXES, unpack
 from thaw.data.folder_names import is_kind
 from thaw.data.formats import READ
 from thaw.data.layout import Image, Interpreter
-from thaw.data.layout_questions import folder_list, see
+from thaw.data.layout_questions import NoClassFolders, folder_list, override, see
+from thaw.data.manifest.table import READERS
 from thaw.data.raw import ARCHIVE, packed_archive
 from thaw.data.tree import Tree, is_image, list_tree, selector
 from thaw.errors import UserError, bullet_list, printable
@@ -94,7 +95,10 @@ def read_layout(folder: Path, source: str, options: FolderSource) -> list[dict[s
     if not images:
         raise _no_images(tree, files, source, options)
     interpreter = Interpreter(options, source)
-    rows = interpreter.read(images)
+    try:
+        rows = interpreter.read(images)
+    except NoClassFolders as error:
+        raise _with_tables(error, files, source) from None
     folders = [each for each in tree.folders if selected(each)]
     ignored = _folders_without_images(folders, files, images)
     _reject_empty_classes(ignored, files, rows, interpreter, source)
@@ -103,6 +107,16 @@ def read_layout(folder: Path, source: str, options: FolderSource) -> list[dict[s
     print(printable(f"{place}: {_summary(rows, interpreter)}"), end="")
     print(printable(_ignored(tree, files, ignored, left_out)))
     return [vars(row) for row in rows]
+
+
+def _with_tables(error: NoClassFolders, files: list[str], source: str) -> UserError:
+    """Return the error, with the override that reads the labels from a table in the folder."""
+    tables = [file for file in files if PurePosixPath(file).suffix.lower() in READERS]
+    if not tables or source.lower().endswith(SUFFIXES):
+        return error
+    table = min(tables, key=lambda file: (file.count("/"), file))
+    choice = override(f"dataset.source.path={source}/{table}")
+    return UserError(f"{error}\nIf {table} has the labels: -S dataset=manifest -S {choice}")
 
 
 def _summary(rows: list[Image], interpreter: Interpreter) -> str:

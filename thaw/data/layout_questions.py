@@ -27,7 +27,7 @@ def question(source: str, problem: str, choices: dict[str, str], section: str) -
         choices: The override that chooses each interpretation, by its description.
         section: Of the guide.
     """
-    lines = [f"{meaning}: -S {_shell(choice)}" for meaning, choice in choices.items()]
+    lines = [f"{meaning}: -S {override(choice)}" for meaning, choice in choices.items()]
     return UserError(f"{source}: {problem} Choose:\n{bullet_list(lines)}\n{see(section)}")
 
 
@@ -141,20 +141,24 @@ def same_folders(
     return question(source, problem, choices, "the-same-sub-folders-everywhere")
 
 
-def stray_images(source: str, top: Folder) -> UserError:
+class NoClassFolders(UserError):
+    """Raised for images that are in no class folder."""
+
+
+def stray_images(source: str, top: Folder) -> NoClassFolders:
     """Return the error about images beside folders."""
-    return UserError(
+    return NoClassFolders(
         f"{len(top.images)} images are in no class folder of {source}. Move each into a sub-folder "
         f"named after its class, or leave them out with dataset.source.exclude:\n"
         f"{bullet_list(sorted(top.images))}\n{_suggestion(top)}{see('labels-in-file-names')}"
     )
 
 
-def flat_folder(source: str, top: Folder) -> UserError:
+def flat_folder(source: str, top: Folder) -> NoClassFolders:
     """Return the error about images without class folders."""
     images = sorted(top.walk())
     where = f"{top.path}/ of {source}" if top.path else source
-    return UserError(
+    return NoClassFolders(
         f"{len(images)} images are in no class folder of {where}. Move each into a sub-folder "
         f"named after its class, or read the labels from a table with dataset=manifest:\n"
         f"{bullet_list(images, 5)}\n{_suggestion(top)}{see('labels-in-file-names')}"
@@ -185,7 +189,7 @@ def unknown_classes(source: str, split: str, unknown: set[str], known: set[str])
     return UserError(
         f"{source}: the {split} images have classes that train/ lacks: "
         f"{', '.join(sorted(unknown))}.{other} Add training images of them, or leave them out with "
-        f"-S {_shell('dataset.source.exclude=' + _array(unknown))}. {see('splits')}"
+        f"-S {override('dataset.source.exclude=' + _array(unknown))}. {see('splits')}"
     )
 
 
@@ -218,8 +222,9 @@ def _quote(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _shell(override: str) -> str:
-    return f"'{override}'" if re.search(r"[^A-Za-z0-9_./=-]", override) else override
+def override(text: str) -> str:
+    """Return an override as it is typed in a shell."""
+    return f"'{text}'" if re.search(r"[^A-Za-z0-9_./=-]", text) else text
 
 
 def _suggestion(top: Folder) -> str:
@@ -227,5 +232,5 @@ def _suggestion(top: Folder) -> str:
     if not found:
         return ""
     pattern, labels = found
-    choice = _shell(f'dataset.source.label_pattern="{pattern}"')
+    choice = override(f'dataset.source.label_pattern="{pattern}"')
     return f"The file names seem to contain the labels {', '.join(labels[:5])}: -S {choice}\n"

@@ -51,7 +51,8 @@ def check(config: dict) -> None:
 @pytest.mark.parametrize("application", ["VGG16", "ResNet50", "EfficientNetB0", "MobileNetV2"])
 def test_backbones_have_only_arguments_that_keras_3_6_accepts(application, tmp_path):
     pictures = keras.Input((None, None, 3), dtype="uint8")
-    pixels = preprocess_pixels(resize_pictures(pictures, 32, "lanczos", "grey", "pad"), application, "own")
+    pixels = resize_pictures(pictures, 32, "lanczos", "grey", "pad")
+    pixels = preprocess_pixels(pixels, application, "own")
     model = keras.Model(pictures, build_application(application, 32)(pixels))
     check(portable(model, tmp_path))
 

@@ -253,3 +253,10 @@ def test_missing_paths_and_unknown_archives_are_refused(tmp_path):
     (tmp_path / "mine.rar").write_text("?")
     with pytest.raises(UserError, match=r"a folder or one of .zip, .tar, .tar.gz, .tgz, .tar.bz2"):
         collect(parameters(tmp_path / "mine.rar"), tmp_path)
+
+
+def test_a_table_beside_images_without_class_folders_is_named(make_folder, tmp_path):
+    folder = make_folder("train/1.jpg", "train/2.jpg", "labels.csv")
+    command = f"-S dataset=manifest -S dataset.source.path={folder}/labels.csv"
+    with pytest.raises(UserError, match=f"If labels.csv has the labels: {command}"):
+        collect(parameters(folder), tmp_path)

@@ -40,7 +40,8 @@ class Columns(Section):
     split: str | None = None
     """train, validation or test."""
     group: str | None = None
-    """Images of one group; the report has results for each. See also `dataset.split.group`."""
+    """A property, such as the type of a part, by which the report divides the results.
+    `dataset.split.group` keeps images together."""
     confidence: str | None = None
     """Weight of the image in training, from 0."""
 
