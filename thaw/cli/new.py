@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import re
 import shlex
 import subprocess
@@ -52,8 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="how to read the images: dataset.source.layout, root, include, exclude, label_pattern "
-        "or zip_encoding; of a manifest images or columns.label, path, ...; as for `dvc exp run`",
+        help="a parameter of the dataset, as for `dvc exp run`: how to read the images "
+        "(dataset.source.layout, root, include, exclude, label_pattern or zip_encoding; of a "
+        "manifest images or columns.label, path, ...), or such as dataset.split.group",
     )
     parser.set_defaults(run=lambda args: new(args.dir, args.images, args.set))
 
@@ -64,7 +66,7 @@ def new(directory: str, images: str, overrides: Sequence[str] = ()) -> int:
     Args:
         directory: the folder to create.
         images: a folder or an archive with one sub-folder per class, or a manifest.
-        overrides: parameters of `dataset.source` in Hydra's syntax, which become the defaults.
+        overrides: parameters of `dataset` in Hydra's syntax, which become the defaults.
 
     Returns:
         0, the exit code.
@@ -81,7 +83,8 @@ def new(directory: str, images: str, overrides: Sequence[str] = ()) -> int:
         raise UserError(f"{directory} already exists: expected a new name, or an empty folder.")
     if target.resolve().is_relative_to(path):
         raise UserError(f"{directory} is inside {images}: expected a place outside the images.")
-    source, rows = _read_images(path, images, _chosen(overrides))
+    chosen = _chosen(overrides)
+    source, rows = _read_images(path, images, chosen.pop("source", {}))
     rows = [row for row in rows if row["label"]]
     name = target.resolve().name
     try:
@@ -90,7 +93,7 @@ def new(directory: str, images: str, overrides: Sequence[str] = ()) -> int:
             for file, content in wheel.project_files(name, wheel).items():
                 (part / file).parent.mkdir(parents=True, exist_ok=True)
                 (part / file).write_bytes(content)
-            _select_images(part, name, source)
+            _select_images(part, name, source, chosen)
             (part / "README.md").write_text(_readme(name, source, rows, wheel), encoding="utf-8")
             _commit(part)
     except subprocess.CalledProcessError as error:
@@ -139,7 +142,7 @@ def _read_images(
 
 
 def _chosen(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the parameters of `dataset.source` that the command line sets."""
+    """Return the parameters of `dataset` that the command line sets."""
     values: dict[str, Any] = {}
     for text in overrides:
         try:
@@ -147,12 +150,17 @@ def _chosen(overrides: Sequence[str]) -> dict[str, Any]:
         except HydraException as error:
             raise UserError(f"-S {text}: {error}") from None
         keys = override.key_or_group.split(".")
-        if keys[:2] != ["dataset", "source"] or len(keys) < 3 or keys[2] in ("kind", "path"):
+        if (
+            keys[0] != "dataset"
+            or keys[1:] in ([], ["name"], ["source"])
+            or (keys[1] == "source" and keys[2] in ("kind", "path"))
+        ):
             raise UserError(
-                f"-S {text}: expected dataset.source.KEY=VALUE, such as root or layout."
+                f"-S {text}: expected a parameter of the dataset other than its name and path, "
+                f"such as dataset.source.layout or dataset.split.group."
             )
         section = values
-        for key in keys[2:-1]:
+        for key in keys[1:-1]:
             section = section.setdefault(key, {})
         section[keys[-1]] = override.value()
     return values
@@ -165,14 +173,27 @@ def _read_class_folders(source: folder.Parameters, path: Path, images: str) -> l
         return folder.collect(source, Path(scratch))
 
 
-def _select_images(project: Path, name: str, source: Source) -> None:
-    """Make `source` the default dataset of a project, and compose its params.yaml."""
+def _select_images(project: Path, name: str, source: Source, others: dict[str, Any]) -> None:
+    """Make `source` the default dataset of a project, and compose its params.yaml.
+
+    Args:
+        project: Its folder.
+        name: Of the dataset.
+        source: `dataset.source`.
+        others: Other parameters of `dataset`.
+
+    Raises:
+        UserError: a parameter does not exist, or has an invalid value.
+    """
     from dvc.utils.serialize import dump_yaml  # `dvc exp run` writes params.yaml with it
 
     chosen = source.model_dump(exclude={"kind"}, exclude_defaults=True)
     columns = chosen.pop("columns", {})  # of a manifest
     lines = [("  ", key, value) for key, value in chosen.items()]
     lines += [("    ", key, value) for key, value in columns.items()]
+    for key, value in others.items():
+        inner = value.items() if isinstance(value, dict) else [(key, value)]
+        lines += [("  " * isinstance(value, dict), *item) for item in inner]
     file_of_dataset = f"conf/dataset/{source.kind}.yaml"
     for file, pattern, line in (
         ("conf/config.yaml", "  - dataset: .*", f"  - dataset: {source.kind}"),
@@ -186,16 +207,18 @@ def _select_images(project: Path, name: str, source: Source) -> None:
         before = path.read_text(encoding="utf-8")
         text, count = re.subn(f"(?m)^{pattern}$", line.replace("\\", r"\\"), before, count=1)
         if not count:
-            raise UserError(f"{file} has no line {pattern!r} for `thaw new` to edit.")
+            raise UserError(f"{file} has no line {pattern!r} that `thaw new` could set.")
         path.write_text(text, encoding="utf-8")
     with contextlib.chdir(project):
         dump_yaml("params.yaml", compose())
 
 
-def _quote(value: str | list[str]) -> str:
-    """Return text or a list in YAML in which OmegaConf finds no `${...}` to resolve."""
+def _quote(value: Any) -> str:
+    """Return a value in YAML in which OmegaConf finds no `${...}` to resolve."""
     if isinstance(value, list):
         return f"[{', '.join(map(_quote, value))}]"
+    if not isinstance(value, str):
+        return json.dumps(value)
     text = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", value)
     quoted: str = yaml.safe_dump(text, default_style='"', width=float("inf"), allow_unicode=True)
     return quoted.strip()

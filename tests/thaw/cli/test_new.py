@@ -111,6 +111,13 @@ def test_parameters_of_the_source_become_defaults(photos, capsys):
             assert values["dataset"]["source"]["layout"] is None
 
 
+def test_parameters_of_the_dataset_become_its_defaults(photos):
+    chosen = ["-S", "dataset.split.group=folder", "-S", "dataset.positive_class=null"]
+    assert command(["new", "cells", "--images", "my photos", *chosen]) == 0
+    dataset = yaml.safe_load(Path("cells/params.yaml").read_text())["dataset"]
+    assert dataset["split"]["group"] == "folder" and dataset["positive_class"] is None
+
+
 def competition(photos: Path) -> Path:
     """Move the photos to one folder, and list their classes in labels.csv beside it."""
     folder = photos.parent / "competition"
@@ -202,7 +209,7 @@ def test_unusable_arguments_leave_nothing(photos):
         (("", "my photos"), "'': expected the name of a folder to create"),
         (("nowhere/..", "my photos"), "'nowhere/..': expected the name of a folder to create"),
         (("cells", ""), "--images '': expected a folder or an archive"),
-        (("cells", "my photos", "-S", "seed=3"), "-S seed=3: expected dataset.source.KEY=VALUE"),
+        (("cells", "my photos", "-S", "seed=3"), "-S seed=3: expected a parameter of the dataset"),
         (("cells", "my photos", "-S", "dataset.source.laoyut=classes"), "Did you mean layout"),
         (("cells", "my photos", "-S", "x=[a"), r"-S x=\[a: "),
         (("cells", "full/file"), "expected a folder or one of"),
