@@ -12,8 +12,8 @@ images at 224 px and the same 1,000 test images:
 - keras: the guide "Transfer learning & fine-tuning" of keras.io: a head on the frozen network with
   random flips and rotations, then everything at a learning rate of 1e-5.
 
-The systems run one after another, a peer once for each number of epochs. Each writes
-benchmarks/results/peers/SYSTEM-seedN.json; what exists there is not run again. The best accuracy
+The systems run one after another, a peer once for each number of epochs. Results are in
+benchmarks/results/peers/SYSTEM-seedN.json; what is there is not run again. The best accuracy
 of a system is the best of its runs on the test images, so it is optimistic, for Thaw as for the
 others. Memory is the peak of the largest process.
 """
@@ -58,10 +58,11 @@ def main() -> None:
             file = RESULTS / f"{system}-seed{chosen.seed}.json"
             if not file.exists() and system == "thaw":
                 save(file, _thaw(here / "thaw", images, chosen.seed))
-            elif not file.exists() and interpreters[system]:
+            elif system != "thaw" and interpreters[system]:
                 script = ROOT / f"benchmarks/peers_{system}.py"
-                command = [interpreters[system], str(script), str(weights), str(images)]
-                save(file, _peer(command, chosen.seed))
+                # -P: benchmarks/ has a thaw.py too
+                command = [interpreters[system], "-P", str(script), str(weights), str(images)]
+                _peer(command, chosen.seed, file)
             print(_row(system, json.loads(file.read_text()) if file.exists() else None))
 
 
@@ -107,20 +108,22 @@ def _thaw(folder: Path, images: Path, seed: int) -> dict:
     return {"points": sorted(points, key=lambda p: p["seconds"]), "memory": _memory()}
 
 
-def _peer(command: list[str], seed: int) -> dict:
-    """Run a peer for more and more epochs, until a run takes longer than BUDGET."""
-    points = []
-    for epochs in EPOCHS:
+def _peer(command: list[str], seed: int, file: Path) -> None:
+    """Run a peer for more and more epochs while another run fits into BUDGET, and save each run."""
+    result = json.loads(file.read_text()) if file.exists() else {"points": [], "memory": 0}
+    points = result["points"]
+    for epochs in EPOCHS[len(points) :]:
+        if points and points[-1]["seconds"] > BUDGET / 1.5:
+            return
         started = time.time()
         output = subprocess.run(
             [*command, str(epochs), str(seed)], check=True, stdout=subprocess.PIPE, text=True
         ).stdout
         seconds, accuracy = time.time() - started, float(output.split()[-1])
         points.append({"what": f"{epochs} epochs", "seconds": seconds, "accuracy": accuracy})
-        print(f"{command[1]}: {points[-1]}", flush=True)
-        if seconds > BUDGET / 1.5:
-            break
-    return {"points": points, "memory": _memory()}
+        result["memory"] = max(result["memory"], _memory())
+        save(file, result)
+        print(f"{file.stem}: {points[-1]}", flush=True)
 
 
 def _memory() -> int:
