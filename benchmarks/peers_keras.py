@@ -41,7 +41,9 @@ def main(weights: str, images: str, epochs: str, seed: str) -> None:
         model.compile(
             keras.optimizers.Adam(rate),
             keras.losses.BinaryCrossentropy(from_logits=True),
-            [keras.metrics.BinaryAccuracy(threshold=0.0)],  # a logit of 0 is a probability of 0.5
+            metrics=[
+                keras.metrics.BinaryAccuracy(threshold=0.0)
+            ],  # a logit of 0 is a probability of 0.5
         )
         model.fit(train, epochs=int(epochs), verbose=2)
     print(model.evaluate(test, verbose=0)[1])

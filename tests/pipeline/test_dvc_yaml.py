@@ -4,6 +4,8 @@ import re
 
 import pytest
 import yaml
+from dvc.repo import Repo
+from dvc.repo.reproduce import plan_repro
 
 from tests.conftest import ROOT
 
@@ -30,6 +32,14 @@ def test_every_script_is_a_stage():
 
 def test_dvc_yaml_is_short():
     assert len(TEXT.splitlines()) < MOST_LINES
+
+
+def test_a_model_is_evaluated_before_the_next_is_trained():
+    """DVC keeps the order of dvc.yaml as far as the dependencies allow."""
+    with Repo(str(ROOT)) as repo:
+        order = [stage.addressing for stage in plan_repro(repo.index.graph)]
+    assert order.index("evaluate@lite0_logistic") < order.index("train_subnet@lite0_gap256")
+    assert order.index("evaluate@lite0_gap256") < order.index("features@vgg16")
 
 
 def test_no_output_is_persistent():
