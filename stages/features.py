@@ -24,11 +24,13 @@ def main(name: str) -> None:
     recover_rows(store, images.keys, f"data/features/{name}")
     if missing := store.missing(images.keys):
         runtime = selected_runtime()
-        from thaw.models.backbones.frozen import FrozenBackbone  # TensorFlow takes seconds to start
-        from thaw.runtime.ray_workers import batch_runner
+        from thaw.models.backbones.filling import filler  # TensorFlow takes seconds to start
+        from thaw.models.backbones.frozen import FrozenBackbone
 
         frozen = FrozenBackbone(backbone, weights, images.shape, thaw_from=None)
-        with batch_runner(runtime, frozen) as run_batches:
-            frozen.fill(store, missing, images.__getitem__, "features", run_batches)
+        with filler(runtime, frozen, images) as fill:
+            fill(store, missing, "features")
+        store.missing(missing)  # downloads what workers computed, several shards at once
+    store.share(images.keys)
     print(f"{len(missing):,} of {len(images):,} images are new")
     write_array_folder(f"data/features/{name}", images.keys, store.__getitem__, recipe)

@@ -24,6 +24,7 @@ import yaml
 
 from tests.pipeline.conftest import Project, draw
 from tests.pipeline.test_pipeline import SMALL, overrides
+from thaw.data.decoding import pixel_sha256
 from thaw.storage.arrays import write_array_folder
 
 ROOT = Path(__file__).parents[2]
@@ -92,13 +93,10 @@ class Run:
             weights(values["backbones"]["b"]["application"], size), folder / "data/weights/b.npz"
         )
         (folder / "params.yaml").write_text(yaml.safe_dump(values))
-        keys = [f"{number:016x}" for number in range(images)]
-
-        def image(key: str) -> np.ndarray:
-            random = np.random.default_rng(int(key, 16))
-            return random.integers(0, 256, (size, size, 3), dtype="uint8")
-
-        write_array_folder(folder / "data/images", keys, image, {})
+        random = np.random.default_rng(0)
+        pixels = random.integers(0, 256, (images, size, size, 3), dtype="uint8")
+        row_of = {pixel_sha256(image): row for row, image in enumerate(pixels)}
+        write_array_folder(folder / "data/images", row_of, lambda key: pixels[row_of[key]], {})
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "DVC_"))}
         environment |= TOKEN if runtime.get("address") else {}
         environment |= {"THAW_STORE": str(folder / "store"), "PYTHONPATH": str(ROOT)}
@@ -143,12 +141,12 @@ class Run:
         return int(children[0]) if children else pid
 
     def shards(self) -> int:
-        return len([*(self.folder / "store").rglob("*.keys")])
+        return len([*(self.folder / "store/frozen").rglob("*.keys")])
 
     def files(self, content) -> dict[str, bytes]:
-        """Return the files of the features and the store."""
+        """Return the files of the features, and those of the store that are not images."""
         assert self.process.returncode == 0, self.output()
-        return content(self.folder / "data/features") | content(self.folder / "store")
+        return content(self.folder / "data/features") | content(self.folder / "store/frozen")
 
 
 @pytest.fixture

@@ -1,59 +1,23 @@
-"""Run a frozen network in worker processes of a Ray cluster. The outputs are the same bytes."""
+"""Run tasks in worker processes of a Ray cluster, which replaces workers that are lost."""
 
 import contextlib
 import importlib
-import itertools
 import os
 import secrets
 import socket
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from thaw.config.runtime import Local, Ray
+from thaw.config.runtime import Ray
 from thaw.errors import UserError
 
-Batches = Iterator[tuple[Any, Any]]  # keys and pixels, or keys and outputs
-BatchRunner = Callable[[Batches], Batches]
-WORKER_BATCHES = 2  # sent to a worker at a time: one runs, one waits
-# Batches in memory per worker, with those that wait for earlier ones. It bounds memory, and how far
-# the other workers continue while a lost worker's batch runs again.
-WINDOW = 2 * WORKER_BATCHES
+WORKER_TASKS = 2  # sent to a worker at a time: one computes, the other one reads or writes
 MAX_LOSSES = 3  # workers lost per worker without a finished batch in between; then all will be lost
 CONNECT_SECONDS = 10  # for a cluster to answer
 READY_SECONDS = 60  # without a ready worker, after which a line says so
-
-
-@contextlib.contextmanager
-def batch_runner(runtime: Local | Ray, frozen: Any) -> Iterator[BatchRunner]:
-    """Give a function that runs batches where `runtime` says, for `FrozenBackbone.fill`.
-
-    A cluster is joined or started with the first batch, since that takes seconds, and left after
-    the block.
-
-    Args:
-        runtime: where to run.
-        frozen: a thaw.models.backbones.frozen.FrozenBackbone.
-
-    Yields:
-        A function from batches (keys, pixels) to batches (keys, outputs).
-    """
-    if runtime.kind == "local":
-        yield frozen.run_batches
-        return
-    with contextlib.ExitStack() as stack:
-        pools: list[WorkerPool] = []
-
-        def run_batches(batches: Batches) -> Batches:
-            for first in batches:
-                if not pools:
-                    stack.enter_context(ray_cluster(runtime))
-                    pools.append(WorkerPool(runtime, frozen))
-                yield from pools[0].run_batches(itertools.chain([first], batches))
-
-        yield run_batches
 
 
 @contextlib.contextmanager
@@ -118,12 +82,12 @@ def ray_cluster(runtime: Ray) -> Iterator[None]:
 
 
 class Worker:
-    """A process of the cluster that has loaded the network."""
+    """A process of the cluster that runs an object of Thaw, such as a loaded network."""
 
     def load(
         self, module: str, function: str, weights: bytes, arguments: dict[str, Any], threads: int
     ) -> dict[str, Any]:
-        """Load the network with a class of Thaw that is imported by name.
+        """Create the object by its class, which is imported by name.
 
         The import starts TensorFlow, which reads the number of threads from the environment.
 
@@ -135,37 +99,48 @@ class Worker:
             threads: the number of threads to run with.
 
         Returns:
-            The network's recipe in this process: everything that shapes its outputs.
+            The object's recipe in this process: everything that shapes its results.
         """
         os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
         # in a folder without a params.yaml, which would set another number of threads
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             Path("weights.npz").write_bytes(weights)
             load = getattr(importlib.import_module(module), function)
-            self.frozen = load(weights="weights.npz", **arguments)
-        recipe: dict[str, Any] = self.frozen.recipe
+            self.loaded = load(weights="weights.npz", **arguments)
+        recipe: dict[str, Any] = self.loaded.recipe
         return recipe
 
-    def outputs(self, pixels: Any) -> Any:
-        """Return the outputs (batch, ...) for uint8 pixels (batch, height, width, channels)."""
-        return self.frozen.apply(pixels)
+    def run(self, *task: Any) -> Any:
+        """Call the object with the arguments of a task."""
+        return self.loaded(*task)
 
 
 class WorkerPool:
-    """Workers that run batches. A lost worker is replaced, and others run its batches again.
+    """Workers that run tasks. A lost worker is replaced, and others run its tasks again.
 
     Args:
         runtime: the number of workers and of their threads.
-        frozen: a thaw.models.backbones.frozen.FrozenBackbone.
+        kind: class of the object that each worker creates. It has a recipe and is called with the
+            arguments of a task.
+        weights: content of its file of weights.
+        arguments: its other arguments.
+        recipe: the one that each worker's object must have.
 
     Raises:
         UserError: no node has enough cores for a worker.
     """
 
-    def __init__(self, runtime: Ray, frozen: Any) -> None:
+    def __init__(
+        self,
+        runtime: Ray,
+        kind: type,
+        weights: bytes,
+        arguments: dict[str, Any],
+        recipe: dict[str, Any],
+    ) -> None:
         import ray
 
-        self._ray, self._frozen, self._threads = ray, frozen, runtime.threads
+        self._ray, self._recipe = ray, recipe
         cores = [int(n["Resources"].get("CPU", 0)) for n in ray.nodes() if n["Alive"]]
         most_workers = sum(n // runtime.threads for n in cores)
         if not most_workers:
@@ -174,62 +149,56 @@ class WorkerPool:
                 f"the cores of the cluster's largest node."
             )
         self._count = runtime.workers or most_workers
-        self._weights = ray.put(Path(frozen.weights).read_bytes())
+        self._load = kind.__module__, kind.__name__, ray.put(weights), arguments, runtime.threads
         self._actor = ray.remote(num_cpus=runtime.threads)(Worker)
         self._workers: list[Any] = []
-        self._free: deque[Any] = deque()  # a worker, once for each batch that it can take
-        self._calls: dict[Any, tuple[Any, int | None]] = {}  # worker and batch; None: it loads
+        self._free: deque[Any] = deque()  # a worker, once for each task that it can take
+        self._calls: dict[Any, tuple[Any, Any]] = {}  # worker and task; None: it loads
         self._losses = 0
         for _ in range(self._count):
             self._start()
 
-    def run_batches(self, batches: Batches) -> Batches:
-        """Yield (keys, outputs) for each batch (keys, pixels), in order.
+    def run(self, tasks: Iterable[tuple[Any, ...]]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        """Yield (task, result) for each task, as they finish.
 
         Raises:
             UserError: a worker cannot load the same network, or workers are lost repeatedly.
         """
-        numbered, next_number = enumerate(batches), 0
-        in_flight: dict[int, tuple[Any, Any]] = {}  # keys, and Ray's reference to the pixels
-        to_send: deque[int] = deque()
-        done: dict[int, Any] = {}
+        tasks, again = iter(tasks), deque[tuple[Any, ...]]()
+        sent, ended = 0, False
         while True:
-            while len(in_flight) < WINDOW * self._count and (item := next(numbered, None)):
-                batch, (keys, pixels) = item
-                in_flight[batch] = keys, self._ray.put(pixels)
-                to_send.append(batch)
-            if not in_flight:
+            while self._free and not (ended and not again):
+                task = again.popleft() if again else next(tasks, None)
+                if task is None:
+                    ended = True
+                else:
+                    worker = self._free.popleft()
+                    self._calls[worker.run.remote(*task)] = worker, task
+                    sent += 1
+            if ended and not sent and not again:
                 return
-            while self._free and to_send:
-                worker, batch = self._free.popleft(), to_send.popleft()
-                self._calls[worker.outputs.remote(in_flight[batch][1])] = worker, batch
             for call in self._finished_calls():
-                worker, number = self._calls.pop(call)
+                worker, task = self._calls.pop(call)
+                sent -= task is not None
                 if (result := self._result(call, worker)) is None:
-                    if number is not None:
-                        to_send.appendleft(number)
-                elif number is None:
+                    if task is not None:
+                        again.append(task)
+                elif task is None:
                     self._add_worker(worker, result)
                 else:
-                    self._free.append(worker)
-                    done[number] = result
+                    if worker in self._workers:
+                        self._free.append(worker)
                     self._losses = 0
-            while next_number in done:
-                yield in_flight.pop(next_number)[0], done.pop(next_number)
-                next_number += 1
+                    yield task, result
 
     def _start(self) -> None:
-        worker = self._actor.remote()
+        worker: Any = self._actor.options(max_concurrency=WORKER_TASKS).remote()
         self._workers.append(worker)
-        load = type(self._frozen)
-        call = worker.load.remote(
-            load.__module__, load.__name__, self._weights, self._frozen.arguments, self._threads
-        )
-        self._calls[call] = worker, None
+        self._calls[worker.load.remote(*self._load)] = worker, None
 
     def _add_worker(self, worker: Any, recipe: dict[str, Any]) -> None:
         """Use a worker that has loaded the network, if it has the same recipe."""
-        expected = self._frozen.recipe
+        expected = self._recipe
         if different := [key for key in expected if expected[key] != recipe[key]]:
             raise UserError(
                 f"a worker of the Ray cluster has "
@@ -237,16 +206,18 @@ class WorkerPool:
                 f"{', '.join(f'{key} {expected[key]!r}' for key in different)} as here. Install "
                 f"the same requirements on every node."
             )
-        self._free.extend([worker] * WORKER_BATCHES)
+        self._free.extend([worker] * WORKER_TASKS)
 
     def _finished_calls(self) -> list[Any]:
         """Wait for a call to finish, and return those that have."""
         while True:
             calls: list[Any]
-            calls, _ = self._ray.wait(list(self._calls), timeout=READY_SECONDS)
+            waiting = list(self._calls)
+            calls, _ = self._ray.wait(waiting, timeout=READY_SECONDS)
             if calls:
+                calls, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
                 return calls
-            if all(number is None for _, number in self._calls.values()):
+            if all(task is None for _, task in self._calls.values()):
                 print("no worker is ready yet: all load the network or wait for cores", flush=True)
 
     def _result(self, call: Any, worker: Any) -> Any:
@@ -255,6 +226,8 @@ class WorkerPool:
         try:
             return self._ray.get(call)
         except errors.RayTaskError as error:
+            if isinstance(error.cause, UserError):
+                raise error.cause from None
             raise UserError(f"a worker of the Ray cluster fails: {error.cause!r}") from error
         except errors.RayError as error:
             if worker in self._workers:

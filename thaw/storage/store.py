@@ -16,6 +16,9 @@ versions have no CRC-32 in their names and are not checked.)
 
 A file is only ever overwritten by the same bytes, so any number of processes on any number of
 machines may read and add at once. To clear the store, delete its folder.
+
+If `THAW_STORE` is an address such as s3://bucket/thaw, the folder is a local cache of it: shards of
+`SHARED_KINDS` that it lacks are downloaded when they are needed, and new ones are uploaded.
 """
 
 import contextlib
@@ -25,31 +28,41 @@ import os
 import sys
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from thaw.errors import UserError
+from thaw.storage.addresses import is_remote
 from thaw.storage.dvc import dvc_cache, user_path
 from thaw.storage.files import atomic_write
+from thaw.storage.shards import (
+    SharedShards,
+    crc_of,
+    keys_digest,
+    shard_content,
+    shard_name,
+    write_file,
+)
 
 Array = np.ndarray[Any, Any]
 STALE_SECONDS = 3600  # age of an unfinished file that no running process can still be writing
-CHUNK_BYTES = 2**20  # read at a time, so that memory does not grow with a file
+# of parts that take long to compute. Decoded images are shared as `pixels`, see SharedImages.
+SHARED_KINDS = ("frozen",)
 
 
 def store_root() -> Path:
-    """Return the store's folder: `THAW_STORE`, or `thaw` in DVC's cache.
+    """Return the store's folder on this machine: `THAW_STORE`, or `thaw` in DVC's cache if it is
+    not set or the address of a shared store.
 
     Queued experiments, and clones with a shared cache, use the same store.
 
     Raises:
         UserError: the folder does not exist and cannot be created.
     """
-    chosen = os.environ.get("THAW_STORE")
+    chosen = None if shared_root() else os.environ.get("THAW_STORE")
     folder = user_path(chosen) if chosen else dvc_cache() / "thaw"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,6 +72,18 @@ def store_root() -> Path:
             f"created: {error.strerror}. Set THAW_STORE to a folder of yours."
         ) from None
     return folder
+
+
+def shared_root() -> str | None:
+    """Return the address of the shared store, or None if `THAW_STORE` is a folder or not set."""
+    chosen = os.environ.get("THAW_STORE", "")
+    return chosen.rstrip("/") if is_remote(chosen) else None
+
+
+def store_address(kind: str, recipe: dict[str, Any]) -> str:
+    """Return the address of a store's shards, at which other machines may reach them."""
+    root = shared_root() or str(store_root().resolve())
+    return f"{root}/{kind}/{recipe_digest(recipe)}"
 
 
 def recipe_digest(recipe: dict[str, Any]) -> str:
@@ -110,30 +135,58 @@ class Store:
     Args:
         kind: what the parts are, the folder's name.
         recipe: everything that shapes a part except its image; JSON values.
+
+    Attributes:
+        recipe: as in Args.
+        folder: of the shards on this machine.
+        address: of the shards, for other machines.
+
+    Raises:
+        UserError: the shared store cannot be used.
     """
 
     def __init__(self, kind: str, recipe: dict[str, Any]) -> None:
         self.recipe = recipe
         self.folder = store_root() / kind / recipe_digest(recipe)
+        self.address = store_address(kind, recipe)
         self.folder.mkdir(parents=True, exist_ok=True)
+        description = json.dumps(recipe, indent=2, sort_keys=True).encode()
         if not (self.folder / "recipe.json").exists():
-            text = json.dumps(recipe, indent=2, sort_keys=True)
-            _write(self.folder / "recipe.json", lambda file: file.write(text.encode()))
+            write_file(self.folder / "recipe.json", lambda file: file.write(description))
         self._location: dict[str, tuple[str, int]] = {}  # shard and row of each key
         self._counts: dict[str, int] = {}  # rows of each shard
         self._row_type: tuple[tuple[int, ...], np.dtype[Any]] | None = None
         self._checked: set[str] = set()  # shards
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         for part in self.folder.glob("*.part"):  # left by a killed run
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - part.stat().st_mtime > STALE_SECONDS:
                     part.unlink()
         for file in sorted(self.folder.glob("*.keys")):
             content = file.read_bytes()
-            if file.stem.split("-")[0] == _name(content):
+            if file.stem.split("-")[0] == keys_digest(content):
                 self._register(file.stem, content.decode().split())
             else:
                 self._drop(file.stem)
+        self._shared: SharedShards | None = None
+        self._uploaded: set[str] = set()  # shards that the shared store has
+        self._elsewhere: dict[str, list[str]] = {}  # those that this machine lacks, and their keys
+        if kind in SHARED_KINDS and shared_root():
+            self._shared = SharedShards(self.address)
+            files = self._shared.files()
+            if "recipe.json" not in files:
+                self._shared.write("recipe.json", description)
+            self._uploaded = {f[: -len(".keys")] for f in files if f.endswith(".keys")}
+            lacking = sorted(self._uploaded - self._counts.keys())
+            for shard, keys in self._shared.keys(lacking).items():
+                self.register(shard, keys)
+
+    def register(self, shard: str, keys: list[str]) -> None:
+        """Use a shard that another machine has written to the store's address."""
+        if self._shared:
+            self._uploaded.add(shard)
+            self._elsewhere[shard] = keys
+        self._register(shard, keys)
 
     def _register(self, shard: str, keys: list[str]) -> None:
         self._counts[shard] = len(keys)
@@ -144,33 +197,61 @@ class Store:
         """Delete a shard that was truncated or modified."""
         path = self.folder / f"{shard}.npy"
         print(f"{path} was truncated or modified: its parts are dropped", flush=True)
-        self._location = {key: at for key, at in self._location.items() if at[0] != shard}
+        self._forget({shard})
         path.with_suffix(".keys").unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
+    def _forget(self, shards: set[str]) -> None:
+        self._location = {key: at for key, at in self._location.items() if at[0] not in shards}
+
+    def _download(self, keys: Iterable[str]) -> None:
+        """Download the shards of `keys` that this machine lacks."""
+        if not self._shared or not self._elsewhere:
+            return
+        shards = {self._location[key][0] for key in keys if key in self._location}
+        wanted = {shard: self._elsewhere.pop(shard) for shard in shards & self._elsewhere.keys()}
+        self._shared.download(wanted, self.folder)
+        complete = {shard for shard in wanted if (self.folder / f"{shard}.keys").exists()}
+        self._checked |= complete
+        if damaged := wanted.keys() - complete:
+            self._forget(damaged)
+
     def __contains__(self, key: str) -> bool:
         with self._lock:
+            self._download([key])
             if (location := self._location.get(key)) and location[0] not in self._checked:
                 shard = location[0]
                 _, _, crc = shard.partition("-")
-                if crc and crc != _crc_of(self.folder / f"{shard}.npy"):
+                if crc and crc != crc_of(self.folder / f"{shard}.npy"):
                     self._drop(shard)
                 self._checked.add(shard)
             return key in self._location
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Return those of `keys` that are not stored, without repetitions, in the same order."""
-        return [key for key in dict.fromkeys(keys) if key not in self]
+        distinct = list(dict.fromkeys(keys))
+        with self._lock:
+            self._download(distinct)
+        return [key for key in distinct if key not in self]
 
     def add(self, keys: list[str], rows: Array) -> None:
-        """Write `rows` (len(keys), ...) under `keys` as one shard, flushed to disk."""
-        content, crc = "\n".join(keys).encode(), _Crc()
-        np.save(crc, rows)
-        shard = f"{_name(content)}-{crc.value:08x}"
-        _write(self.folder / f"{shard}.npy", lambda file: np.save(file, rows))
-        _write(self.folder / f"{shard}.keys", lambda file: file.write(content))
+        """Write `rows` (len(keys), ...) under `keys` as one shard, flushed to disk, and upload it
+        if the store is shared.
+        """
+        shard = shard_name(keys, rows)
+        write_file(self.folder / f"{shard}.npy", lambda file: np.save(file, rows))
+        write_file(self.folder / f"{shard}.keys", lambda file: file.write(shard_content(keys)))
         self._register(shard, keys)
         self._checked.add(shard)
+        self.share(keys)
+
+    def share(self, keys: Iterable[str]) -> None:
+        """Upload those shards of `keys` that the shared store lacks, if there is one."""
+        if not self._shared:
+            return
+        shards = {self._location[key][0] for key in keys} - self._uploaded
+        self._shared.upload(sorted(shards), self.folder)
+        self._uploaded |= shards
 
     def __getitem__(self, key: str) -> Array:
         """Return the row of `key`.
@@ -200,34 +281,3 @@ def read_row(
     with open(path, "rb") as file:
         file.seek((row - count) * values * dtype.itemsize, os.SEEK_END)  # after NumPy's header
         return np.fromfile(file, dtype, values).reshape(shape)
-
-
-def _name(keys: bytes) -> str:
-    """Return the first part of a shard's name."""
-    return hashlib.sha256(keys).hexdigest()[:32]
-
-
-class _Crc:
-    """A file that computes the CRC-32 of what is written to it."""
-
-    value = 0
-
-    def write(self, content: bytes) -> None:
-        self.value = zlib.crc32(content, self.value)
-
-
-def _crc_of(path: Path) -> str | None:
-    """Return the CRC-32 of a file in hexadecimal, or None if it cannot be read."""
-    crc = _Crc()
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                crc.write(chunk)
-    except OSError:
-        return None
-    return f"{crc.value:08x}"
-
-
-def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    with atomic_write(path, shared=True) as part, open(part, "wb") as file:
-        write(file)

@@ -13,14 +13,14 @@ from thaw.config.finetuning import Finetune
 from thaw.config.runtime import selected_runtime
 from thaw.config.subnet import DenseHead, trained_head
 from thaw.config.training import Augmentation
-from thaw.data.augmentation import distinct_views, flips, random_flips, random_layers, view_function
+from thaw.data.augmentation import distinct_views, flips, random_flips, random_layers
 from thaw.errors import UserError
 from thaw.models import logistic
+from thaw.models.backbones.filling import filler
 from thaw.models.backbones.frozen import FrozenBackbone
 from thaw.models.layers import to_probabilities
 from thaw.models.loading import load_keras_model
 from thaw.models.subnet import build_logistic, build_subnet
-from thaw.runtime.ray_workers import batch_runner
 from thaw.runtime.tensorflow import keras, make_deterministic
 from thaw.storage.arrays import ArrayFolder
 from thaw.storage.store import store_root
@@ -49,7 +49,7 @@ class CachedViews:
     def __init__(self, frozen: FrozenBackbone, images: ArrayFolder, parameters: Finetune) -> None:
         self.frozen, self.images = frozen, images
         self.views = distinct_views(parameters.augmentation, parameters.augmented_views)
-        self.view = view_function(parameters.augmentation)
+        self.augmentation = parameters.augmentation
         self.image_store = frozen.store()
         self.view_store = frozen.store(augmentation=parameters.augmentation.model_dump())
 
@@ -63,10 +63,10 @@ class CachedViews:
         Raises:
             UserError: the disk has too little space.
         """
-        keys = [*dict.fromkeys([*augmented["pixel_sha256"], *plain["pixel_sha256"]])]
-        view_keys = [
-            f"{key}-{n}" for n in range(1, self.views) for key in augmented["pixel_sha256"]
-        ]
+        # sorted, so that a worker of a cluster reads adjacent images
+        keys = sorted({*augmented["pixel_sha256"], *plain["pixel_sha256"]})
+        of_views = sorted({*augmented["pixel_sha256"]})
+        view_keys = [f"{key}-{n}" for n in range(1, self.views) for key in of_views]
         missing = len(self.image_store.missing(keys)) + len(self.view_store.missing(view_keys))
         shape = self.frozen.network.output_shape[1:]
         size = missing * int(np.prod(shape)) * np.dtype(self.frozen.dtype).itemsize
@@ -78,14 +78,12 @@ class CachedViews:
                 f"free. Lower augmented_views, choose precision=bfloat16 (half the size), thaw "
                 f"later, or train with cached=false."
             )
-        fill, image = self.frozen.fill, self.images.__getitem__
-        with batch_runner(selected_runtime(), self.frozen) as run_batches:
-            fill(self.image_store, keys, image, "frozen part", run_batches)
-            fill(self.view_store, view_keys, self._view, "frozen part, views", run_batches)
-
-    def _view(self, view_key: str) -> np.ndarray:
-        key, number = view_key.split("-")
-        return self.view(self.images[key], key, int(number))
+        with filler(selected_runtime(), self.frozen, self.images, self.augmentation) as fill:
+            fill(self.image_store, keys, "frozen part")
+            fill(self.view_store, view_keys, "frozen part, views")
+        for store, wanted in ((self.image_store, keys), (self.view_store, view_keys)):
+            store.missing(wanted)  # downloads what workers computed, several shards at once
+            store.share(wanted)
 
     def plain(self, rows: pd.DataFrame) -> Inputs:
         """Return inputs for Batches: the outputs for the images themselves."""

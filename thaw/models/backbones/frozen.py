@@ -99,7 +99,6 @@ class FrozenBackbone:
         keys: list[str],
         image: Callable[[str], np.ndarray],
         label: str,
-        run_batches: Callable[[Batches], Batches] | None = None,
     ) -> int:
         """Compute and store the outputs that are missing for `keys`.
 
@@ -111,7 +110,6 @@ class FrozenBackbone:
             keys: of images.
             image: function that returns the uint8 pixels (height, width, channels) of a key.
             label: names the work in the progress bar.
-            run_batches: runs batches as `self.run_batches` does, which is the default.
 
         Returns:
             The number of outputs that were computed.
@@ -122,21 +120,33 @@ class FrozenBackbone:
         missing = store.missing(keys)
         done, rows, stored = [], [], 0
         with Progress(label, len(missing)) as progress:
-            run_batches = run_batches or self.run_batches
-            for batch_keys, outputs in run_batches(self._batches(missing, image)):
+            for batch_keys, outputs in self._run_batches(self._batches(missing, image)):
                 rows.append(outputs[: len(batch_keys)])
                 done += batch_keys
                 if len(rows) == SHARD_BATCHES:
-                    self._add(store, done, rows)
+                    store.add(done, self._joined(rows))
                     stored += len(done)
                     note_progress(f"{stored:,} of {len(missing):,} new outputs of the backbone")
                     done, rows = [], []
                 progress.advance(len(batch_keys))
             if rows:
-                self._add(store, done, rows)
+                store.add(done, self._joined(rows))
         return len(missing)
 
-    def run_batches(self, batches: Batches) -> Batches:
+    def outputs(self, keys: list[str], image: Callable[[str], np.ndarray]) -> np.ndarray:
+        """Return the outputs (len(keys), ...) that `fill` stores.
+
+        Args:
+            keys: of images.
+            image: as for `fill`.
+
+        Raises:
+            UserError: an output is not finite.
+        """
+        batches = self._batches(keys, image)
+        return self._joined([self.apply(pixels)[: len(batch)] for batch, pixels in batches])
+
+    def _run_batches(self, batches: Batches) -> Batches:
         """Yield (keys, outputs) for each batch (keys, pixels), in order. A thread reads the next
         images while the network runs.
         """
@@ -151,14 +161,14 @@ class FrozenBackbone:
                 pixels[row] = image(key)
             yield batch_keys, pixels
 
-    def _add(self, store: Store, keys: list[str], rows: list[np.ndarray]) -> None:
+    def _joined(self, rows: list[np.ndarray]) -> np.ndarray:
         outputs = np.concatenate(rows)
         if not np.isfinite(outputs).all():
             raise UserError(
                 f"the backbone's outputs contain values that {self.dtype} cannot hold. Choose "
                 f"precision=float32 for it."
             )
-        store.add(keys, outputs)
+        return outputs
 
 
 def _parts(
