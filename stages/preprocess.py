@@ -18,6 +18,8 @@ from thaw.data.preprocessing import (
 from thaw.storage.arrays import write_array_folder
 from thaw.storage.dvc import verify_outputs
 from thaw.storage.files import atomic_write
+from thaw.storage.shared_images import SharedImages
+from thaw.storage.store import shared_root
 from thaw.storage.tables import INDEX_COLUMNS
 
 RAW = Path("data/raw")
@@ -62,6 +64,8 @@ def main() -> None:
         return pixels
 
     write_array_folder("data/images", list(file_of), pixels_of, store.recipe)
+    if shared_root():
+        SharedImages(image.shape, pixels_of).share(file_of)
     if brightest < DARK and image.value_range is None:
         print(
             f"The brightest pixel of all images is {brightest} of 255. If the files use only 12 of "

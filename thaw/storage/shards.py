@@ -90,7 +90,7 @@ class SharedShards:
         """
 
         def copy(shard: str) -> None:
-            with contextlib.suppress(FileNotFoundError), self._reported():
+            with self._reported(), contextlib.suppress(FileNotFoundError):
                 with atomic_write(folder / f"{shard}.npy", shared=True) as part:
                     self._fs.get_file(self._file(f"{shard}.npy"), str(part))
                     complete = crc_of(part) == shard.partition("-")[2]
@@ -138,7 +138,7 @@ class SharedShards:
         """Raise errors of the address as a UserError. Their types depend on its filesystem."""
         try:
             yield
-        except (UserError, FileNotFoundError):
+        except UserError:
             raise
         except Exception as error:
             if self._local:
