@@ -12,6 +12,8 @@ import hashlib
 import json
 import os
 import pickle
+import re
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -117,7 +119,7 @@ def _features(count: int) -> dict:
     import psutil
 
     from tests.faults.servers import s3
-    from tests.faults.test_ray import s3_environment, traffic
+    from tests.faults.test_ray import s3_environment
     from thaw.config.backbone import Backbone
     from thaw.models.backbones.applications import build_application, named_tensors
     from thaw.models.backbones.filling import filler
@@ -143,11 +145,11 @@ def _features(count: int) -> dict:
             super().register(shard, keys)
             if len(self._uploaded) % max(1, count // SHARD // 10) == 0:
                 resident = psutil.Process().memory_info().rss / 2**20
-                memory.append((resident, traffic(os.getpid(), port), len(self._uploaded) * SHARD))
+                memory.append((resident, _traffic(os.getpid(), port), len(self._uploaded) * SHARD))
                 print(f"{resident:.0f} MiB, {memory[-1][1]:,} bytes", flush=True)
 
     with tempfile.TemporaryDirectory() as folder, s3() as remote:
-        _write_images(f"{folder}/images", count, shape)
+        write_images(f"{folder}/images", count, shape)
         port = int(remote.settings["endpointurl"].rsplit(":", 1)[1])
         os.environ |= {**s3_environment(remote), "DVC_ROOT": folder}
         np.savez(f"{folder}/w.npz", **named_tensors(build_application("MobileNetV2", 32)))
@@ -155,6 +157,7 @@ def _features(count: int) -> dict:
         images = ArrayFolder(f"{folder}/images")
         store = Watched("frozen", frozen.recipe)
         started = time.perf_counter()
+        sent = _count_sent()
         with filler(_ray(2), frozen, images) as fill:
             fill(store, images.keys, "features")
         spent = time.perf_counter() - started
@@ -170,12 +173,37 @@ def _features(count: int) -> dict:
         "images": count,
         "images_per_second": round(count / spent, 1),
         "driver_mib": [round(resident) for resident, *_ in memory],
+        "sent_bytes_per_1000_images": round(1000 * sum(sent) / count),
         "driver_tcp_bytes_per_1000_images": round(1000 * (last - first) / (after - before)),
         "same_as_local": same,
     }
 
 
-def _write_images(folder: str, count: int, shape: tuple[int, ...]) -> None:
+def _count_sent() -> list[int]:
+    """Return a list that gets the size of every task and result from now on."""
+    run, sent = WorkerPool.run, []
+
+    def counting(self: WorkerPool, tasks: Iterator[tuple]) -> Iterator[tuple]:
+        for task, result in run(self, tasks):
+            sent.append(len(pickle.dumps((task, result))))
+            yield task, result
+
+    WorkerPool.run = counting  # type: ignore[method-assign, assignment]
+    return sent
+
+
+def _traffic(process: int, excluded_port: int) -> int:
+    """Return the bytes that a process has sent and received by TCP, except to one port."""
+    listed = subprocess.run(["ss", "-tinpHO"], capture_output=True, text=True, check=True).stdout
+    return sum(
+        int(count)
+        for line in listed.splitlines()
+        if f"pid={process}," in line and f":{excluded_port} " not in line
+        for count in re.findall(r"bytes_(?:sent|received):(\d+)", line)
+    )
+
+
+def write_images(folder: str, count: int, shape: tuple[int, ...]) -> None:
     """Write images of noise as stage preprocess does."""
     from thaw.data.decoding import pixel_sha256
     from thaw.storage.arrays import write_array_folder

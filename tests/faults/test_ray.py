@@ -83,17 +83,6 @@ def s3_environment(remote: Remote) -> dict[str, str]:
     }
 
 
-def traffic(process: int, excluded_port: int) -> int:
-    """Return the bytes that a process has sent and received by TCP, except to one port."""
-    listed = subprocess.run(["ss", "-tinpHO"], capture_output=True, text=True, check=True).stdout
-    return sum(
-        int(count)
-        for line in listed.splitlines()
-        if f"pid={process}," in line and f":{excluded_port} " not in line
-        for count in re.findall(r"bytes_(?:sent|received):(\d+)", line)
-    )
-
-
 def workers(process: int) -> list[int]:
     """Return the process ids of Ray's workers below a process."""
     return [pid for pid, name in descendants(process).items() if name.startswith("ray::Worker")]
@@ -260,42 +249,19 @@ def shared_store():
         yield s3_environment(remote), remote.folder
 
 
-def test_workers_share_a_store_on_s3_and_the_driver_sends_only_keys(start, content, shared_store):
-    """The driver is killed and continues. A colleague's local run computes nothing."""
-    images, (environment, bucket) = 1600, shared_store
+def test_a_killed_driver_continues_with_a_store_on_s3(start, content, shared_store):
+    """The files are those of a local run. A colleague's local run computes nothing."""
+    images, (environment, bucket) = 800, shared_store
     expected = start({"kind": "local"}, images).wait().files(content)
     run = start({**RAY, "workers": 2}, images, environment=environment)
-    port = int(environment["AWS_ENDPOINT_URL"].rsplit(":", 1)[1])
-    first, sent = [], []
-
-    def shards() -> int:
-        return len([*bucket.glob("frozen/*/*.keys")])
-
-    run.until(lambda: shards() >= 2)
+    run.until(lambda: len([*bucket.glob("frozen/*/*.keys")]) >= 2)
     os.kill(run.stage(), signal.SIGKILL)
     run.process.wait()
-    before = shards()
     run.start()
-
-    def ended() -> bool:
-        if run.process.poll() is not None:
-            return True
-        if shards() > before:
-            count = traffic(run.stage(), port)
-            first.append((count, shards()))
-            sent.append((count, shards()))
-        return False
-
-    run.until(ended)
-    (lowest, start_shards), (highest, end_shards) = min(first), max(sent)
-    computed = 32 * (end_shards - start_shards)
-    print(f"{(highest - lowest) / computed * 1000:,.0f} bytes for 1,000 images")
-    assert computed > 500 and highest - lowest < 1000 * computed
+    assert run.wait().process.returncode == 0, run.output()
     assert f"{images:,} of {images:,} images are new" not in run.output()
-    files = {"data/features": "data/features", "store/frozen": ".dvc/cache/thaw/frozen"}
-    result = [content(run.folder / place) for place in files.values()]
-    assert run.process.returncode == 0, run.output()
-    assert result[0] | result[1] == expected
+    cache = content(run.folder / ".dvc/cache/thaw/frozen")
+    assert content(run.folder / "data/features") | cache == expected
     colleague = start({"kind": "local"}, images, environment=environment).wait()
     assert f"0 of {images:,} images are new" in colleague.output()
 

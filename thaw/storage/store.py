@@ -215,6 +215,7 @@ class Store:
         self._checked |= complete
         if damaged := wanted.keys() - complete:
             self._forget(damaged)
+            self._uploaded -= damaged
 
     def __contains__(self, key: str) -> bool:
         with self._lock:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -207,3 +208,48 @@ def test_a_file_in_place_of_the_store_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("THAW_STORE", str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"^THAW_STORE = .+ is no folder .+ Set THAW_STORE"):
         store_root()
+
+
+@pytest.fixture
+def shared(tmp_path, monkeypatch):
+    """Share the store at an address, and return a function that moves to another machine."""
+    monkeypatch.setenv("THAW_STORE", "memory://thaw")
+    yield lambda name: monkeypatch.setenv("DVC_ROOT", str(tmp_path / name))
+    fsspec.filesystem("memory").rm("/thaw", recursive=True)
+
+
+def test_another_machine_downloads_shards_of_a_shared_store(shared):
+    shared("one")
+    Store("frozen", RECIPE).add(["a", "b"], rows(1, 2))
+    Store("images", RECIPE).add(["a"], rows(1))
+    shared("other")
+    store = Store("frozen", RECIPE)
+    assert not [*store.folder.glob("*.npy")]
+    assert store.missing(["a", "b", "c"]) == ["c"]
+    assert (store["b"] == 2).all() and len([*store.folder.glob("*.npy")]) == 1
+    assert Store("images", RECIPE).missing(["a"]) == ["a"], "each machine decodes for itself"
+
+
+def test_a_damaged_shard_of_a_shared_store_is_removed(shared, capsys):
+    shared("one")
+    Store("frozen", RECIPE).add(["a"], rows(1))
+    files = fsspec.filesystem("memory")
+    (array,) = files.glob("/thaw/frozen/*/*.npy")
+    files.pipe(array, files.cat(array)[:-1])
+    shared("other")
+    store = Store("frozen", RECIPE)
+    assert store.missing(["a"]) == ["a"]
+    assert "was truncated or modified: its parts are dropped" in capsys.readouterr().out
+    store.add(["a"], rows(1))
+    shared("third")
+    assert (Store("frozen", RECIPE)["a"] == 1).all()
+
+
+def test_parts_from_before_a_store_was_shared_are_uploaded(shared, monkeypatch):
+    shared("one")
+    with monkeypatch.context() as before:
+        before.delenv("THAW_STORE")
+        Store("frozen", RECIPE).add(["a"], rows(1))
+    Store("frozen", RECIPE).share(["a"])
+    shared("other")
+    assert (Store("frozen", RECIPE)["a"] == 1).all()
