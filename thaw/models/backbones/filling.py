@@ -2,6 +2,8 @@
 
 The driver sends a worker the keys of one shard and the places of their images. The worker reads the
 images from the store and writes the shard to it, so no pixels or outputs pass through the driver.
+
+`thaw.data` is imported only for views and in workers: stage features does not depend on it.
 """
 
 import contextlib
@@ -15,8 +17,6 @@ import numpy as np
 from thaw.config.backbone import Backbone
 from thaw.config.runtime import Local, Ray
 from thaw.config.training import Augmentation
-from thaw.data.augmentation import view_function
-from thaw.data.decoding import pixel_sha256
 from thaw.errors import UserError, note_progress
 from thaw.models.backbones.frozen import SHARD_BATCHES, FrozenBackbone
 from thaw.runtime.progress import Progress
@@ -96,6 +96,8 @@ def _reader(
     """Return a function that returns the pixels of an image's key, or of a view's."""
     if augmentation is None:
         return image
+    from thaw.data.augmentation import view_function
+
     view = view_function(augmentation)
 
     def read(key: str) -> np.ndarray:
@@ -129,7 +131,9 @@ class ShardWorker:
         shape: tuple[int, ...],
         thaw_from: str | None,
     ) -> None:
-        self._shape = shape
+        from thaw.data.decoding import pixel_sha256
+
+        self._shape, self._digest = shape, pixel_sha256
         self._images = SharedShards(pixels)
         if "recipe.json" not in self._images.files():
             raise UserError(
@@ -158,7 +162,7 @@ class ShardWorker:
         read = self._images.read(rows, self._shape, "uint8")
         for key, (shard, *_), image in zip(keys, rows, read, strict=True):
             image_key = key.partition("-")[0]
-            if pixel_sha256(image) != image_key:
+            if self._digest(image) != image_key:
                 self._images.remove(shard)
                 raise UserError(
                     f"{self._images.address}/{shard}.npy was truncated or modified, and is "

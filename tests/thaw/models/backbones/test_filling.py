@@ -1,4 +1,4 @@
-"""What the driver sends to the workers of a cluster."""
+"""The tasks that the driver sends to the workers of a cluster."""
 
 import pickle
 
