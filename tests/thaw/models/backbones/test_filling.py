@@ -3,9 +3,11 @@
 import pickle
 
 import numpy as np
+import pytest
 
 from thaw.data.decoding import pixel_sha256
-from thaw.models.backbones.filling import _tasks
+from thaw.errors import UserError
+from thaw.models.backbones.filling import ShardWorker, _tasks
 from thaw.storage.shared_images import SharedImages
 
 
@@ -19,3 +21,8 @@ def test_the_driver_sends_keys_and_addresses_only(tmp_path, monkeypatch):
     tasks = list(_tasks("s3://bucket/thaw/frozen/recipe", keys, 32, shared))
     assert [key for _, sent, _ in tasks for key in sent] == keys
     assert sum(len(pickle.dumps(task)) for task in tasks) / 2 < 200_000
+
+
+def test_a_worker_that_does_not_see_the_store_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"cannot see the store at .+ Set THAW_STORE to a folder"):
+        ShardWorker(str(tmp_path / "absent"), None, None, "weights.npz", (32, 32, 3), None)
