@@ -8,6 +8,8 @@ from stages import preprocess
 from thaw.data.raw import encode_png, packed_archive
 from thaw.errors import UserError
 from thaw.storage.arrays import ArrayFolder
+from thaw.storage.shards import SharedShards
+from thaw.storage.shared_images import SharedImages
 from thaw.storage.tables import SOURCE_COLUMNS
 
 
@@ -54,6 +56,15 @@ def test_images_in_an_archive_are_decoded_exactly(preprocessed, pictures, monkey
     assert len(rows) == len(images) == 700
     for row, pixels in zip(rows, pictures, strict=True):
         assert np.array_equal(images[row["pixel_sha256"]][..., 0], pixels)
+
+
+def test_images_are_uploaded_if_the_store_has_an_address(preprocessed, pictures, monkeypatch):
+    monkeypatch.setenv("THAW_STORE", "memory://preprocessed")
+    rows = preprocessed(pictures[:5], "train.zip")
+    shared = SharedImages((8, 8, 1), {}.__getitem__)  # cannot write any
+    places = shared.rows([row["pixel_sha256"] for row in rows])
+    read = SharedShards(shared.address).read(places, (8, 8, 1), "uint8")
+    assert np.array_equal(read[..., 0], pictures[:5])
 
 
 def test_bad_images_are_listed_by_their_path_in_the_users_archive(preprocessed, pictures):
