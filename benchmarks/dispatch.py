@@ -4,7 +4,7 @@ The workers only sleep, for as long as a node of 900 images/s would compute. Eac
 many nodes. Prints the keys per second that the driver hands out without any sleep, the nodes that
 it could feed, and the share of full speed of 100 nodes. `--images 100000` then runs MobileNetV2
 over generated images of 32 px in two workers, with the store on `rclone serve s3`, and prints the
-driver's memory and its traffic. Writes benchmarks/results/dispatch.json.
+driver's memory and what it sends. Writes benchmarks/results/dispatch.json.
 """
 
 import argparse
@@ -12,8 +12,6 @@ import hashlib
 import json
 import os
 import pickle
-import re
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -115,7 +113,7 @@ def _rate(speed: float | None, tasks_each: int, seconds: float) -> tuple[float, 
 
 
 def _features(count: int) -> dict:
-    """Return the driver's memory and traffic while two workers compute features."""
+    """Return the driver's memory and what it sends while two workers compute features."""
     import psutil
 
     from tests.faults.servers import s3
@@ -144,13 +142,10 @@ def _features(count: int) -> dict:
         def register(self, shard: str, keys: list[str]) -> None:
             super().register(shard, keys)
             if len(self._uploaded) % max(1, count // SHARD // 10) == 0:
-                resident = psutil.Process().memory_info().rss / 2**20
-                memory.append((resident, _traffic(os.getpid(), port), len(self._uploaded) * SHARD))
-                print(f"{resident:.0f} MiB, {memory[-1][1]:,} bytes", flush=True)
+                memory.append(round(psutil.Process().memory_info().rss / 2**20))
 
     with tempfile.TemporaryDirectory() as folder, s3() as remote:
         write_images(f"{folder}/images", count, shape)
-        port = int(remote.settings["endpointurl"].rsplit(":", 1)[1])
         os.environ |= {**s3_environment(remote), "DVC_ROOT": folder}
         np.savez(f"{folder}/w.npz", **named_tensors(build_application("MobileNetV2", 32)))
         frozen = FrozenBackbone(backbone, f"{folder}/w.npz", shape, None)
@@ -168,13 +163,11 @@ def _features(count: int) -> dict:
         with filler(Local(kind="local"), frozen, images) as fill:
             fill(local, sample, "features here")
         same = all((local[key] == store[key]).all() for key in sample)
-    (_, first, before), (_, last, after) = memory[0], memory[-1]
     return {
         "images": count,
         "images_per_second": round(count / spent, 1),
-        "driver_mib": [round(resident) for resident, *_ in memory],
+        "driver_mib": memory,
         "sent_bytes_per_1000_images": round(1000 * sum(sent) / count),
-        "driver_tcp_bytes_per_1000_images": round(1000 * (last - first) / (after - before)),
         "same_as_local": same,
     }
 
@@ -190,17 +183,6 @@ def _count_sent() -> list[int]:
 
     WorkerPool.run = counting  # type: ignore[method-assign, assignment]
     return sent
-
-
-def _traffic(process: int, excluded_port: int) -> int:
-    """Return the bytes that a process has sent and received by TCP, except to one port."""
-    listed = subprocess.run(["ss", "-tinpHO"], capture_output=True, text=True, check=True).stdout
-    return sum(
-        int(count)
-        for line in listed.splitlines()
-        if f"pid={process}," in line and f":{excluded_port} " not in line
-        for count in re.findall(r"bytes_(?:sent|received):(\d+)", line)
-    )
 
 
 def write_images(folder: str, count: int, shape: tuple[int, ...]) -> None:
