@@ -9,6 +9,7 @@ from thaw.config.finetuning import Finetune
 from thaw.data.augmentation import allowed_augmentation
 from thaw.data.split_table import SplitTable
 from thaw.models.backbones.frozen import FrozenBackbone
+from thaw.models.backbones.views import CachedViews
 from thaw.models.saving import save_model
 from thaw.runtime.tensorflow import make_deterministic
 from thaw.storage.arrays import ArrayFolder
@@ -39,11 +40,12 @@ def main(name: str) -> None:
     terms = LossTerms(parameters)
     end, model = finetuning.assemble(frozen, subnet, terms)
 
-    cache = finetuning.CachedViews(frozen, images, parameters)
+    cache = CachedViews(frozen, images, augmentation, parameters.augmented_views)
     train, validation = rows.of("train"), rows.of("validation")
     compared = finetuning.START_IMAGES
     augmented = train if parameters.cached else train[:0]
-    cache.fill(augmented, pd.concat([validation, train[:compared]]))
+    plain = pd.concat([validation, train[:compared]])
+    cache.fill(augmented["pixel_sha256"], plain["pixel_sha256"])
     start = pd.concat([validation, train])[:compared]
     finetuning.check_start(subnet, end, cache, start, parameters.subnet, features, backbone)
     if parameters.reinitialize_head:
@@ -72,6 +74,11 @@ def main(name: str) -> None:
         trained = not parameters.reinitialize_head
         data = train_batches, validation_batches
         record = fit(model, trainer, *data, parameters, recipe, folder, trained)
+        parameters = finetuning.choose_flips(frozen, images, end, validation, parameters)
+        record.settings["test_time_augmentation"] = parameters.test_time_augmentation
+        if parameters.cached:
+            digest = frozen.recipe["weights"]
+            record.frozen = {"name": features, **backbone.model_dump(), "digest": digest}
         finished = finetuning.finished_model(frozen, end, parameters)
         record.parameters = finished.count_params()
         record.classes = rows.classes

@@ -188,7 +188,7 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
         writes the inventory). What stage `split` reads. For each training, the features and the
         file of losses that it reads, and for a subnet also the result of its search. For each
         search of a subnet, what it reads. `validation`, the folder that `best` reads. For each
-        model, what its evaluation reads, and the backbone's `weights` for its cost.
+        model, what its evaluation reads, and the backbone's `weights`.
     """
     code = _code_paths(root)
     source = source_module(values["dataset"]["source"]["kind"])
@@ -207,8 +207,11 @@ def derive(values: dict[str, Any], root: Path) -> dict[str, Any]:
         name: {"reads": f"data/features/{of}", "weights": f"data/weights/{of}.npz"}
         for name, of in features.items()
     }
-    for name in (*networks, *values["finetunes"]):  # these need no weights
+    for name in networks:  # these need no weights
         models[name] = {"reads": "data/images", "weights": "data/images"}
+    for name, finetune in values["finetunes"].items():
+        weights = f"data/weights/{features[finetune['subnet']]}.npz"
+        models[name] = {"reads": "data/images", "weights": weights}
     return {
         "scheme": f"{SCHEME}-{conf_digest(root / 'conf')}",
         "source": {

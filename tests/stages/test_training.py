@@ -14,7 +14,11 @@ from tests.fixtures.networks import RANDOM_VGG16
 from tests.fixtures.training import TRAINING, term
 from thaw.data.split_table import SplitTable
 from thaw.errors import UserError
+from thaw.evaluation.model_outputs import model_outputs
+from thaw.models.backbones.frozen import FrozenBackbone
 from thaw.models.gradcam import GradCam
+from thaw.models.loading import load_keras_model
+from thaw.models.prediction import predict_batches
 from thaw.runtime.tensorflow import keras
 from thaw.storage.arrays import ArrayFolder, write_array_folder
 
@@ -332,6 +336,12 @@ def test_fine_tuning_starts_from_a_logistic_regression(workplace, afresh, poolin
     maps = GradCam(tuned)(pixels, np.zeros(len(pixels), int))
     assert maps.shape[1:] == (2, 2) and np.isfinite(maps).all() and maps.any()
     assert GradCam(worse)(pixels, np.zeros(len(pixels), int)).shape == maps.shape
+    # averaging over flips is chosen on validation data too
+    validation = SplitTable().of("validation")
+    for name in ("tuned", "worse"):
+        predicted = model_outputs(name).probabilities(validation["pixel_sha256"].to_list())
+        accuracy = (predicted.argmax(axis=1) == validation["class"]).mean()
+        assert accuracy >= start["val_accuracy"]
 
 
 def test_fine_tuning_on_cached_outputs_equals_fine_tuning_end_to_end(trained_top, afresh):
@@ -357,6 +367,30 @@ def test_fine_tuning_on_cached_outputs_equals_fine_tuning_end_to_end(trained_top
     each = [single.predict_on_batch(turned) for turned in (pixels, mirrored)]
     assert np.abs(each[0] - each[1]).max() > 1e-3
     np.testing.assert_allclose(expected, np.mean(each, axis=0), atol=1e-4)
+
+
+def test_a_fine_tuned_model_is_evaluated_on_cached_outputs(trained_top, monkeypatch):
+    finetune.main("cached")
+    images, model = ArrayFolder("data/images"), load_keras_model("models/cached/model.keras")
+    pixels = images.select(images.keys)
+    expected, classes = predict_batches(model, pixels, 8), np.zeros(len(pixels), int)
+    outputs = model_outputs("cached")
+    np.testing.assert_allclose(outputs.probabilities(images.keys), expected, atol=1e-5)
+    maps = outputs.maps(images.keys, classes)
+    np.testing.assert_allclose(maps, GradCam(model)(pixels, classes), atol=1e-5)
+    # a second evaluation finds all outputs in the store
+    monkeypatch.setattr(FrozenBackbone, "apply", None)
+    assert (
+        model_outputs("cached").probabilities(images.keys) == outputs.probabilities(images.keys)
+    ).all()
+
+
+def test_cached_outputs_of_other_weights_than_the_models_raise(trained_top):
+    finetune.main("cached")
+    with np.load("data/weights/base.npz") as held:
+        np.savez("data/weights/base.npz", **{path: 1.1 * values for path, values in held.items()})
+    with pytest.raises(UserError, match="model.keras and of cached outputs .* differ by 0"):
+        model_outputs("cached").probabilities(ArrayFolder("data/images").keys)
 
 
 def test_a_subnet_of_another_backbones_features_raises(trained_top):

@@ -29,4 +29,5 @@ class Finetune(Training):
     """Random changes of the training images."""
     test_time_augmentation: bool
     """Average the finished model's probabilities over the flips that `augmentation` allows. A
-    prediction then costs as many times more."""
+    prediction then costs as many times more. With `keep: best` it is done only if the average is
+    not worse by `monitor` on validation data."""

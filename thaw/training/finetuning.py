@@ -1,8 +1,6 @@
 """Fine-tune the last layers of a backbone, on cached outputs of its frozen part or end to end."""
 
 import json
-import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,102 +8,23 @@ import pandas as pd
 
 from thaw.config.backbone import Backbone
 from thaw.config.finetuning import Finetune
-from thaw.config.runtime import selected_runtime
 from thaw.config.subnet import DenseHead, trained_head
 from thaw.config.training import Augmentation
-from thaw.data.augmentation import distinct_views, flips, random_flips, random_layers
+from thaw.data.augmentation import flips, random_flips, random_layers
 from thaw.errors import UserError
 from thaw.models import logistic
-from thaw.models.backbones.filling import filler
 from thaw.models.backbones.frozen import FrozenBackbone
+from thaw.models.backbones.views import CachedViews, flipped_views, largest_difference
 from thaw.models.layers import to_probabilities
 from thaw.models.loading import load_keras_model
 from thaw.models.subnet import build_logistic, build_subnet
 from thaw.runtime.tensorflow import keras, make_deterministic
 from thaw.storage.arrays import ArrayFolder
-from thaw.storage.store import store_root
 from thaw.training.batches import Inputs
 from thaw.training.gradients import sum_in_float32
 from thaw.training.losses import LossTerms
 
 START_IMAGES = 64  # images on which the assembled model is compared with the subnet
-# Largest difference of a probability between the subnet on its features and on its backbone.
-# bfloat16 keeps 8 significant bits, and the split changes the order of its sums.
-TOLERANCE = {"float32": 1e-3, "bfloat16": 0.02}
-# The same if OpenVINO computes the frozen part in bfloat16 and TensorFlow the rest. They round
-# differently: up to 0.046 was seen for EfficientNet-Lite0. Wrong preprocessing gives 0.5 and more.
-TWO_ENGINES = 0.1
-
-
-class CachedViews:
-    """Outputs of the frozen part for images and their augmented views, in the store.
-
-    Args:
-        frozen: the frozen part.
-        images: the decoded images.
-        parameters: of the fine-tuning.
-    """
-
-    def __init__(self, frozen: FrozenBackbone, images: ArrayFolder, parameters: Finetune) -> None:
-        self.frozen, self.images = frozen, images
-        self.views = distinct_views(parameters.augmentation, parameters.augmented_views)
-        self.augmentation = parameters.augmentation
-        self.image_store = frozen.store()
-        self.view_store = frozen.store(augmentation=parameters.augmentation.model_dump())
-
-    def fill(self, augmented: pd.DataFrame, plain: pd.DataFrame) -> None:
-        """Compute and store the outputs that are missing.
-
-        Args:
-            augmented: rows of the split whose images are needed in all views.
-            plain: rows whose images are needed only as they are.
-
-        Raises:
-            UserError: the disk has too little space.
-        """
-        # sorted, so that a worker of a cluster reads adjacent images
-        keys = sorted({*augmented["pixel_sha256"], *plain["pixel_sha256"]})
-        of_views = sorted({*augmented["pixel_sha256"]})
-        view_keys = [f"{key}-{n}" for n in range(1, self.views) for key in of_views]
-        missing = len(self.image_store.missing(keys)) + len(self.view_store.missing(view_keys))
-        shape = self.frozen.network.output_shape[1:]
-        size = missing * int(np.prod(shape)) * np.dtype(self.frozen.dtype).itemsize
-        free = shutil.disk_usage(store_root()).free
-        print(f"frozen part: {missing:,} outputs to compute, {size / 1e9:.2f} GB in the store")
-        if size > free:
-            raise UserError(
-                f"{size / 1e9:.1f} GB are needed in {store_root()} and {free / 1e9:.1f} GB are "
-                f"free. Lower augmented_views, choose precision=bfloat16 (half the size), thaw "
-                f"later, or train with cached=false."
-            )
-        with filler(selected_runtime(), self.frozen, self.images, self.augmentation) as fill:
-            fill(self.image_store, keys, "frozen part")
-            fill(self.view_store, view_keys, "frozen part, views")
-        for store, wanted in ((self.image_store, keys), (self.view_store, view_keys)):
-            store.missing(wanted)  # downloads what workers computed, several shards at once
-            store.share(wanted)
-
-    def plain(self, rows: pd.DataFrame) -> Inputs:
-        """Return inputs for Batches: the outputs for the images themselves."""
-        keys = rows["pixel_sha256"].to_list()
-        return lambda n, _: _stack(self.image_store[keys[i]] for i in n)
-
-    def augmented(self, rows: pd.DataFrame) -> Inputs:
-        """Return inputs for Batches: in each epoch, the output for a random view of each image."""
-        keys = rows["pixel_sha256"].to_list()
-
-        def random_views(n: np.ndarray, random: np.random.Generator) -> np.ndarray:
-            views = random.integers(self.views, size=len(n))
-            return _stack(self._output(keys[i], view) for i, view in zip(n, views, strict=True))
-
-        return random_views
-
-    def _output(self, key: str, view: int) -> np.ndarray:
-        return self.view_store[f"{key}-{view}"] if view else self.image_store[key]
-
-
-def _stack(outputs: Iterable[np.ndarray]) -> np.ndarray:
-    return np.stack(list(outputs)).astype("float32")
 
 
 def pixel_inputs(
@@ -176,9 +95,7 @@ def check_start(
         assembled = end.predict_on_batch(outputs(batch, np.random.default_rng()))
         difference = to_probabilities(assembled) - to_probabilities(on_features)
         worst = max(worst, float(np.abs(difference).max()))
-    tolerance = TOLERANCE[backbone.precision]
-    if backbone.engine == "openvino" and backbone.precision == "bfloat16":
-        tolerance = TWO_ENGINES
+    tolerance = largest_difference(backbone)
     print(f"the start agrees with {name} within {worst:.1e} (allowed: {tolerance:g})")
     if worst > tolerance:
         raise UserError(
@@ -225,6 +142,49 @@ def on_augmented_pixels(
         x = layer(x)
     x = keras.ops.cast(keras.ops.round(keras.ops.clip(x, 0, 255)), "uint8")
     return keras.Model(pixels, end(frozen.network(x)))
+
+
+def choose_flips(
+    frozen: FrozenBackbone,
+    images: ArrayFolder,
+    end: keras.Model,
+    validation: pd.DataFrame,
+    parameters: Finetune,
+) -> Finetune:
+    """Turn test-time augmentation off if it makes the trained model worse on validation data.
+
+    The trained model is not worse than its start on the images themselves. So the finished model
+    is not worse than its start either. Without validation data, or if the last epoch is kept,
+    nothing is chosen.
+
+    Args:
+        frozen: the frozen part.
+        images: the decoded images.
+        end: the trained thawed part and subnet.
+        validation: rows of the split.
+        parameters: of the fine-tuning.
+
+    Returns:
+        The parameters, with `test_time_augmentation` as chosen.
+    """
+    averaged = parameters.test_time_augmentation and parameters.keep == "best"
+    flipped = flipped_views(frozen, images, parameters.augmentation, averaged)
+    if flipped.views == 1:
+        return parameters
+    keys = validation["pixel_sha256"].to_list()
+    flipped.fill(keys)
+    ranks = []
+    for views in (1, flipped.views):
+        predicted = to_probabilities(flipped.averaged(end, keys, views))
+        right = predicted[np.arange(len(keys)), validation["class"]]
+        accuracy = float(np.mean(predicted.argmax(axis=1) == validation["class"]))
+        loss = -float(np.log(np.maximum(right, np.finfo("float32").tiny)).mean())
+        print(f"validation, {views} flips averaged: accuracy {accuracy:.4f}, log loss {loss:.4f}")
+        ranks.append([accuracy, -loss] if parameters.monitor == "accuracy" else [-loss])
+    if ranks[1] >= ranks[0]:
+        return parameters
+    print("averaging over flips is worse on validation data, so the model does not average")
+    return parameters.model_copy(update={"test_time_augmentation": False})
 
 
 def finished_model(frozen: FrozenBackbone, end: keras.Model, parameters: Finetune) -> keras.Model:

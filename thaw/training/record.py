@@ -21,6 +21,8 @@ class Record:
         trained: how many of the parameters were trained.
         history: the metrics of each epoch.
         start: the metrics before the first epoch, if the start was a trained model.
+        frozen: for a fine-tuning on cached outputs, the backbone's parameters, its `name` and the
+            `digest` of its weights.
     """
 
     kept: int
@@ -33,7 +35,11 @@ class Record:
     trained: int | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     start: dict[str, float] | None = None
+    frozen: dict[str, Any] | None = None
 
     def json(self) -> str:
         """Return the record as JSON text, equal for equal trainings."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+        fields = asdict(self)
+        if self.frozen is None:  # the bytes of other records stay as they were
+            del fields["frozen"]
+        return json.dumps(fields, indent=1, sort_keys=True) + "\n"

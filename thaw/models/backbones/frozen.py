@@ -124,13 +124,13 @@ class FrozenBackbone:
                 rows.append(outputs[: len(batch_keys)])
                 done += batch_keys
                 if len(rows) == SHARD_BATCHES:
-                    store.add(done, self._joined(rows))
+                    self._add(store, done, rows)
                     stored += len(done)
                     note_progress(f"{stored:,} of {len(missing):,} new outputs of the backbone")
                     done, rows = [], []
                 progress.advance(len(batch_keys))
             if rows:
-                store.add(done, self._joined(rows))
+                self._add(store, done, rows)
         return len(missing)
 
     def outputs(self, keys: list[str], image: Callable[[str], np.ndarray]) -> np.ndarray:
@@ -160,6 +160,9 @@ class FrozenBackbone:
             for row, key in enumerate(batch_keys):
                 pixels[row] = image(key)
             yield batch_keys, pixels
+
+    def _add(self, store: Store, keys: list[str], rows: list[np.ndarray]) -> None:
+        store.add(keys, self._joined(rows))
 
     def _joined(self, rows: list[np.ndarray]) -> np.ndarray:
         outputs = np.concatenate(rows)

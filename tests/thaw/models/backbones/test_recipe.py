@@ -1,7 +1,5 @@
 """The recipes of November 2026: other digests would invalidate every stored result."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import PIL
 import pytest
@@ -110,12 +108,12 @@ def test_recipe_names_the_tensorflow_build_for_gpus(monkeypatch):
 
 def test_recipe_of_augmented_views(tmp_path):
     from thaw.models.backbones.frozen import FrozenBackbone
-    from thaw.training.finetuning import CachedViews
+    from thaw.models.backbones.views import CachedViews
 
     frozen = FrozenBackbone.__new__(FrozenBackbone)  # without building the network
     frozen.recipe = recipe.frozen_recipe(Backbone(**BACKBONE), "weights.npz", "block5_conv1")
     augmentation = Augmentation(horizontal_flip=True, vertical_flip=False, shear=0.2, zoom=0.1)
-    CachedViews(frozen, {}, SimpleNamespace(augmentation=augmentation, augmented_views=4))
+    CachedViews(frozen, {}, augmentation, 4)
     stores = {folder.name for folder in (tmp_path / "store" / "frozen").iterdir()}
     assert stores == {"5ebc5015cfddd6919ff7bc7a6021f4a7", "6b025bc861432620542b65632dcc4b81"}
 
