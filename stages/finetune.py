@@ -71,7 +71,7 @@ def main(name: str) -> None:
         folder.mkdir()
         trained = not parameters.reinitialize_head
         data = train_batches, validation_batches
-        record = fit(model, trainer, *data, parameters, recipe, folder, trained)
+        record = fit(model, trainer, *data, parameters, recipe, folder, trained)  # type: ignore[arg-type]
         finished = finetuning.finished_model(frozen, end, parameters)
         record.parameters = finished.count_params()
         record.classes = rows.classes
