@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from stages import search, train_subnet
-from tests.fixtures.training import ROOT, term
+from tests.fixtures.training import ROOT, swap_held_out_labels, term
 from tests.stages.test_training import BACKBONE, LOGISTIC, TOP, record
 from thaw.config.subnet import validate_head
 from thaw.storage.arrays import ArrayFolder, write_array_folder
@@ -109,14 +109,9 @@ def test_more_trials_continue_a_search(searched, afresh):
 def test_validation_and_test_images_have_no_part_in_a_search(searched, afresh):
     searched()
     first = run(afresh)
-    rows = pd.read_csv("data/split.csv", dtype=str)
-    others = rows["split"] != "train"
-    for column in ("label", "class"):  # swap the two classes
-        one, two = sorted(set(rows[column]))
-        rows.loc[others, column] = rows.loc[others, column].map({one: two, two: one})
-    rows.to_csv("data/split.csv", index=False)
+    rows = swap_held_out_labels()
     features = ArrayFolder("data/features/base")
-    used = set(rows.loc[~others, "pixel_sha256"])
+    used = set(rows.loc[rows["split"] == "train", "pixel_sha256"])
     changed = {key: features[key] + (key not in used) for key in features.keys}
     write_array_folder("data/features/base", changed, changed.__getitem__, {"weights": "random"})
     for score in (store_root() / "search").iterdir():
