@@ -7,6 +7,7 @@ The table is minimal_reruns.yaml. Nothing is trained here: outputs are placehold
 import contextlib
 import copy
 import fnmatch
+import functools
 import re
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from dvc.repo import Repo
 
 from tests.conftest import ROOT
 from tests.pipeline.conftest import Project
+from thaw import composition
 from thaw.composition import compose, derive
 
 TABLE = yaml.safe_load(Path(__file__).with_name("minimal_reruns.yaml").read_text())
@@ -107,7 +109,8 @@ def settled(committed, monkeypatch):
 
 @pytest.fixture
 def parsed_once(monkeypatch):
-    """Let DVC parse a params.yaml once, instead of once for each stage."""
+    """Let DVC parse a params.yaml once, instead of once for each stage, and read conf/ once."""
+    monkeypatch.setattr(composition, "conf_digest", functools.cache(composition.conf_digest))
     contents: dict[bytes, dict] = {}
     load = param.load_path
 

@@ -119,21 +119,20 @@ def test_validation_and_test_images_have_no_part_in_a_search(searched, afresh):
     assert run(afresh) == first
 
 
-def test_a_killed_search_resumes_and_gives_the_same_bytes(searched, monkeypatch, tmp_path):
+def test_a_killed_search_resumes_and_gives_the_same_bytes(searched, afresh, capsys, tmp_path):
     searched()
-    command = [sys.executable, "-c", "from stages import search; search.main('mine')"]
-
-    def start(store: str) -> subprocess.Popen:
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "THAW_STORE": str(tmp_path / store), "PYTHONPATH": path}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=environment, stdout=pipe, text=True)
-
-    assert start("whole").communicate()[0].count("trial ") == 8
-    expected = outputs()
+    expected = run(afresh)
+    assert capsys.readouterr().out.count("trial ") == 8
     for name in expected:
         Path(name).unlink()
-    killed = start("resumed")
+    command = [sys.executable, "-c", "from stages import search; search.main('mine')"]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "THAW_STORE": str(tmp_path / "resumed"), "PYTHONPATH": path}
+
+    def start() -> subprocess.Popen:
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+    killed = start()
     while not killed.stdout.readline().startswith("trial 3"):
         assert killed.poll() is None
     killed.send_signal(signal.SIGKILL)
@@ -141,7 +140,7 @@ def test_a_killed_search_resumes_and_gives_the_same_bytes(searched, monkeypatch,
     assert not Path("data/searches/mine.yaml").exists()
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "resumed/search").glob("*.json")}
     assert 8 <= len(done) < 24, "four trials of two or three folds"
-    assert start("resumed").wait() == 0
+    assert start().wait() == 0
     assert outputs() == expected
     assert all(path.stat().st_mtime_ns == time for path, time in done.items())
 
