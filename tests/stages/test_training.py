@@ -179,16 +179,6 @@ def test_only_training_images_are_learned_weighted_by_label_confidence(workplace
     assert learnt("weighted") == weighted
 
 
-def extract_features() -> None:
-    """Extract features with a random backbone whose weights are enlarged: the original ones halve
-    the activations in each layer, so the features would hold nothing to learn."""
-    weights.main("base")
-    with np.load("data/weights/base.npz") as held:
-        larger = {path: 1.25 * values for path, values in held.items()}
-    np.savez("data/weights/base.npz", **larger)
-    features.main("base")
-
-
 CHANGED_ON = {
     "reinitialize_head": False,
     "epochs": 1,
@@ -206,7 +196,7 @@ def loss_on_features(name: str, split: str) -> float:
 
 
 def test_a_reinitialized_head_trained_end_to_end_equals_the_head_trained_on_features(
-    workplace, afresh
+    workplace, extract_features, afresh
 ):
     workplace(
         32,
@@ -262,7 +252,7 @@ TURNED = {
 
 
 @pytest.fixture
-def trained_top(workplace):
+def trained_top(workplace, extract_features, once):
     """Make a project with a trained subnet and its fine-tunings.
 
     `cached` and `through` train alike: with the flips that the dataset allows, an image has two
@@ -290,11 +280,13 @@ def trained_top(workplace):
         },
     )
     extract_features()
-    train_subnet.main("top")
+    once("trained top", lambda: train_subnet.main("top"), "models")
 
 
 @pytest.mark.parametrize("pooling", ["average", "average_max"])
-def test_fine_tuning_starts_from_a_logistic_regression(workplace, afresh, pooling):
+def test_fine_tuning_starts_from_a_logistic_regression(
+    workplace, extract_features, afresh, pooling
+):
     """The start is kept where no epoch is better, as with this learning rate."""
     harmful = {**TRAINING["optimizer"], "learning_rate": 1.0}
     tuned = {**THAWED, "cached": True, "monitor": "accuracy", "keep": "best"}
