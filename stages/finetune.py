@@ -73,7 +73,7 @@ def main(name: str) -> None:
         folder.mkdir()
         trained = not parameters.reinitialize_head
         data = train_batches, validation_batches
-        record = fit(model, trainer, *data, parameters, recipe, folder, trained)
+        record = fit(model, trainer, *data, parameters, recipe, folder, trained)  # type: ignore[arg-type]
         parameters = finetuning.choose_flips(frozen, images, end, validation, parameters)
         record.settings["test_time_augmentation"] = parameters.test_time_augmentation
         if parameters.cached:

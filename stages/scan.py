@@ -4,6 +4,8 @@ This stage runs at every `dvc repro`. If the images are not on this machine, as 
 clone, it restores the inventory that dvc.lock records. Then no later stage runs again.
 """
 
+from typing import Any
+
 from thaw.config.base import read_params
 from thaw.data.inventory import INVENTORY, SourceNotHere, matches_inventory, write_inventory
 from thaw.data.registry import source_module, validate_source
@@ -18,7 +20,7 @@ def main(name: str) -> None:
     Args:
         name: NAME of this stage in dvc.yaml, scan@NAME.
     """
-    source = validate_source(read_params("dataset", "source"))
+    source: Any = validate_source(read_params("dataset", "source"))
     try:
         files = source_module(source.kind).files(source)
     except SourceNotHere as error:

@@ -1,11 +1,13 @@
 """Search the head and the hyperparameters of a subnet by cross-validation on training images."""
 
+from pathlib import Path
+
 import pandas as pd
 import yaml
 
 from thaw.config.base import Common, read_params, read_value
 from thaw.config.dataset import Dataset
-from thaw.config.subnet import validate_subnet
+from thaw.config.subnet import Tuned, validate_subnet
 from thaw.data.split_table import SplitTable
 from thaw.storage.arrays import ArrayFolder
 from thaw.storage.files import atomic_write
@@ -18,6 +20,7 @@ def main(name: str) -> None:
     importance.csv).
     """
     tuned = validate_subnet(read_params("subnets", name), name)
+    assert isinstance(tuned, Tuned), "derived.searches lists no other kind"
     rows = SplitTable(confidence_weight=read_value(Dataset, "dataset", "confidence_weight"))
     features = ArrayFolder(f"data/features/{tuned.features}")
     seed = read_value(Common, "seed")
@@ -36,5 +39,5 @@ def main(name: str) -> None:
         )
 
 
-def _write(table: pd.DataFrame, path: str) -> None:
+def _write(table: pd.DataFrame, path: Path) -> None:
     table.to_csv(path, index=False, lineterminator="\n", float_format="%.6f")

@@ -66,7 +66,7 @@ def main(name: str) -> None:
     with atomic_write(f"models/{name}") as folder:
         folder.mkdir()
         train, validation = batches_of("train", seed), batches_of("validation", None)
-        record = fit(model, trainer, train, validation, parameters, recipe, folder)
+        record = fit(model, trainer, train, validation, parameters, recipe, folder)  # type: ignore[arg-type]
         record.classes = rows.classes
         record.image = load_section(Image, "dataset", "image").record()
         save_model(model, folder / "model.keras")

@@ -9,12 +9,17 @@ import os
 import socket
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 pytest_plugins = [f"tests.fixtures.{name}" for name in ("networks", "servers", "tiff", "training")]
+
+# the same examples at every run, on a machine of any speed
+hypothesis.settings.register_profile("thaw", database=None, deadline=None, derandomize=True)
+hypothesis.settings.load_profile("thaw")
 
 ON_REQUEST = (
     "browser",

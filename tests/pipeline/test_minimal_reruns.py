@@ -4,16 +4,22 @@ The table is minimal_reruns.yaml. Nothing is trained here: outputs are placehold
 `dvc commit` records, and DVC says what a changed parameter would run.
 """
 
+import contextlib
+import copy
 import fnmatch
+import functools
 import re
 from pathlib import Path
 
 import networkx
 import pytest
 import yaml
-from dvc.dependency.param import ParamsDependency
+from dvc.dependency import param
 from dvc.repo import Repo
 
+from tests.conftest import ROOT
+from tests.pipeline.conftest import Project
+from thaw import composition
 from thaw.composition import compose, derive
 
 TABLE = yaml.safe_load(Path(__file__).with_name("minimal_reruns.yaml").read_text())
@@ -65,31 +71,62 @@ def put(values: dict, key: str, value) -> None:
     values[last] = value
 
 
-@pytest.fixture
-def settled(project, monkeypatch):
-    """The project with every stage of a wide composition recorded as done."""
-    source = project.folder / "photos"
-    source.mkdir()
-    (source / "one").write_text("one")
-    overrides = [
-        "dataset=folder",
-        "dataset.source.path=photos",
-        "+backbone@backbones.second=vgg16",
-        "+network@networks.small_cnn=small_cnn",
-        "+subnet@subnets.tuned=tuned",
-    ]
-    monkeypatch.chdir(project.folder)
-    values = compose(*overrides)
-    (project.folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
-    (project.folder / "README.md").touch()
-    with Repo() as repo:
-        for stage in repo.index.stages:
-            for out in stage.outs:
-                path = Path(out.fs_path)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(str(out))
+@pytest.fixture(scope="session")
+def committed(tmp_path_factory, store):
+    """A project with every stage of a wide composition recorded as done, and its parameters."""
+    folder = tmp_path_factory.mktemp("settled")
+    project = Project(folder, store)
+    (folder / "photos").mkdir()
+    (folder / "photos" / "one").write_text("one")
+    (folder / "README.md").touch()
+    with contextlib.chdir(folder):
+        values = compose(
+            "dataset=folder",
+            "dataset.source.path=photos",
+            "+backbone@backbones.second=vgg16",
+            "+network@networks.small_cnn=small_cnn",
+            "+subnet@subnets.tuned=tuned",
+        )
+        write(values)
+        with Repo() as repo:
+            for stage in repo.index.stages:
+                for out in stage.outs:
+                    path = Path(out.fs_path)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(str(out))
     project.dvc("commit", "--force", "--quiet")
     return project, values
+
+
+@pytest.fixture
+def settled(committed, monkeypatch):
+    """The folder and the parameters of `committed`, as the current folder."""
+    project, values = committed
+    monkeypatch.chdir(project.folder)
+    write(values)
+    return project.folder, copy.deepcopy(values)
+
+
+@pytest.fixture
+def parsed_once(monkeypatch):
+    """Let DVC parse a params.yaml once, instead of once for each stage, and read conf/ once."""
+    monkeypatch.setattr(composition, "conf_digest", functools.cache(composition.conf_digest))
+    contents: dict[bytes, dict] = {}
+    load = param.load_path
+
+    def load_once(path, fs, **kwargs):
+        content = Path(path).read_bytes()
+        if content not in contents:
+            contents.clear()
+            contents[content] = load(path, fs, **kwargs)
+        return contents[content]
+
+    monkeypatch.setattr(param, "load_path", load_once)
+
+
+def write(values: dict) -> None:
+    with open("params.yaml", "w") as file:
+        yaml.dump(values, file, yaml.CSafeDumper, sort_keys=False)
 
 
 def with_descendants(repo: Repo, direct: set[str]) -> set[str]:
@@ -124,24 +161,23 @@ def naming_values(repo: Repo) -> set[str]:
         stage.addressing
         for stage in repo.index.stages
         for dep in stage.deps
-        if isinstance(dep, ParamsDependency) and dep.status()
+        if isinstance(dep, param.ParamsDependency) and dep.status()
     }
 
 
-def test_every_leaf_reaches_the_stages_in_the_table(settled):
-    project, values = settled
+def test_every_leaf_reaches_the_stages_in_the_table(settled, parsed_once):
+    folder, values = settled
     assert reached() == set()
-    file = project.folder / "params.yaml"
     wrong, both = {}, ("seed", "subnets.gap256.units")
     with Repo() as repo:
         assert repo.index.stages  # resolved now, with the values that are recorded
         for key, value in leaves(values).items():
             if key.startswith("derived."):
                 continue
-            edited = yaml.safe_load(yaml.safe_dump(values))
+            edited = copy.deepcopy(values)
             put(edited, key, changed(key, value))
-            edited["derived"] = derive(edited, project.folder)
-            file.write_text(yaml.safe_dump(edited, sort_keys=False))
+            edited["derived"] = derive(edited, folder)
+            write(edited)
             resolved = edited["derived"] != values["derived"] or key in OTHER
             got = reached() if resolved else reached_by_values(repo)
             if key in both:
@@ -156,15 +192,15 @@ def test_every_leaf_reaches_the_stages_in_the_table(settled):
 
 
 def test_another_scheme_reaches_every_stage(settled):
-    project, values = settled
+    _, values = settled
     values["derived"]["scheme"] = "1-another"
-    (project.folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    write(values)
     with Repo() as repo:
         assert reached() == {stage.addressing for stage in repo.index.stages}
 
 
-def test_dvc_yaml_resolves_nothing_but_derived_values_and_names(settled):
-    text = (settled[0].folder / "dvc.yaml").read_text()
+def test_dvc_yaml_resolves_nothing_but_derived_values_and_names():
+    text = (ROOT / "dvc.yaml").read_text()
     named = {match.split(".")[0] for match in re.findall(r"\$\{([a-z_.]+)\}", text)}
     assert named == {"key", "item", "code", "derived", "backbones", "audits"}
 

@@ -13,7 +13,6 @@ from tests.stages.test_training import (
     THAWED,
     TOP,
     TURNED,
-    extract_features,
     record,
 )
 from thaw.evaluation.model_outputs import model_outputs
@@ -25,7 +24,7 @@ OPENVINO = {**BACKBONE, "engine": "openvino"}
 
 
 @pytest.fixture
-def project(workplace, monkeypatch, tmp_path):
+def project(workplace, extract_features, monkeypatch, tmp_path):
     """Return a function that makes a project with features of an engine, at one precision."""
 
     def make(precision: str) -> None:

@@ -5,13 +5,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
 from stages import features, finetune, train_network, train_subnet, weights
 from tests.fixtures.networks import RANDOM_VGG16
-from tests.fixtures.training import TRAINING, term
+from tests.fixtures.training import TRAINING, swap_held_out_labels, term
 from thaw.data.split_table import SplitTable
 from thaw.errors import UserError
 from thaw.evaluation.model_outputs import model_outputs
@@ -180,23 +179,8 @@ def test_only_training_images_are_learned_weighted_by_label_confidence(workplace
     weigh_by_confidence(False)
     assert learnt("alike") != weighted
     weigh_by_confidence(True)
-    rows = pd.read_csv("data/split.csv", dtype=str)
-    others = rows["split"] != "train"
-    for column in ("label", "class"):  # swap the two classes
-        first, second = sorted(set(rows[column]))
-        rows.loc[others, column] = rows.loc[others, column].map({first: second, second: first})
-    rows.to_csv("data/split.csv", index=False)
+    swap_held_out_labels()
     assert learnt("weighted") == weighted
-
-
-def extract_features() -> None:
-    """Extract features with a random backbone whose weights are enlarged: the original ones halve
-    the activations in each layer, so the features would hold nothing to learn."""
-    weights.main("base")
-    with np.load("data/weights/base.npz") as held:
-        larger = {path: 1.25 * values for path, values in held.items()}
-    np.savez("data/weights/base.npz", **larger)
-    features.main("base")
 
 
 CHANGED_ON = {
@@ -216,7 +200,7 @@ def loss_on_features(name: str, split: str) -> float:
 
 
 def test_a_reinitialized_head_trained_end_to_end_equals_the_head_trained_on_features(
-    workplace, afresh
+    workplace, extract_features, afresh
 ):
     workplace(
         32,
@@ -272,7 +256,7 @@ TURNED = {
 
 
 @pytest.fixture
-def trained_top(workplace):
+def trained_top(workplace, extract_features, once):
     """Make a project with a trained subnet and its fine-tunings.
 
     `cached` and `through` train alike: with the flips that the dataset allows, an image has two
@@ -300,11 +284,13 @@ def trained_top(workplace):
         },
     )
     extract_features()
-    train_subnet.main("top")
+    once("trained top", lambda: train_subnet.main("top"), "models")
 
 
 @pytest.mark.parametrize("pooling", ["average", "average_max"])
-def test_fine_tuning_starts_from_a_logistic_regression(workplace, afresh, pooling):
+def test_fine_tuning_starts_from_a_logistic_regression(
+    workplace, extract_features, afresh, pooling
+):
     """The start is kept where no epoch is better, as with this learning rate."""
     harmful = {**TRAINING["optimizer"], "learning_rate": 1.0}
     tuned = {**THAWED, "cached": True, "monitor": "accuracy", "keep": "best"}

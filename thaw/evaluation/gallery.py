@@ -51,19 +51,6 @@ def gallery(
             f"class {number} {without(name, absent)}".strip() if absent & {*name} else name
             for number, name in enumerate(classes)
         ]
-    with plt.rc_context({"font.family": families}):
-        _draw(true, probabilities, classes, most, image, path, title)
-
-
-def _draw(
-    true: np.ndarray,
-    probabilities: np.ndarray,
-    classes: list[str],
-    most: int,
-    image: Callable[[int], np.ndarray],
-    path: Path,
-    title: str,
-) -> None:
     confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
     right, wrong = np.flatnonzero(predicted == true), np.flatnonzero(predicted != true)
     if len(right):
@@ -73,6 +60,23 @@ def _draw(
         (f"Right ({len(true) - len(wrong)} of {len(true)} test images)", right, RIGHT),
         (f"Wrong, the most confident first ({len(wrong)} of {len(true)})", shown_wrong, WRONG),
     ]
+
+    def label(number: int) -> str:
+        text = f"{classes[predicted[number]]} {confidence[number]:.0%}"
+        return text if predicted[number] == true[number] else f"{text}\nis {classes[true[number]]}"
+
+    with plt.rc_context({"font.family": families}):
+        _draw(groups, label, image, path, title)
+
+
+def _draw(
+    groups: list[tuple[str, np.ndarray, str]],
+    label: Callable[[int], str],
+    image: Callable[[int], np.ndarray],
+    path: Path,
+    title: str,
+) -> None:
+    """Draw groups of images, each with its heading, row numbers and colour."""
     rows = [max(1, -(-len(chosen) // COLUMNS)) for _, chosen, _ in groups]
     height = 0.6 + sum(HEADING + count * CELL for count in rows)
     figure = plt.figure(figsize=(COLUMNS * 1.7, height))
@@ -94,10 +98,7 @@ def _draw(
             )
             axis.axis("off")
             axis.imshow(image(number).squeeze(), cmap="gray", vmin=0, vmax=255)
-            label = f"{classes[predicted[number]]} {confidence[number]:.0%}"
-            if predicted[number] != true[number]:
-                label += f"\nis {classes[true[number]]}"
-            axis.set_title(label, fontsize=8, color=colour, pad=3, parse_math=False)
+            axis.set_title(label(number), fontsize=8, color=colour, pad=3, parse_math=False)
         top -= count * CELL
     figure.savefig(path, dpi=110, metadata={"Software": None})  # the same bytes in each version
     plt.close(figure)

@@ -31,12 +31,9 @@ def format_module(form: str, int8: bool) -> ModuleType:
 
     FILE: the file or folder that `write` creates.
 
-    write(model, image, classes, folder, calibration=None): write FILE into an existing folder, with
-    the names of the classes in its metadata. `model` is a keras.Model from pixels to probabilities
-    in float32, `image` says how pictures become pixels, `classes` are the names in the order of the
-    probabilities, and `calibration` are pixels (n, height, width, channels), uint8, from which the
-    scales of int8 are computed. Return the name of the exported model's input, uint8: "pictures",
-    RGB images (batch, height, width, 3) of any size, or "pixels" (batch, height, width, channels).
+    write(job): write FILE into the job's folder, with the names of the classes in its metadata.
+    Return the name of the exported model's input, uint8: "pictures", RGB images (batch, height,
+    width, 3) of any size, or "pixels" (batch, height, width, channels).
 
     runtime(folder, takes, threads): return a function that runs the exported model, from uint8
     images (batch, height, width, channels) to probabilities (batch, classes), float32. `takes` is
@@ -145,6 +142,7 @@ def export(
     from thaw.export import agreement
     from thaw.export.card import render_card
     from thaw.export.data import ExportData
+    from thaw.export.job import Job
 
     data = ExportData(bundle)  # raises errors before the slow part begins
     sample = data.check_sample(check)
@@ -168,7 +166,7 @@ def export(
         try:
             with silence_output():
                 pixels = None if calibration_sample is None else calibration_sample.pixels
-                takes = converter.write(model, bundle.image, bundle.classes, part, pixels)
+                takes = converter.write(Job(model, bundle.image, bundle.classes, part, pixels))
                 run = converter.runtime(part, takes, thread_count())
         except (OSError, MemoryError):
             raise

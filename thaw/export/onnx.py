@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from thaw.config.dataset import Image
+from thaw.export.job import Job
 from thaw.runtime.tensorflow import keras, tf
 
 FILE = "model.onnx"
@@ -23,34 +24,30 @@ FILTERS = {
 }
 
 
-def write(
-    model: keras.Model,
-    image: Image,
-    classes: list[str],
-    folder: Path,
-    calibration: np.ndarray | None = None,
-) -> str:
-    """Write FILE into `folder`, see export.format_module.
+def write(job: Job) -> str:
+    """Write FILE, see export.format_module.
 
-    It takes pixels if the pipeline resizes with lanczos, else pictures. With `calibration`, matrix
-    products and convolutions compute in int8 (QDQ). Resizing never does. metadata_props has the
-    classes as a JSON list.
+    It takes pixels if the pipeline resizes with lanczos, else pictures. With calibration pixels,
+    matrix products and convolutions compute in int8 (QDQ). Resizing never does. metadata_props has
+    the classes as a JSON list.
     """
     import onnx
 
-    graph_model = _convert(model)
-    if calibration is not None:
-        graph_model = _quantize(graph_model, calibration)
+    graph_model = _convert(job.model)
+    if job.calibration is not None:
+        graph_model = _quantize(graph_model, job.calibration)
     takes = "pixels"
-    if image.resampling in FILTERS:
+    if job.image.resampling in FILTERS:
         takes = "pictures"
-        resizing = _resizing(image)
+        resizing = _resizing(job.image)
         resizing.ir_version = graph_model.ir_version
         graph_model = onnx.compose.merge_models(resizing, graph_model, [("resized", "pixels")])
-    onnx.helper.set_model_props(graph_model, {"classes": json.dumps(classes, ensure_ascii=False)})
+    onnx.helper.set_model_props(
+        graph_model, {"classes": json.dumps(job.classes, ensure_ascii=False)}
+    )
     graph_model.producer_name, graph_model.producer_version = "thaw", ""
     onnx.checker.check_model(graph_model)
-    onnx.save(graph_model, folder / FILE)
+    onnx.save(graph_model, job.folder / FILE)
     return takes
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from thaw.config.dataset import Image
+from thaw.export.job import Job
 from thaw.runtime.openvino import convert, import_openvino, without_telemetry
-from thaw.runtime.tensorflow import keras
 
 FILE = "model.xml"  # its weights are in model.bin
 # by default OpenVINO computes in bfloat16 if the processor supports it
@@ -25,44 +25,38 @@ def _nncf() -> Any:
     return nncf
 
 
-def write(
-    model: keras.Model,
-    image: Image,
-    classes: list[str],
-    folder: Path,
-    calibration: np.ndarray | None = None,
-) -> str:
-    """Write FILE and its weights into `folder`, see export.format_module.
+def write(job: Job) -> str:
+    """Write FILE and its weights, see export.format_module.
 
-    It takes pictures if the filter is in FILTERS, else pixels. With `calibration`, matrix products
-    and convolutions compute in int8. rt_info has the classes as a JSON list.
+    It takes pictures if the filter is in FILTERS, else pixels. With calibration pixels, matrix
+    products and convolutions compute in int8. rt_info has the classes as a JSON list.
     """
     ov = import_openvino()
-    converted = convert(model)
+    converted = convert(job.model)
     converted.outputs[0].get_tensor().set_names({"probabilities"})
-    if calibration is not None:
+    if job.calibration is not None:
         nncf = _nncf()
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
         converted = nncf.quantize(
             converted,
-            nncf.Dataset([pixels[None] for pixels in calibration]),
-            subset_size=len(calibration),
+            nncf.Dataset([pixels[None] for pixels in job.calibration]),
+            subset_size=len(job.calibration),
             ignored_scope=nncf.IgnoredScope(names=_last_layers(converted)),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
             ),
         )
     takes = "pixels"
-    if image.resampling in FILTERS:
+    if job.image.resampling in FILTERS:
         takes = "pictures"
-        converted = _resizing(ov, converted, image)
+        converted = _resizing(ov, converted, job.image)
     converted.inputs[0].get_tensor().set_names({takes})
-    converted.set_rt_info(json.dumps(classes, ensure_ascii=False), ["model_info", "classes"])
+    converted.set_rt_info(json.dumps(job.classes, ensure_ascii=False), ["model_info", "classes"])
     # as OpenVINO's Model API reads them
-    labels = " ".join("_".join(name.split()) for name in classes)
+    labels = " ".join("_".join(name.split()) for name in job.classes)
     converted.set_rt_info(labels, ["model_info", "labels"])
-    ov.save_model(converted, folder / FILE, compress_to_fp16=False)
+    ov.save_model(converted, job.folder / FILE, compress_to_fp16=False)
     return takes
 
 

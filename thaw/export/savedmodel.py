@@ -6,27 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
-from thaw.config.dataset import Image
 from thaw.export.float32 import with_resizing
+from thaw.export.job import Job
 from thaw.export.labels import LABELS, labels_text
-from thaw.runtime.tensorflow import keras, tf
+from thaw.runtime.tensorflow import tf
 
 FILE = "saved_model"
 
 
-def write(
-    model: keras.Model,
-    image: Image,
-    classes: list[str],
-    folder: Path,
-    calibration: np.ndarray | None = None,
-) -> str:
-    """Write FILE into `folder`, see export.format_module.
+def write(job: Job) -> str:
+    """Write FILE, see export.format_module.
 
-    It takes pictures: TensorFlow resizes with any of the pipeline's filters. `calibration` is None.
-    The classes are in the asset labels.txt, whose path is `labels.asset_path` of the loaded model.
+    It takes pictures: TensorFlow resizes with any of the pipeline's filters. The format has no
+    calibration. The classes are in the asset labels.txt, whose path is `labels.asset_path` of the
+    loaded model.
     """
-    resizing_model = with_resizing(model, image)
+    resizing_model = with_resizing(job.model, job.image)
     module = tf.Module()  # Keras's own export would store every weight twice
     module.weights = [variable.value for variable in resizing_model.variables]
     inputs = [tf.TensorSpec((None, None, None, 3), "uint8", name="pictures")]
@@ -38,9 +33,9 @@ def write(
     )
     with tempfile.TemporaryDirectory() as place:
         labels = Path(place) / LABELS
-        labels.write_text(labels_text(classes), encoding="utf-8")
+        labels.write_text(labels_text(job.classes), encoding="utf-8")
         module.labels = tf.saved_model.Asset(str(labels))
-        tf.saved_model.save(module, folder / FILE, signatures=signature)
+        tf.saved_model.save(module, job.folder / FILE, signatures=signature)
     return "pictures"
 
 

@@ -7,21 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from thaw.config.dataset import Image
+from thaw.export.job import Job
 from thaw.export.labels import LABELS, labels_text
-from thaw.runtime.tensorflow import keras, tf
+from thaw.runtime.tensorflow import tf
 
 FILE = "model.tflite"
 
 
-def write(
-    model: keras.Model,
-    image: Image,
-    classes: list[str],
-    folder: Path,
-    calibration: np.ndarray | None = None,
-) -> str:
-    """Write FILE into `folder`, see export.format_module.
+def write(job: Job) -> str:
+    """Write FILE, see export.format_module.
 
     It takes pixels, since the format has no resizing with antialiasing: the caller has to resize.
     The backbone's preprocessing is part of the exported model. The classes are in labels.txt, an
@@ -29,18 +23,18 @@ def write(
     """
     operations = tf.lite.OpsSet.TFLITE_BUILTINS
     options: dict[str, Any] = {}
-    if calibration is not None:
+    if job.calibration is not None:
         operations = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
         options = {
             "optimizations": [tf.lite.Optimize.DEFAULT],
-            "representative_dataset": lambda: ([pixels[None]] for pixels in calibration),
+            "representative_dataset": lambda: ([pixels[None]] for pixels in job.calibration),
             # otherwise the interpreter that calibrates finds no weights
             "experimental_enable_resource_variables": False,
         }
     options["target_spec"] = {"supported_ops": [operations]}
-    model.export(folder / FILE, format="litert", verbose=False, **options)
-    with zipfile.ZipFile(folder / FILE, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(LABELS), labels_text(classes))  # dated 1980
+    job.model.export(job.folder / FILE, format="litert", verbose=False, **options)
+    with zipfile.ZipFile(job.folder / FILE, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(LABELS), labels_text(job.classes))  # dated 1980
     return "pixels"
 
 

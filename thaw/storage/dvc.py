@@ -20,8 +20,6 @@ from dvc.dirs import global_config_dir, system_config_dir
 from thaw.config.base import Loader
 from thaw.errors import UserError
 
-CHUNK_BYTES = 2**20  # read at a time, so that memory does not grow with a file
-
 
 def verify_outputs(*outs: str | Path) -> None:
     """Check that files or folders are complete and as recorded in dvc.lock.
@@ -169,11 +167,9 @@ def _listing(cache: Path, md5: str) -> dict[str, str] | None:
 
 def _md5(path: Path) -> str | None:
     """Return the MD5 of a file, or None if it cannot be read."""
-    digest = hashlib.md5(usedforsecurity=False)
     try:
         with open(path, "rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
+            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
     except OSError:
         return None
     return digest.hexdigest()

@@ -229,7 +229,7 @@ def grouped_images(draw) -> pd.DataFrame:
     return table
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grouped_images(), st.integers(0, 3), st.floats(0.1, 0.4))
 def test_no_group_is_in_two_splits_and_every_image_is_in_one(table, seed, share):
     split = split_by("part", seed=seed, test=share)
@@ -246,7 +246,7 @@ def test_no_group_is_in_two_splits_and_every_image_is_in_one(table, seed, share)
     assert set(table.loc[table["split"] == "train", "label"]) == {*table["label"]}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 9), min_size=4, max_size=40), st.floats(0.1, 0.5))
 def test_a_draw_misses_the_share_by_less_than_a_group(sizes, share):
     group = np.repeat(np.arange(len(sizes)), sizes)

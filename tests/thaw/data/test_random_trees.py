@@ -63,7 +63,7 @@ def check_output(paths: list[str], rows: list[dict[str, str]], said: str) -> Non
 def test_every_image_is_used_ignored_with_a_message_or_refused():
     read = refused = 0
 
-    @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=200)
     @given(paths=TREES | regular_trees())
     def check(paths):
         nonlocal read, refused

@@ -8,15 +8,8 @@ import pytest
 import yaml
 
 from thaw.errors import UserError
+from thaw.evaluation import metrics
 from thaw.evaluation.evaluate import evaluate
-from thaw.evaluation.metrics import (
-    accuracy_and_loss,
-    at_half,
-    confusion,
-    intervals,
-    measure,
-    per_class,
-)
 from thaw.storage.arrays import write_array_folder
 
 CLASSES = ["whole", "broken"]
@@ -72,7 +65,7 @@ def test_the_results_are_measured_on_the_test_images(rows):
     evaluate("mine", SimpleNamespace(probabilities=predict, maps=explain, explained=4))
     test = rows[rows["split"] == "test"].reset_index(drop=True)
     true, probabilities = test["class"].to_numpy(), predict(list(test["pixel_sha256"]))
-    measured = measure(true, probabilities, 5)
+    measured = metrics.measure(true, probabilities, 5)
     validation = rows[rows["split"] == "validation"]
     judged, keys = validation["class"].to_numpy(), list(validation["pixel_sha256"])
     details = json.loads(Path("results/details/mine.json").read_text())
@@ -85,15 +78,15 @@ def test_the_results_are_measured_on_the_test_images(rows):
         "counts": {"train": 6, "validation": 4, "test": 14},
         "skipped": 1,
         "metrics": measured,
-        "per_class": per_class(true, probabilities, CLASSES),
+        "per_class": metrics.per_class(true, probabilities, CLASSES),
         "per_group": {
-            name: {"count": len(part), **measure(true[part], probabilities[part], 5)}
+            name: {"count": len(part), **metrics.measure(true[part], probabilities[part], 5)}
             for name in ("mono", "poly")
             for part in [np.flatnonzero(test["group"] == name)]
         },
-        "at_half": at_half(true, probabilities),
-        "confusion": confusion(true, probabilities),
-        "validation": {**accuracy_and_loss(judged, predict(keys)), "count": 4},
+        "at_half": metrics.at_half(true, probabilities),
+        "confusion": metrics.confusion(true, probabilities),
+        "validation": {**metrics.accuracy_and_loss(judged, predict(keys)), "count": 4},
         "cost": 90,
         "training": RECORD,
         "settings": SETTINGS,
@@ -120,7 +113,7 @@ def test_intervals_of_a_grouped_split_resample_groups(rows):
     groups = rows.loc[test.index, "split_group"].to_numpy()
     assert details["test_groups"] == len(set(groups)) == 4
     probabilities = predict(test["pixel_sha256"].to_list())
-    expected = intervals(test["class"].to_numpy(), probabilities, 100, groups)
+    expected = metrics.intervals(test["class"].to_numpy(), probabilities, 100, groups)
     assert details["intervals_95"] == expected
 
 

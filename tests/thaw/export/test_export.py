@@ -21,6 +21,7 @@ from thaw.export.agreement import Disagreement, check_tolerance, compare
 from thaw.export.data import ExportData
 from thaw.export.export import FORMATS, format_module
 from thaw.export.float32 import assemble_in_float32, precision
+from thaw.export.job import Job
 from thaw.models.bundle import find_model
 
 FILES = {
@@ -197,7 +198,7 @@ def test_an_export_with_other_weights_is_rejected(inside, tmp_path, form):
     right, wrong = assemble_in_float32(bundle), assemble_in_float32(bundle)
     wrong.set_weights([-weight for weight in wrong.get_weights()])
     converter = format_module(form, int8=False)
-    takes = converter.write(wrong, bundle.image, bundle.classes, tmp_path, None)
+    takes = converter.write(Job(wrong, bundle.image, bundle.classes, tmp_path))
     run = converter.runtime(tmp_path, takes, 1)
     sample = ExportData(bundle).check_sample(20)
     result = compare(run, {"Keras": right.predict_on_batch}, takes, sample, 8)
@@ -212,7 +213,7 @@ def test_an_export_that_returns_nan_is_rejected(inside, tmp_path):
     right, wrong = assemble_in_float32(bundle), assemble_in_float32(bundle)
     wrong.set_weights([weight * np.nan for weight in wrong.get_weights()])
     converter = format_module("savedmodel", int8=False)
-    takes = converter.write(wrong, bundle.image, bundle.classes, tmp_path, None)
+    takes = converter.write(Job(wrong, bundle.image, bundle.classes, tmp_path))
     run = converter.runtime(tmp_path, takes, 1)
     with pytest.raises(Disagreement, match="values that are not finite"):
         sample = ExportData(bundle).check_sample(20)

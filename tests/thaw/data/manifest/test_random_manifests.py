@@ -58,13 +58,7 @@ def write(
 @given(
     drawn=manifests(), delimiter=st.sampled_from(",;\t"), split=st.sampled_from(["split", "note"])
 )
-@settings(
-    max_examples=200,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_rows_and_images_add_up(tmp_path, drawn, delimiter, split):
     files, rows, faulty = drawn
     path = write(tmp_path / "mine", files, rows, delimiter, split)

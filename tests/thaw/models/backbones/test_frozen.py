@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.fixtures.networks import RANDOM_VGG16
 from thaw.config.backbone import Backbone
 from thaw.errors import UserError
 from thaw.models.backbones.applications import build_application, named_tensors
@@ -41,15 +42,9 @@ def frozen(weights, tmp_path, monkeypatch):
         engine="tensorflow",
     ):
         keras.utils.clear_session(free_memory=False)
-        backbone = Backbone(
-            application=name,
-            weights="random",
-            digest=None,
-            preprocessing=scheme,
-            engine=engine,
-            precision=precision,
-            batch_size=batch_size,
-        )
+        changes = {"application": name, "preprocessing": scheme, "precision": precision}
+        changes |= {"engine": engine, "batch_size": batch_size}
+        backbone = Backbone(**RANDOM_VGG16 | changes)
         return FrozenBackbone(backbone, weights(name), SHAPE, thaw_from)
 
     return make
