@@ -89,11 +89,12 @@ def resize_reduced(
         extent = extent[0] / factor, extent[1] / factor
     picture = opaque(picture).convert("RGB" if image.colour == "rgb" else "L")
     box, margins = _box(extent, size, image.fit)
-    picture = ImageOps.expand(picture, margins)
     channels = []
     for band in picture.getbands():
-        exact = picture.getchannel(band).convert("F")
-        channel = exact.resize(size, Pillow.Resampling[image.resampling.upper()], box)
+        channel = picture.getchannel(band).convert("F")
+        if any(margins):
+            channel = _with_margins(channel, extent, margins)
+        channel = channel.resize(size, Pillow.Resampling[image.resampling.upper()], box)
         if orientation in TURNS:
             channel = channel.transpose(TURNS[orientation])
         channels.append(np.asarray(channel))
@@ -107,6 +108,16 @@ def opaque(picture: Pillow.Image) -> Pillow.Image:
         white = Pillow.new("RGBA", picture.size, "white")
         return Pillow.alpha_composite(white, picture)
     return picture
+
+
+def _with_margins(channel: Pillow.Image, extent: Pair, margins: tuple[int, int]) -> Pillow.Image:
+    """Add black margins to the sides and to top and bottom, also to incomplete last pixels."""
+    values = np.array(channel)
+    if margins[0]:
+        values[:, -1] *= extent[0] - (channel.width - 1)
+    if margins[1]:
+        values[-1] *= extent[1] - (channel.height - 1)
+    return ImageOps.expand(Pillow.fromarray(values), margins)
 
 
 def _scale(size: Pair, final: Pair, fit: str) -> float:
