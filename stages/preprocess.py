@@ -39,11 +39,12 @@ def main() -> None:
     verify_outputs(RAW)
     with open(RAW / "index.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    store = image_store(image)
-    new = decode_into(store, rows, RAW, image)
+    stores = [image_store(image, reduced=True), image_store(image)]
+    new, large = decode_into(*stores, rows, RAW, image)
+    recipe = stores[0 if large else 1].recipe
     print(f"{new:,} of {len(rows):,} images are new")
 
-    columns, stores = list(dict.fromkeys([*INDEX_COLUMNS, *rows[0]])), [store]
+    columns = list(dict.fromkeys([*INDEX_COLUMNS, *rows[0]]))
     if on_bad_image == "truncate":
         columns.append("truncated")
         stores.append(decode_truncated(rows, RAW, image))
@@ -63,7 +64,7 @@ def main() -> None:
         brightest = max(brightest, int(pixels.max()))
         return pixels
 
-    write_array_folder("data/images", list(file_of), pixels_of, store.recipe)
+    write_array_folder("data/images", list(file_of), pixels_of, recipe)
     if shared_root():
         SharedImages(image.shape, pixels_of).share(file_of)
     if brightest < DARK and image.value_range is None:

@@ -16,10 +16,12 @@ from PIL import ImageFile, ImageOps, UnidentifiedImageError
 from thaw.config.dataset import FULL_DEPTH, Image, Size, height_width
 from thaw.data.bit_depth import is_deep, repair_tiles, to_8_bits
 from thaw.data.formats import BadImage, is_heic, why_tiff_unread, why_unread
+from thaw.data.reducing import Pair, draft, opaque, resize_reduced
 
 MAX_PIXELS = 250_000_000  # per image; larger ones are treated as decompression bombs
 LARGE_PIXELS = 50_000_000  # per image; larger ones are decoded one at a time to limit memory
 MAX_SCANS = 100  # per JPEG; each scan is a pass over the image that costs the file few bytes
+ORIENTATION = 0x0112  # EXIF tag
 MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # start of a JPEG segment
 # Pillow's readers that are tried on every file; some of the others start programs
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "AVIF", "PPM")
@@ -38,7 +40,8 @@ def decode(content: bytes, image: Image) -> np.ndarray:
     Animations give their first frame. The EXIF orientation is applied, transparency is composited
     on white, and the image gets its size as `image.fit` says. 16-bit channels keep their upper 8
     bits; grey images that use only `image.bit_depth` of the 16 keep the upper 8 of those. Other
-    values of more than 8 bits are scaled from `image.value_range`.
+    values of more than 8 bits are scaled from `image.value_range`. Large images are reduced before
+    they are resized (thaw/data/reducing.py).
 
     Args:
         content: The bytes of the file.
@@ -51,6 +54,11 @@ def decode(content: bytes, image: Image) -> np.ndarray:
         BadImage: The content is empty, truncated, not an image or too large, or the range of its
             values is unknown or exceeds `image.bit_depth`.
     """
+    return decode_reporting(content, image)[0]
+
+
+def decode_reporting(content: bytes, image: Image) -> tuple[np.ndarray, bool]:
+    """Decode an image file as `decode` does, and return also whether it was reduced first."""
     if not content:
         raise BadImage("zero bytes")
     try:
@@ -62,12 +70,24 @@ def decode(content: bytes, image: Image) -> np.ndarray:
                     raise BadImage(f"{picture.width} x {picture.height} pixels, too large")
                 if content.startswith(b"\xff\xd8") and _scans(content) > MAX_SCANS:
                     raise BadImage(f"over {MAX_SCANS} scans, too many for a JPEG")
+                extent = None if ImageFile.LOAD_TRUNCATED_IMAGES else draft(picture, image)
+                if not picture.info.get("progressive"):  # it is decoded line by line
+                    count = picture.width * picture.height
                 with _large_images if count > LARGE_PIXELS else contextlib.nullcontext():
-                    return _pixels(picture, image)
+                    return _pixels(picture, image, extent), extent is not None
     except (BadImage, MemoryError):
         raise
     except Exception as error:  # damaged files make Pillow raise almost any type
         raise BadImage(f"{error}") from None
+
+
+def is_reduced(content: bytes, image: Image) -> bool:
+    """Return whether `decode` reduces an image before it resizes it. Only its header is read."""
+    try:
+        with open_picture(content) as picture:
+            return draft(picture, image) is not None
+    except Exception:  # damaged files make Pillow raise almost any type
+        return False
 
 
 def open_picture(content: bytes) -> ImageFile.ImageFile:
@@ -119,7 +139,7 @@ def _scans(content: bytes) -> int:
     return count
 
 
-def _pixels(picture: ImageFile.ImageFile, image: Image) -> np.ndarray:
+def _pixels(picture: ImageFile.ImageFile, image: Image, extent: Pair | None) -> np.ndarray:
     if picture.mode[0] != "I" and ";16" in str(picture.tile):
         for key, default in (("bit_depth", FULL_DEPTH), ("value_range", None)):
             if (value := getattr(image, key)) != default:
@@ -130,12 +150,21 @@ def _pixels(picture: ImageFile.ImageFile, image: Image) -> np.ndarray:
         # the file states its largest value, and Pillow scales by it
         image = image.model_copy(update={"bit_depth": FULL_DEPTH})
     picture.load()
+    if extent is not None:
+        flat = to_8_bits(picture, image) if is_deep(picture) else picture
+        return resize_reduced(flat, extent, _orientation(picture), image)
     with contextlib.suppress(Exception):  # ignore corrupt EXIF data
         ImageOps.exif_transpose(picture, in_place=True)
     mode = "RGB" if image.colour == "rgb" else "L"
-    opaque = to_8_bits(picture, image) if is_deep(picture) else _opaque(picture)
-    converted = opaque if opaque.mode == mode else opaque.convert(mode)
+    flat = to_8_bits(picture, image) if is_deep(picture) else opaque(picture)
+    converted = flat if flat.mode == mode else flat.convert(mode)
     return resize(converted, image.size, image.resampling, image.fit)
+
+
+def _orientation(picture: Pillow.Image) -> int:
+    with contextlib.suppress(Exception):  # ignore corrupt EXIF data
+        return int(picture.getexif().get(ORIENTATION, 1))
+    return 1
 
 
 def resize(picture: Pillow.Image, size: Size, resampling: str, fit: str = "stretch") -> np.ndarray:
@@ -211,14 +240,6 @@ def nearest_indices(length: int, size: int) -> np.ndarray:
     """
     centres = (np.arange(size, dtype="float32") + np.float32(0.5)) * np.float32(length / size)
     return np.minimum(centres.astype("int64"), length - 1)
-
-
-def _opaque(picture: Pillow.Image) -> Pillow.Image:
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        white = Pillow.new("RGBA", picture.size, "white")
-        return Pillow.alpha_composite(white, picture)
-    return picture
 
 
 def pixel_sha256(pixels: np.ndarray) -> str:

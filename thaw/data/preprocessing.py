@@ -12,9 +12,17 @@ import numpy as np
 import PIL
 
 from thaw.config.dataset import FULL_DEPTH, Image
-from thaw.data.decoding import DECODING, accepting_truncated, decode, pixel_sha256
+from thaw.data.decoding import (
+    DECODING,
+    accepting_truncated,
+    decode,
+    decode_reporting,
+    is_reduced,
+    pixel_sha256,
+)
 from thaw.data.formats import BadImage
 from thaw.data.raw import RawFiles, original_path
+from thaw.data.reducing import REDUCING
 from thaw.errors import UserError, bullet_list, note_progress
 from thaw.runtime.progress import Progress
 from thaw.storage.recovery import read_recorded, recover_rows
@@ -24,13 +32,16 @@ MIN_SHARD_IMAGES = 256  # images in a shard of the store, however large they are
 SHARD_BYTES = 2**24  # pixels in a shard of many small images, which stays fast to read
 
 
-def image_store(image: Image) -> Store:
+def image_store(image: Image, reduced: bool = False) -> Store:
     """Return the store of decoded images, after recovering images from DVC's cache.
 
     Args:
         image: How the images are decoded; the store keeps one set of images for each value.
+        reduced: Whether to return the store of large images, which are reduced before they are
+            resized. It may contain other images too. The other store may contain large images that
+            an earlier version decoded in full.
     """
-    store = Store("images", _recipe(image))
+    store = Store("images", _recipe(image) | ({"reducing": REDUCING} if reduced else {}))
     if (before := read_recorded("data/index.csv")) is not None:
         listed = csv.DictReader(io.StringIO(before.decode(), newline=""))
         # until November 2026 the column was named `pixels`
@@ -51,11 +62,14 @@ def _recipe(image: Image) -> dict[str, Any]:
     }
 
 
-def decode_into(store: Store, rows: list[dict[str, str]], folder: Path, image: Image) -> int:
-    """Decode the images that are missing in `store`, and complete the rows.
+def decode_into(
+    large: Store, store: Store, rows: list[dict[str, str]], folder: Path, image: Image
+) -> tuple[int, int]:
+    """Decode the images that are missing in the stores, and complete the rows.
 
     Args:
-        store: Decoded images by the SHA-256 of their file.
+        large: Large images, which are reduced, by the SHA-256 of their file.
+        store: The other images by the SHA-256 of their file.
         rows: One for each file, with its `path` in `folder`. This function adds `sha256` (digest
             of the file), `pixel_sha256` (digest of its pixels) and `problem` (why the file cannot
             be read, or "").
@@ -63,10 +77,10 @@ def decode_into(store: Store, rows: list[dict[str, str]], folder: Path, image: I
         image: How to decode the images.
 
     Returns:
-        The number of decoded images.
+        The number of decoded images, and the number of rows whose image is large.
     """
     shard = max(MIN_SHARD_IMAGES, SHARD_BYTES // int(np.prod(image.shape)))
-    new = 0
+    new = count_large = 0
     with (
         RawFiles(folder) as raw,
         ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -74,14 +88,20 @@ def decode_into(store: Store, rows: list[dict[str, str]], folder: Path, image: I
     ):
         for start in range(0, len(rows), shard):
             batch = rows[start : start + shard]
-            decoded = list(pool.map(lambda row: _decode(row, raw, image, store), batch))
-            missing = {r["sha256"]: p for r, p in zip(batch, decoded, strict=True) if p is not None}
-            if missing:
-                store.add(list(missing), np.stack(list(missing.values())))
-            new += len(missing)
+            decoded = list(pool.map(lambda row: _decode(row, raw, image, large, store), batch))
+            for into, wanted in ((large, True), (store, False)):
+                missing = {
+                    row["sha256"]: pixels
+                    for row, (pixels, reduced) in zip(batch, decoded, strict=True)
+                    if pixels is not None and reduced == wanted
+                }
+                if missing:
+                    into.add(list(missing), np.stack(list(missing.values())))
+                new += len(missing)
+            count_large += sum(reduced for _, reduced in decoded)
             note_progress(f"{start + len(batch):,} of {len(rows):,} images")
             progress.advance(len(batch))
-    return new
+    return new, count_large
 
 
 def decode_truncated(rows: list[dict[str, str]], folder: Path, image: Image) -> Store:
@@ -135,17 +155,22 @@ def list_problems(rows: list[dict[str, str]], reason: str = "problem") -> str:
     return bullet_list([f"{original_path(row['path'])}: {row[reason]}" for row in rows])
 
 
-def _decode(row: dict[str, str], raw: RawFiles, image: Image, store: Store) -> np.ndarray | None:
-    """Complete the row. Return the pixels if they are missing in the store."""
+def _decode(
+    row: dict[str, str], raw: RawFiles, image: Image, large: Store, store: Store
+) -> tuple[np.ndarray | None, bool]:
+    """Complete the row. Return the pixels if they are missing, and whether the image is large."""
     content = raw.read(row["path"])
-    row.update(sha256=hashlib.sha256(content).hexdigest(), pixel_sha256="", problem="")
-    if row["sha256"] in store:
-        row["pixel_sha256"] = pixel_sha256(store[row["sha256"]])
-        return None
+    key = hashlib.sha256(content).hexdigest()
+    row.update(sha256=key, pixel_sha256="", problem="")
+    if key in large or key in store:
+        reduced = is_reduced(content, image)
+        if key in large or not reduced:
+            row["pixel_sha256"] = pixel_sha256((large if key in large else store)[key])
+            return None, reduced
     try:
-        pixels = decode(content, image)
+        pixels, reduced = decode_reporting(content, image)
     except BadImage as reason:
         row["problem"] = str(reason)
-        return None
+        return None, False
     row["pixel_sha256"] = pixel_sha256(pixels)
-    return pixels
+    return pixels, reduced
