@@ -74,6 +74,7 @@ def decode_into(store: Store, rows: list[dict[str, str]], folder: Path, image: I
     ):
         for start in range(0, len(rows), shard):
             batch = rows[start : start + shard]
+            raw.expect(r["path"] for r in batch if raw.known_sha256(r["path"]) not in store)
             decoded = list(pool.map(lambda row: _decode(row, raw, image, store), batch))
             missing = {r["sha256"]: p for r, p in zip(batch, decoded, strict=True) if p is not None}
             if missing:
@@ -137,8 +138,10 @@ def list_problems(rows: list[dict[str, str]], reason: str = "problem") -> str:
 
 def _decode(row: dict[str, str], raw: RawFiles, image: Image, store: Store) -> np.ndarray | None:
     """Complete the row. Return the pixels if they are missing in the store."""
-    content = raw.read(row["path"])
-    row.update(sha256=hashlib.sha256(content).hexdigest(), pixel_sha256="", problem="")
+    row.update(sha256=raw.known_sha256(row["path"]), pixel_sha256="", problem="")
+    if row["sha256"] not in store:
+        content = raw.read(row["path"])
+        row["sha256"] = hashlib.sha256(content).hexdigest()
     if row["sha256"] in store:
         row["pixel_sha256"] = pixel_sha256(store[row["sha256"]])
         return None
