@@ -116,10 +116,10 @@ class RemoteFolder:
             row["path"] = f"images/{row['path']}"
         if keep_raw:
             with tempfile.TemporaryDirectory(dir=into) as scratch:
-                for row, file in zip(rows, self.download(names, Path(scratch)), strict=True):
+                for row, copy in zip(rows, self.download(names, Path(scratch)), strict=True):
                     target = into / row["path"]
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(file, target)
+                    shutil.copyfile(copy, target)
             return
         with open(into / REMOTE_TABLE, "w", newline="", encoding="utf-8") as opened:
             table = csv.writer(opened, lineterminator="\n")

@@ -137,8 +137,9 @@ def collect(source: Parameters, into: Path) -> list[dict[str, str]]:
         if is_remote_archive(images) or is_archive(Path(images)):
             _pack(manifest, root, into)
         elif is_remote(images):
-            folder = images.rpartition("/")[0] if images == source.path else images
-            RemoteFolder(folder).collect(manifest.rows, into, source.keep_raw)
+            if not source.images and _is_manifest(images):
+                images = images.rpartition("/")[0]
+            RemoteFolder(images).collect(manifest.rows, into, source.keep_raw)
         else:
             _copy(manifest, root, into)
     print("\n".join(manifest.notes))
