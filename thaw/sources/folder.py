@@ -81,10 +81,29 @@ def collect(source: Parameters, into: Path) -> list[dict[str, str]]:
             return collect_archive(archive, into, source.path, source)
     if is_remote(source.path):
         folder = RemoteFolder(source.path)
-        with tempfile.TemporaryDirectory(dir=into) as outline:
-            folder.outline(Path(outline))
-            rows = read_layout(Path(outline), source.path, source)
+        rows = _read_folder(folder, source, into)
         folder.collect(rows, into, source.keep_raw)
         return rows
     path = locate(source.path)
     return (collect_folder if path.is_dir() else collect_archive)(path, into, source.path, source)
+
+
+def read(source: Parameters, scratch: Path) -> list[dict[str, str]]:
+    """Return the rows of `collect` for an address. The images of a folder are not downloaded.
+
+    Args:
+        source: Its `path` is an address.
+        scratch: An empty folder for temporary files.
+
+    Raises:
+        UserError: The source does not answer, or its layout is unknown or ambiguous.
+    """
+    if is_remote_archive(source.path):
+        return collect(source, scratch)
+    return _read_folder(RemoteFolder(source.path), source, scratch)
+
+
+def _read_folder(folder: RemoteFolder, source: Parameters, scratch: Path) -> list[dict[str, str]]:
+    with tempfile.TemporaryDirectory(dir=scratch) as outline:
+        folder.outline(Path(outline))
+        return read_layout(Path(outline), source.path, source)
