@@ -175,8 +175,9 @@ def check_keep_raw(keep_raw: bool, address: str) -> None:
 
 def download(remote: Remote, files: list[RemoteFile], scratch: Path) -> list[Path]:
     """Return the downloaded objects in order. See `RemoteFolder.download`."""
-    in_project = os.environ.get("THAW_STORE") or (project_root() / ".dvc").is_dir()
-    folder = (store_root() if in_project else scratch) / "objects"
+    chosen = os.environ.get("THAW_STORE")
+    has_store = (project_root() / ".dvc").is_dir() or (chosen and not is_remote(chosen))
+    folder = (store_root() if has_store else scratch) / "objects"
     targets = [folder / _place(remote, file) for file in files]
     with _locked(folder):  # a queued experiment may download the same objects
         missing = [pair for pair in zip(targets, files, strict=True) if not _is_complete(*pair)]
