@@ -105,9 +105,8 @@ def new(directory: str, images: str, overrides: Sequence[str] = ()) -> int:
     counts = Counter(row["label"] for row in rows)
     classes = ", ".join(f"{label} ({count:,})" for label, count in counts.items())
     print(f"{directory}: {len(rows):,} images of {classes}")
-    print(
-        f"cd {shlex.quote(directory)} && {_run_command(images)}    # sets up .venv, then runs the pipeline"
-    )
+    run = _run_command(images)
+    print(f"cd {shlex.quote(directory)} && {run}    # sets up .venv, then runs the pipeline")
     return 0
 
 
