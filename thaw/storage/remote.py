@@ -27,7 +27,7 @@ NO_ANSWER = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million
 class RemoteFile:
     """An object as it was listed.
 
@@ -79,6 +79,7 @@ class Remote:
             for name, info in found.items()
             if info.get("type") == "file" and not name.endswith("/")
         }
+        self.fs.invalidate_cache()  # it has over 1 KB for each object
         if not files:
             raise UserError(
                 f"{self.address}: there is no object below this address. Check its spelling, or "
