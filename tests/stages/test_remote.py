@@ -108,6 +108,23 @@ def test_a_remote_manifest_gives_what_the_local_one_gives(bucket, transfers):
         assert len(transfers) == remote_images + path.startswith("file:"), (path, images)
 
 
+def test_a_manifest_apart_from_its_images_is_read(bucket, transfers):
+    images = shutil.move(bucket, bucket.parent / "other")
+    (bucket / "below").mkdir(parents=True)
+    rows = [f"{n},{['cat', 'dög #1'][n % 2]}/{n} é%.png,{'xy'[n % 2]}" for n in range(16)]
+    text = "\n".join(["number,file,label", *rows]) + "\n"
+    (bucket / "below" / "labels.csv").write_text(text)
+    choose(f"file://{bucket}", "manifest", images=str(images))
+    run()
+    listed = Path("data/inventory.csv").read_text()
+    assert "images/cat/0 é%.png," in listed and "below/labels.csv," in listed
+    table = Path("data/split.csv").read_text()
+    shutil.copytree(images, bucket / "below", dirs_exist_ok=True)
+    choose(f"file://{bucket}", "manifest", keep_raw=False)
+    run()
+    assert Path("data/split.csv").read_text() == table
+
+
 def test_a_remote_archive_is_downloaded_once(bucket, server, transfers):
     archive = Path(shutil.make_archive("pets", "zip", bucket))
     choose(str(archive))

@@ -33,7 +33,7 @@ def read(path: Path | str, chosen: dict[str, Any]) -> tuple[Parameters, Manifest
     """
     values = {"kind": "manifest", "path": str(path), **chosen}
     source = validate(Parameters, values, "dataset", "source")
-    with tempfile.TemporaryDirectory() as folder, opened(source, Path(folder)) as (_, manifest):
+    with tempfile.TemporaryDirectory() as folder, opened(source, Path(folder)) as (_, manifest, _):
         return source, manifest
 
 

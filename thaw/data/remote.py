@@ -10,6 +10,7 @@ import csv
 import fcntl
 import hashlib
 import os
+import posixpath
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -55,7 +56,10 @@ class RemoteFolder:
             UserError: There is no object, or its name cannot be that of a file.
         """
         files = self.remote.files()
-        folders = {name[:at] for name in files for at, c in enumerate(name) if c == "/"}
+        folders: set[str] = set()
+        for name in files:
+            while (name := posixpath.dirname(name)) and name not in folders:
+                folders.add(name)
         bad = [
             name
             for name in files
@@ -99,19 +103,23 @@ class RemoteFolder:
         """
         return download(self.remote, [self.files[name] for name in names], scratch)
 
-    def collect(self, rows: list[dict[str, str]], into: Path, keep_raw: bool) -> None:
+    def collect(
+        self, rows: list[dict[str, str]], into: Path, keep_raw: bool, inside: str = "."
+    ) -> None:
         """Copy images to data/raw, or list there where each is read.
 
         Args:
             rows: For each image its `path`, which becomes that in data/raw.
             into: data/raw.
             keep_raw: False lists the objects in a table, from which `RawFiles` reads them.
+            inside: The sub-folder that the paths start from.
 
         Raises:
             Unreachable: The storage does not answer, or refuses access.
             UserError: An object does not exist any more, or was received in part.
         """
-        names = [row["path"] for row in rows]
+        prefix = "" if inside == "." else f"{inside}/"
+        names = [prefix + row["path"] for row in rows]
         for row in rows:
             row["path"] = f"images/{row['path']}"
         if keep_raw:

@@ -24,7 +24,7 @@ from thaw.data.remote import (
     is_remote_archive,
     remote_file,
 )
-from thaw.data.tree import is_image
+from thaw.data.tree import is_image, list_files
 from thaw.errors import UserError
 from thaw.storage.addresses import Unreachable, is_remote
 from thaw.storage.dvc import user_path
@@ -89,36 +89,39 @@ def _local_files(source: Parameters) -> dict[str, Path]:
 def _remote_files(source: Parameters) -> dict[str, Path | RemoteFile]:
     """Return the manifest and all images that it may name."""
     here: dict[str, Path] = {}
-    found: dict[str, Path | RemoteFile] = {}
+    there: dict[str, RemoteFile] = {}
     try:
-        for key, address in (("path", source.path), ("images", source.images)):
-            if address is None:
+        for key, text in (("path", source.path), ("images", source.images or "")):
+            inside = "images/" if key == "images" else ""
+            if not text:
                 continue
-            inside = "" if key == "path" else "images/"
-            if not is_remote(address):
-                path = _locate(key, address)
-                manifests = [] if is_archive(path) else _manifests(path, address)
-                listed = {f.relative_to(path.parent).as_posix(): f for f in manifests or [path]}
-                here |= listed
-                found |= listed
-            elif is_remote_archive(address):
-                found |= remote_file(address)
-            elif not _is_manifest(address):
-                listed_there = RemoteFolder(address).visible()
-                found |= {
+            if not is_remote(text):
+                here |= {inside + name: file for name, file in _list_local(key, text).items()}
+            elif is_remote_archive(text):
+                there |= remote_file(text)
+            elif key == "path" and _is_manifest(text):
+                there |= remote_file(text)
+                if not source.images:
+                    images = RemoteFolder(text.rpartition("/")[0]).visible()
+                    there |= {f"images/{n}": file for n, file in images.items() if is_image(n)}
+            else:
+                there |= {
                     inside + name: file
-                    for name, file in listed_there.items()
+                    for name, file in RemoteFolder(text).visible().items()
                     if is_image(name) or (key == "path" and _is_manifest(name))
                 }
-            elif source.images:
-                found |= remote_file(address)
-            else:
-                folder = RemoteFolder(address.rpartition("/")[0])
-                images = {n: file for n, file in folder.visible().items() if is_image(n)}
-                found |= remote_file(address) | {f"images/{n}": f for n, f in images.items()}
     except Unreachable as error:
         raise SourceNotHere(str(error), here) from error
-    return found
+    return {**here, **there}
+
+
+def _list_local(key: str, text: str) -> dict[str, Path]:
+    path = _locate(key, text)
+    if path.is_file():
+        return {path.name: path}
+    if key == "path":
+        return {file.relative_to(path).as_posix(): file for file in _manifests(path, text)}
+    return {name: path / name for name in list_files(path) if is_image(name)}
 
 
 def collect(source: Parameters, into: Path) -> list[dict[str, str]]:
@@ -133,13 +136,13 @@ def collect(source: Parameters, into: Path) -> list[dict[str, str]]:
             contradictory.
     """
     images = source.images or source.path
-    with opened(source, into) as (root, manifest):
-        if is_remote_archive(images) or is_archive(Path(images)):
+    with opened(source, into) as (root, manifest, outlines):
+        outline = next((path for path in outlines if root.is_relative_to(path)), None)
+        if outline is not None:
+            inside = root.relative_to(outline).as_posix()
+            outlines[outline].collect(manifest.rows, into, source.keep_raw, inside)
+        elif is_remote_archive(images) or is_archive(Path(images)):
             _pack(manifest, root, into)
-        elif is_remote(images):
-            if not source.images and _is_manifest(images):
-                images = images.rpartition("/")[0]
-            RemoteFolder(images).collect(manifest.rows, into, source.keep_raw)
         else:
             _copy(manifest, root, into)
     print("\n".join(manifest.notes))
@@ -147,45 +150,58 @@ def collect(source: Parameters, into: Path) -> list[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def opened(source: Parameters, scratch: Path) -> Iterator[tuple[Path, Manifest]]:
+def opened(
+    source: Parameters, scratch: Path
+) -> Iterator[tuple[Path, Manifest, dict[Path, RemoteFolder]]]:
     """Read a manifest, and unpack archives below `scratch` for the while.
 
     Yields:
-        The folder that the paths in the manifest start from, and the images.
+        The folder that the paths in the manifest start from, the images, and for each folder with
+        the empty files of an address the objects there.
 
     Raises:
         UserError: As for `collect`.
     """
     with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))
+        outlines: dict[Path, RemoteFolder] = {}
 
         def local(key: str, text: str) -> Path:
-            path = _outline(stack, source, text, scratch) if is_remote(text) else _locate(key, text)
+            remote = is_remote(text)
+            path = _fetch(source, key, folder / key, outlines) if remote else _locate(key, text)
             return stack.enter_context(_unpacked(path, scratch))
 
         path = local("path", source.path)
         images = local("images", source.images) if source.images else None
-        yield _read(source, _manifests(path, source.path), images)
+        root, manifest = _read(source, _manifests(path, source.path), images)
+        yield root, manifest, outlines
 
 
-def _outline(stack: contextlib.ExitStack, source: Parameters, address: str, scratch: Path) -> Path:
-    """Return a local copy of an archive, or of a folder in which only manifests have content."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))
+def _fetch(source: Parameters, key: str, folder: Path, outlines: dict[Path, RemoteFolder]) -> Path:
+    """Return a local copy of an archive, or of a folder in which only manifests have content.
+
+    Args:
+        source: The parameters.
+        key: `path` or `images`, the parameter with the address.
+        folder: A folder to create.
+        outlines: Gets the folder if its other files are empty.
+    """
+    address, scratch = getattr(source, key), folder.parent
     if is_remote_archive(address):
-        return download_file(address, folder)
-    if address == source.path and _is_manifest(address):
-        manifest = folder / "images" / file_name(address)
-        manifest.parent.mkdir()
-        if not source.images:
-            RemoteFolder(address.rpartition("/")[0]).outline(manifest.parent)
-        shutil.copyfile(download_file(address, folder), manifest)
-        return manifest
-    remote, outline = RemoteFolder(address), folder / "images"
-    remote.outline(outline)
-    if address == source.path:
-        names = candidate_manifests(outline)
-        for name, file in zip(names, remote.download(names, folder), strict=True):
-            shutil.copyfile(file, outline / name)
-    return outline
+        return download_file(address, scratch)
+    is_file = key == "path" and _is_manifest(address)
+    folder.mkdir()
+    if not is_file or not source.images:
+        outlines[folder] = RemoteFolder(address.rpartition("/")[0] if is_file else address)
+        outlines[folder].outline(folder)
+    if is_file:
+        shutil.copyfile(download_file(address, scratch), folder / file_name(address))
+        return folder / file_name(address)
+    if key == "path":
+        names = candidate_manifests(folder)
+        for name, file in zip(names, outlines[folder].download(names, scratch), strict=True):
+            shutil.copyfile(file, folder / name)
+    return folder
 
 
 def _is_manifest(name: str) -> bool:
