@@ -9,6 +9,7 @@ from typing import Any
 from thaw.config.base import read_params
 from thaw.data.inventory import INVENTORY, SourceNotHere, matches_inventory, write_inventory
 from thaw.data.registry import source_module, validate_source
+from thaw.storage.addresses import Unreachable
 from thaw.storage.dvc import recorded_params, user_path
 from thaw.storage.files import atomic_write
 from thaw.storage.recovery import read_or_fetch_recorded
@@ -33,6 +34,9 @@ def main(name: str) -> None:
             raise
         with atomic_write(INVENTORY) as part:
             part.write_bytes(inventory)
-        print(f"{source.path} is not on this machine. Using the inventory that dvc.lock records.")
+        reason = f"{source.path} is not on this machine."
+        if isinstance(error.__cause__, Unreachable):
+            reason = str(error)
+        print(f"{reason}\nUsing the inventory that dvc.lock records.")
         return
     write_inventory(files, user_path(source.path), source.path, INVENTORY)

@@ -118,7 +118,8 @@ def s3() -> Iterator[Remote]:
         here, port = Path(name), _free_port()
         (here / "bucket").mkdir()
         command = [str(BIN / "rclone"), "serve", "s3", f"--addr=127.0.0.1:{port}"]
-        command += ["--auth-key=AKIATEAM,secret", "--config=/dev/null", name]
+        # without the option, files that are added to the folder are listed after five minutes
+        command += ["--auth-key=AKIATEAM,secret", "--config=/dev/null", "--dir-cache-time=0s", name]
         with _running(command, port):
             settings = {
                 "endpointurl": f"http://127.0.0.1:{port}",

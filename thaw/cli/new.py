@@ -27,10 +27,12 @@ from thaw.data.collecting import read_layout
 from thaw.data.manifest.table import READERS
 from thaw.errors import UserError
 from thaw.sources import folder, manifest
+from thaw.storage.addresses import EXTRAS, Unreachable, is_remote
 from thaw.storage.files import atomic_write
 
 HERE = Path(__file__).parent
 SPLITS = "train", "validation", "test"
+ONLY_MANIFEST = manifest.Parameters.model_fields.keys() - folder.Parameters.model_fields.keys()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="PATH",
         help="a folder or archive with one sub-folder per class, directly or in train/ and test/; "
-        "or a .csv, .tsv, .jsonl or .parquet file with a path and a label for each image",
+        "or a .csv, .tsv, .jsonl or .parquet file with a path and a label for each image; or its "
+        "address, such as s3://bucket/folder",
     )
     parser.add_argument(
         "-S",
@@ -65,7 +68,8 @@ def new(directory: str, images: str, overrides: Sequence[str] = ()) -> int:
 
     Args:
         directory: the folder to create.
-        images: a folder or an archive with one sub-folder per class, or a manifest.
+        images: a folder or an archive with one sub-folder per class, or a manifest; a path or an
+            address.
         overrides: parameters of `dataset` in Hydra's syntax, which become the defaults.
 
     Returns:
@@ -101,7 +105,8 @@ def new(directory: str, images: str, overrides: Sequence[str] = ()) -> int:
     counts = Counter(row["label"] for row in rows)
     classes = ", ".join(f"{label} ({count:,})" for label, count in counts.items())
     print(f"{directory}: {len(rows):,} images of {classes}")
-    print(f"cd {shlex.quote(directory)} && make repro    # sets up .venv, then runs the pipeline")
+    run = _run_command(images)
+    print(f"cd {shlex.quote(directory)} && {run}    # sets up .venv, then runs the pipeline")
     return 0
 
 
@@ -115,12 +120,14 @@ def _read_images(
         images: How messages name it.
         chosen: Parameters of `dataset.source` from the command line.
     """
+    if is_remote(images):
+        return _read_remote(images, chosen)
     if not path.exists():
         raise UserError(f"--images {images}: no such folder, archive or manifest.")
     if not path.is_dir() and not is_archive(path) and not new_manifest.is_manifest(path):
         expected = ", ".join((*SUFFIXES, *READERS))
         raise UserError(f"--images {images}: expected a folder or one of {expected}.")
-    if new_manifest.is_manifest(path) or chosen.keys() & manifest.Parameters.model_fields:
+    if new_manifest.is_manifest(path) or chosen.keys() & ONLY_MANIFEST:
         source, found = new_manifest.read(path, chosen)
     else:
         values = {"kind": "folder", "path": str(path), **chosen}
@@ -139,6 +146,27 @@ def _read_images(
         print(f"{images} has no class folders, but a manifest that fits.")
     print("\n".join(found.notes))
     return source, found.rows
+
+
+def _read_remote(address: str, chosen: dict[str, Any]) -> tuple[Source, list[dict[str, str]]]:
+    """Return the same as `_read_images` for an address. Only manifests and archives are read."""
+    problem = None
+    if not new_manifest.is_manifest(Path(address)) and not chosen.keys() & ONLY_MANIFEST:
+        values = {"kind": "folder", "path": address, **chosen}
+        source = validate(folder.Parameters, values, "dataset", "source")
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                return source, folder.read(source, Path(scratch))
+        except UserError as error:
+            if chosen or isinstance(error, Unreachable):
+                raise
+            problem = error
+    try:
+        read, found = new_manifest.read(address, chosen)
+    except UserError as error:
+        raise problem or error from None
+    print("\n".join(found.notes))
+    return read, found.rows
 
 
 def _chosen(overrides: Sequence[str]) -> dict[str, Any]:
@@ -224,6 +252,12 @@ def _quote(value: Any) -> str:
     return quoted.strip()
 
 
+def _run_command(images: str) -> str:
+    """Return the command of the first run, which installs what the address of images needs."""
+    extra = EXTRAS.get(images.partition("://")[0]) if is_remote(images) else None
+    return f"make repro EXTRA={extra}" if extra else "make repro"
+
+
 def _readme(name: str, source: Source, rows: list[dict[str, str]], wheel: Wheel) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE),
@@ -236,6 +270,7 @@ def _readme(name: str, source: Source, rows: list[dict[str, str]], wheel: Wheel)
         name=name,
         kind=source.kind,
         images=source.model_dump()["path"],
+        run=_run_command(source.model_dump()["path"]),
         labels=sorted({row["label"] for row in rows}),
         splits=[split for split in SPLITS if any(row["split"] == split for row in rows)] or [""],
         counts=Counter((row["label"], row["split"]) for row in rows),

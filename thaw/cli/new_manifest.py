@@ -21,11 +21,11 @@ def is_manifest(path: Path) -> bool:
     return path.name.lower().endswith(tuple(READERS)) and not path.is_dir()
 
 
-def read(path: Path, chosen: dict[str, Any]) -> tuple[Parameters, Manifest]:
+def read(path: Path | str, chosen: dict[str, Any]) -> tuple[Parameters, Manifest]:
     """Return `dataset.source`, and the images that a manifest names as the pipeline reads them.
 
     Args:
-        path: A manifest, or a folder or archive that contains one.
+        path: A manifest, or a folder or archive that contains one; or its address.
         chosen: Further parameters of `dataset.source`.
 
     Raises:
@@ -33,7 +33,7 @@ def read(path: Path, chosen: dict[str, Any]) -> tuple[Parameters, Manifest]:
     """
     values = {"kind": "manifest", "path": str(path), **chosen}
     source = validate(Parameters, values, "dataset", "source")
-    with tempfile.TemporaryDirectory() as folder, opened(source, Path(folder)) as (_, manifest):
+    with tempfile.TemporaryDirectory() as folder, opened(source, Path(folder)) as (_, manifest, _):
         return source, manifest
 
 

@@ -9,10 +9,11 @@ from typing import Any
 from thaw.data.download.mirror import sha256
 from thaw.errors import UserError, bullet_list
 from thaw.storage.files import atomic_write
+from thaw.storage.remote import RemoteFile
 from thaw.storage.store import CachedValue
 
 INVENTORY = "data/inventory.csv"
-COLUMNS = ["path", "bytes", "sha256"]
+COLUMNS = ["path", "bytes", "sha256"]  # of an object at an address, its version in place of sha256
 
 
 class SourceNotHere(UserError):
@@ -29,10 +30,13 @@ class SourceNotHere(UserError):
         self.here = here or {}
 
 
-def write_inventory(files: dict[str, Path], path: Path, source: str, inventory: str | Path) -> None:
+def write_inventory(
+    files: dict[str, Path | RemoteFile], path: Path, source: str, inventory: str | Path
+) -> None:
     """Write a CSV table with path, size in bytes and SHA-256 of every file of a dataset.
 
-    Files whose size and times are unchanged since the last call are not read again.
+    Files whose size and times are unchanged since the last call are not read again. Objects at an
+    address are not read: in place of the SHA-256 they have the version that their listing says.
 
     Args:
         files: The files by their names in the table.
@@ -48,6 +52,9 @@ def write_inventory(files: dict[str, Path], path: Path, source: str, inventory: 
     for name, target in files.items():
         try:
             name.encode()
+            if isinstance(target, RemoteFile):
+                rows.append([name, target.size, target.version])
+                continue
             rows.append([name, target.stat().st_size, digests.sha256(target)])
         except UnicodeEncodeError:
             bad.append(f"{name!r}: its name is not UTF-8")

@@ -88,6 +88,8 @@ def decode_into(
     ):
         for start in range(0, len(rows), shard):
             batch = rows[start : start + shard]
+            known = ((row["path"], raw.known_sha256(row["path"])) for row in batch)
+            raw.expect(path for path, key in known if key not in large and key not in store)
             decoded = list(pool.map(lambda row: _decode(row, raw, image, large, store), batch))
             for into, wanted in ((large, True), (store, False)):
                 missing = {
@@ -159,9 +161,13 @@ def _decode(
     row: dict[str, str], raw: RawFiles, image: Image, large: Store, store: Store
 ) -> tuple[np.ndarray | None, bool]:
     """Complete the row. Return the pixels if they are missing, and whether the image is large."""
-    content = raw.read(row["path"])
-    key = hashlib.sha256(content).hexdigest()
+    key = raw.known_sha256(row["path"])  # of an image at an address, which need not be read again
     row.update(sha256=key, pixel_sha256="", problem="")
+    if key in large or key in store:
+        row["pixel_sha256"] = pixel_sha256((large if key in large else store)[key])
+        return None, key in large
+    content = raw.read(row["path"])
+    row["sha256"] = key = hashlib.sha256(content).hexdigest()
     if key in large or key in store:
         reduced = is_reduced(content, image)
         if key in large or not reduced:

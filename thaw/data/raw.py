@@ -2,20 +2,30 @@
 
 DVC hashes and links every file of a folder, which for 60,000 tiny files costs more than all other
 work. A source may therefore pack its images into a zip archive directly in data/raw. The path of
-an image then goes through the archive: `train.zip/00017.png`.
+an image then goes through the archive: `train.zip/00017.png`. Images at an address may also stay
+there: then data/raw only has a table of their objects.
 """
 
 import contextlib
+import csv
+import hashlib
 import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from thaw.storage.remote import DOWNLOADS, Remote, RemoteFile
+from thaw.storage.store import store_root
+
 ARCHIVE = "images.zip"  # images from a user's archive; those from a folder are under images/
+REMOTE_TABLE = "remote.csv"  # in data/raw: images that are read from their address
+REMOTE_COLUMNS = ["path", "address", "object", "bytes", "version"]
 
 
 @contextlib.contextmanager
@@ -51,9 +61,17 @@ class RawFiles:
         self.folder = folder
         self._archives: dict[str, zipfile.ZipFile] = {}
         self._lock = threading.Lock()  # a ZipFile counts its open entries without a lock
+        table = folder / REMOTE_TABLE
+        self.remote = RemoteImages(table) if table.exists() else None
 
     def read(self, path: str) -> bytes:
-        """Return the content of the file with this path in data/raw."""
+        """Return the content of the file with this path in data/raw.
+
+        Raises:
+            UserError: The image is at an address, and cannot be read there.
+        """
+        if self.remote is not None:
+            return self.remote.read(path)
         archive, _, inner = path.partition("/")
         if not archive.endswith(".zip"):
             return (self.folder / path).read_bytes()
@@ -62,12 +80,104 @@ class RawFiles:
                 self._archives[archive] = zipfile.ZipFile(self.folder / archive)
             return self._archives[archive].read(inner)
 
+    def known_sha256(self, path: str) -> str:
+        """Return the SHA-256 of an image at an address if it was read before, else ""."""
+        return self.remote.known_sha256(path) if self.remote is not None else ""
+
+    def expect(self, paths: Iterable[str]) -> None:
+        """Start to download images at an address that are read next, in this order."""
+        if self.remote is not None:
+            self.remote.expect(paths)
+
     def __enter__(self) -> "RawFiles":
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.remote is not None:
+            self.remote.close()
         for archive in self._archives.values():
             archive.close()
+
+
+class RemoteImages:
+    """Reads images at an address and keeps none. It is thread-safe.
+
+    The store remembers the SHA-256 of each version of an object that was read, so that an image
+    that is already decoded is not downloaded again.
+
+    Args:
+        table: The table of their objects.
+    """
+
+    def __init__(self, table: Path) -> None:
+        with open(table, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        self._rows = {row["path"]: row for row in rows}
+        self._lock = threading.Lock()
+        self._remotes: dict[str, Remote] = {}
+        self._waiting: Iterator[str] = iter(())
+        self._downloads: dict[str, Future[bytes]] = {}
+        self._pool = ThreadPoolExecutor(DOWNLOADS)
+        addresses = "\n".join(sorted({row["address"] for row in rows}))
+        name = hashlib.sha256(addresses.encode()).hexdigest()[:32]
+        self._log = store_root() / "objects" / f"{name}.digests"  # a key and a SHA-256 per line
+        self._log.parent.mkdir(exist_ok=True)
+        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        pairs = (line.split() for line in lines if len(line) == 2 * 64 + 1)  # others were cut off
+        self._known = dict(pair for pair in pairs if len(pair) == 2)
+
+    def known_sha256(self, path: str) -> str:
+        """Return the SHA-256 of an image that was read before in this version, else ""."""
+        row = self._rows[path]
+        return self._known.get(_object_key(row), "") if row["version"] else ""
+
+    def expect(self, paths: Iterable[str]) -> None:
+        """Download the first of these images, and further ones as each is read."""
+        with self._lock:
+            self._downloads.clear()
+            self._waiting = iter(list(paths))
+        self._start(2 * DOWNLOADS)
+
+    def read(self, path: str) -> bytes:
+        """Return the content of an image.
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        with self._lock:
+            download = self._downloads.pop(path, None)
+        content = download.result() if download else self._read(path)
+        self._start(1)
+        return content
+
+    def close(self) -> None:
+        """End the downloads that have not started."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self, count: int) -> None:
+        with self._lock:
+            for path in islice(self._waiting, count):
+                self._downloads[path] = self._pool.submit(self._read, path)
+
+    def _read(self, path: str) -> bytes:
+        row = self._rows[path]
+        with self._lock:
+            address = row["address"]
+            if address not in self._remotes:
+                self._remotes[address] = Remote(address)
+        size = int(row["bytes"]) if row["bytes"] else None
+        content = self._remotes[address].read(RemoteFile(row["object"], size, row["version"]))
+        key, digest = _object_key(row), hashlib.sha256(content).hexdigest()
+        with self._lock, open(self._log, "a") as log:
+            if self._known.get(key) != digest:
+                log.write(f"\n{key} {digest}")  # a line end first: the last line may be cut off
+                self._known[key] = digest
+        return content
+
+
+def _object_key(row: dict[str, str]) -> str:
+    text = "\n".join(row[column] for column in ("address", "object", "bytes", "version"))
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def original_path(path: str) -> str:

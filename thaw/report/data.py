@@ -12,7 +12,7 @@ from PIL import Image
 
 from thaw.data.decoding import open_picture
 from thaw.data.duplicates import AT_ONCE, embeddings, normalize, pairs_across_splits
-from thaw.data.raw import RawFiles, original_path
+from thaw.data.raw import REMOTE_TABLE, RawFiles, original_path
 from thaw.report.audit import AuditSection, Pair
 from thaw.report.run_results import DRAWN, Features, RunResults, split_classes
 from thaw.report.split import describe_split
@@ -157,8 +157,8 @@ def _examples(table: pd.DataFrame, classes: list[str]) -> dict[str, list[str]]:
 
 
 def _measure(data: DataSummary, index: pd.DataFrame) -> None:
-    """Read the width, height and bytes of the original files, if data/raw exists."""
-    if not Path("data/raw").is_dir():
+    """Read the width, height and bytes of the original files, if they are in data/raw."""
+    if not Path("data/raw").is_dir() or Path("data/raw", REMOTE_TABLE).exists():
         return
     paths = index.loc[index["problem"] == "", "path"].tolist()
     if len(paths) > MOST_MEASURED:
