@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from thaw.config.dataset import FolderSource
 from thaw.data.archives import SUFFIXES, unpack
-from thaw.data.folder_names import is_kind
+from thaw.data.folder_names import is_kind, normalized
 from thaw.data.formats import READ
 from thaw.data.layout import Image, Interpreter
 from thaw.data.layout_questions import NoClassFolders, folder_list, override, see
@@ -169,7 +169,7 @@ def _reject_empty_classes(
         folder
         for folder in folders
         if str(PurePosixPath(folder).parent).removeprefix(".") in interpreter.class_parents
-        and (name := PurePosixPath(folder).name) not in labels
+        and (name := normalized(PurePosixPath(folder).name)) not in labels
         and not is_kind(name)
         and not any(file.startswith(f"{folder}/") for file in files)
     ]

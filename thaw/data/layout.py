@@ -14,6 +14,7 @@ from thaw.data.folder_names import (
     UNLABELLED,
     is_fold,
     is_group,
+    normalized,
     split_of,
     splits_of,
 )
@@ -158,7 +159,7 @@ class Interpreter:
         """Read folders that are classes."""
         if top.images:
             raise ask.stray_images(self.source, top)
-        self._known |= set(top.folders)
+        self._known |= set(map(normalized, top.folders))
         self.class_parents.add(top.path)
         return [
             Image(path, label, split, group)
@@ -202,12 +203,11 @@ class Interpreter:
             problem = f"are numbered parts and others ({', '.join(others[:5])})."
             raise ask.folds(self.source, top, problem)
         if any(folder.images for folder in top.folders.values()):
-            raise ask.folds(
-                self.source,
-                top,
+            problem = (
                 "are numbered parts without class folders. Read the labels from a table with "
-                "dataset=manifest, or from file names with dataset.source.label_pattern.",
+                "dataset=manifest, or from file names with dataset.source.label_pattern."
             )
+            raise ask.NoClassFolders(str(ask.folds(self.source, top, problem)))
         self.notes.append(
             f"{ask.folder_list(top.folders)} are read as one set: "
             f"-S dataset.split.group=group keeps each in one split"
@@ -234,8 +234,9 @@ class Interpreter:
             ((name, inner),) = top.folders.items()
             found = split_of(name)
             nothing = name.lower() in ANONYMOUS or found is not None and found == split
+            nothing |= bool(split) and name == PurePosixPath(top.path).name  # x_test/x_test/
             wraps_splits = not split and len(splits_of(inner.folders)) == len(inner.folders) > 1
-            if name in self._known or not (nothing or inner.folders):
+            if normalized(name) in self._known or not (nothing or inner.folders):
                 break  # a class
             if found not in (None, split) and not wraps_splits:
                 break  # the only split, or one inside another
@@ -262,6 +263,7 @@ class Interpreter:
     def _checked(self, rows: list[Image]) -> list[Image]:
         labels: dict[str, set[str]] = defaultdict(set)
         for row in rows:
+            row.label = normalized(row.label)
             labels[row.split].add(row.label)
         splits = {split: present - {""} for split, present in labels.items()}
         if set(splits) - {"", UNLABELLED} and not splits.get("train"):
@@ -276,7 +278,8 @@ class Interpreter:
                 for row in rows:  # test/unknown/1.jpg
                     row.label = "" if row.split == split else row.label
             elif unknown:
-                raise ask.unknown_classes(self.source, split, unknown, learned)
+                left_out = {*self.options.exclude, *unknown}
+                raise ask.unknown_classes(self.source, split, unknown, learned, left_out)
             elif splits.get(split) and (missing := learned - splits[split]):
                 self.notes.append(f"no {split} image of {', '.join(sorted(missing))}")
         if len(learned) < 2:

@@ -11,6 +11,8 @@ from thaw.errors import UserError, bullet_list
 
 GUIDE = "docs/your-images.md"
 CLASSES = "dataset.source.layout=classes"
+RENAME = "If they are splits, name them train, validation and test."
+FOLDERS = "dataset.source.layout=folders/classes"
 
 
 def see(section: str) -> str:
@@ -136,9 +138,34 @@ def same_folders(
     }
     if not split:
         both = f"{folder_list(repeated)} are the classes, and read from all of these folders"
-        choices[both] = "dataset.source.layout=folders/classes"
-    problem = f"{folder_list(names)} all contain the same sub-folders, {folder_list(repeated)}."
+        choices[both] = FOLDERS
+    problem = (
+        f"{folder_list(names)} contain the same sub-folders, {folder_list(repeated)}. {RENAME}"
+    )
     return question(source, problem, choices, "the-same-sub-folders-everywhere")
+
+
+def folders_in_classes(source: str, top: Folder, nested: list[str], split: str) -> UserError:
+    """Return the error about folders whose sub-folders may be the classes."""
+    inner = {name for folder in nested for name in top.folders[folder].folders}
+    others = set(top.folders) - set(nested)
+    before = "splits/" if split else ""
+    choices = {
+        f"{folder_list(top.folders)} are the classes": f"dataset.source.layout={before}classes"
+    }
+    if not others and not split:
+        choices[f"{folder_list(inner)} are the classes"] = FOLDERS
+    if not split:
+        first = top.folders[nested[0]]
+        choices[f"{folder_list(first.folders)} are the classes, and nothing else is read"] = _root(
+            first
+        )
+    beside = f", beside {folder_list(others)} without sub-folders" if others else ""
+    problem = (
+        f"{folder_list(nested)} contain {folder_list(inner)}{beside}. Either may be the classes. "
+        f"{RENAME}"
+    )
+    return question(source, problem, choices, "folders-inside-classes")
 
 
 class NoClassFolders(UserError):
@@ -183,14 +210,28 @@ def no_splits(source: str, layout: str | None, top: Folder, splits: Iterable[str
     )
 
 
-def unknown_classes(source: str, split: str, unknown: set[str], known: set[str]) -> UserError:
-    """Return the error about test or validation classes without training images."""
+def unknown_classes(
+    source: str, split: str, unknown: set[str], known: set[str], left_out: set[str]
+) -> UserError:
+    """Return the error about test or validation classes without training images.
+
+    Args:
+        source: How messages name the folder or archive.
+        split: test or validation.
+        unknown: The classes without training images.
+        known: The classes of the training images.
+        left_out: The patterns that leave out `unknown` and what is left out already.
+    """
     other = did_you_mean(min(unknown), sorted(known))
-    return UserError(
-        f"{source}: the {split} images have classes that train/ lacks: "
-        f"{', '.join(sorted(unknown))}.{other} Add training images of them, or leave them out with "
-        f"-S {override('dataset.source.exclude=' + _array(unknown))}. {see('splits')}"
+    choices = {
+        "leave them out": f"dataset.source.exclude={_array(left_out)}",
+        "use the images of all splits, and let Thaw draw new splits": FOLDERS,
+    }
+    problem = (
+        f"the {split} images have classes that train/ lacks: {', '.join(sorted(unknown))}.{other} "
+        f"Add training images of them, or choose."
     )
+    return question(source, problem, choices, "splits")
 
 
 def folder_list(names: Iterable[str]) -> str:

@@ -5,9 +5,7 @@ from typing import Literal
 
 from thaw.config.dataset import FolderSource
 from thaw.data.collecting import collect_archive, collect_folder
-from thaw.data.inventory import SourceNotHere
 from thaw.data.tree import list_files, locate, selector
-from thaw.errors import UserError
 
 SCANNED = True  # dvc.yaml has a stage that detects changed files
 
@@ -26,12 +24,9 @@ def files(source: Parameters) -> dict[str, Path]:
 
     Raises:
         SourceNotHere: The source does not exist on this machine.
-        UserError: A folder cannot be listed.
+        UserError: The path is of another kind, or a folder cannot be listed.
     """
-    try:
-        path = locate(source.path)
-    except UserError as error:
-        raise SourceNotHere(str(error)) from None
+    path = locate(source.path)
     if not path.is_dir():
         return {path.name: path}
     return {file: path / file for file in filter(selector(source), list_files(path))}

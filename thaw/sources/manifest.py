@@ -15,9 +15,9 @@ from thaw.data.manifest.reading import find_manifests, read_manifest
 from thaw.data.manifest.rows import Manifest
 from thaw.data.manifest.table import READERS
 from thaw.data.raw import ARCHIVE, packed_archive
-from thaw.errors import UserError
-from thaw.storage.dvc import user_path
+from thaw.data.tree import locate
 
+FILES = (*SUFFIXES, *READERS)  # what `path` may be besides a folder
 SCANNED = True  # dvc.yaml has a stage that detects changed files
 
 
@@ -41,10 +41,10 @@ def files(source: Parameters) -> dict[str, Path]:
         SourceNotHere: The manifest or its images do not exist on this machine.
         UserError: The manifest cannot be used.
     """
-    path = _locate("path", source.path)
+    path = locate(source.path, "path", FILES)
     here = {path.name: path} if path.is_file() else {}
     try:
-        images = _locate("images", source.images) if source.images else None
+        images = locate(source.images, "images") if source.images else None
         if is_archive(path):
             return here | ({images.name: images} if images and is_archive(images) else {})
         manifests = _manifests(path, source.path)
@@ -86,30 +86,13 @@ def opened(source: Parameters, scratch: Path) -> Iterator[tuple[Path, Manifest]]
         UserError: As for `collect`.
     """
     with contextlib.ExitStack() as stack:
-        path = stack.enter_context(_unpacked(_locate("path", source.path), scratch))
+        path = stack.enter_context(_unpacked(locate(source.path, "path", FILES), scratch))
         images = (
-            stack.enter_context(_unpacked(_locate("images", source.images), scratch))
+            stack.enter_context(_unpacked(locate(source.images, "images"), scratch))
             if source.images
             else None
         )
         yield _read(source, _manifests(path, source.path), images)
-
-
-def _locate(key: str, text: str) -> Path:
-    path = Path(text).expanduser()
-    if not path.exists():
-        path = user_path(text)
-    if not path.exists():
-        raise SourceNotHere(
-            f"dataset.source.{key} = {text!r}: no such file or folder. "
-            f"Set it with -S dataset.source.{key}=PATH."
-        )
-    suffixes = (*SUFFIXES, *READERS) if key == "path" else SUFFIXES
-    if not path.is_dir() and not path.name.lower().endswith(suffixes):
-        raise UserError(
-            f"dataset.source.{key} = {text!r}: expected a folder or one of {', '.join(suffixes)}."
-        )
-    return path
 
 
 def _manifests(path: Path, source: str) -> list[Path]:
