@@ -229,7 +229,7 @@ def unknown_classes(
     }
     problem = (
         f"the {split} images have classes that train/ lacks: {', '.join(sorted(unknown))}.{other} "
-        f"Add training images of them, or choose."
+        f"Add training images of them if there are any."
     )
     return question(source, problem, choices, "splits")
 

@@ -161,7 +161,7 @@ def list_tree(folder: Path, count_ignored: bool = True) -> Tree:
         relative = Path(here).relative_to(folder)
         real = os.path.realpath(here)
         above = reals.get(os.path.dirname(here), ())
-        if real in above:  # a link to a folder around it
+        if any(each == real or each.startswith(real + os.sep) for each in above):  # a cycle
             folders.clear()
             continue
         reals[here] = (*above, real)
