@@ -20,7 +20,7 @@ from thaw.data.folder_names import (
 )
 from thaw.data.layout_checks import check_classes, check_names
 from thaw.data.tree import Folder
-from thaw.errors import UserError
+from thaw.errors import UserError, see
 
 
 @dataclass
@@ -257,7 +257,7 @@ class Interpreter:
             return inner
         raise UserError(
             f"{self.source}: {name}/ ({inner}) is inside a folder of {outer} images. Choose the "
-            f"folder to read: -S dataset.source.root=FOLDER. {ask.see('splits')}"
+            f"folder to read: -S dataset.source.root=FOLDER. {see(ask.GUIDE, 'splits')}"
         )
 
     def _checked(self, rows: list[Image]) -> list[Image]:
@@ -269,7 +269,7 @@ class Interpreter:
         if set(splits) - {"", UNLABELLED} and not splits.get("train"):
             raise UserError(
                 f"{self.source} has {ask.folder_list(self.split_folders)} but no train/ to train "
-                f"on. {ask.see('splits')}"
+                f"on. {see(ask.GUIDE, 'splits')}"
             )
         learned = splits.get("train") or splits.get("", set())
         for split in ("validation", "test"):
@@ -285,7 +285,7 @@ class Interpreter:
         if len(learned) < 2:
             raise UserError(
                 f"{self.source} has one class, {', '.join(learned)!r}. Expected two or more "
-                f"sub-folders with images. {ask.see('layouts')}"
+                f"sub-folders with images. {see(ask.GUIDE, 'layouts')}"
             )
         if self.recognizes:
             check_names(self.source, learned)

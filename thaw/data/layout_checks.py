@@ -13,7 +13,7 @@ from thaw.data.folder_names import (
     words_around_split,
 )
 from thaw.data.tree import Folder
-from thaw.errors import UserError
+from thaw.errors import UserError, see
 
 
 def check_classes(source: str, top: Folder, split: str) -> str | None:
@@ -75,7 +75,7 @@ def check_names(source: str, labels: set[str]) -> None:
         raise UserError(
             f"{source}: the classes {', '.join(map(repr, both))} differ only in upper and lower "
             f"case or in spaces. Rename one, or set dataset.source.layout if they are different "
-            f"classes. {ask.see('layouts')}"
+            f"classes. {see(ask.GUIDE, 'layouts')}"
         )
 
 

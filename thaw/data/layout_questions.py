@@ -7,17 +7,12 @@ from pathlib import PurePosixPath
 from thaw.config.base import did_you_mean
 from thaw.data.folder_names import NEUTRAL, split_of, splits_of, suggest_label_pattern
 from thaw.data.tree import Folder
-from thaw.errors import UserError, bullet_list
+from thaw.errors import UserError, bullet_list, see
 
-GUIDE = "docs/your-images.md"
+GUIDE = "your-images"  # the page in docs/
 CLASSES = "dataset.source.layout=classes"
 RENAME = "If they are splits, name them train, validation and test."
 FOLDERS = "dataset.source.layout=folders/classes"
-
-
-def see(section: str) -> str:
-    """Return the sentence that names a section of the guide."""
-    return f"See {GUIDE}#{section}"
 
 
 def question(source: str, problem: str, choices: dict[str, str], section: str) -> UserError:
@@ -30,7 +25,7 @@ def question(source: str, problem: str, choices: dict[str, str], section: str) -
         section: Of the guide.
     """
     lines = [f"{meaning}: -S {override(choice)}" for meaning, choice in choices.items()]
-    return UserError(f"{source}: {problem} Choose:\n{bullet_list(lines)}\n{see(section)}")
+    return UserError(f"{source}: {problem} Choose:\n{bullet_list(lines)}\n{see(GUIDE, section)}")
 
 
 def mixed_splits(source: str, top: Folder, splits: Iterable[str], split: str) -> UserError:
@@ -177,7 +172,7 @@ def stray_images(source: str, top: Folder) -> NoClassFolders:
     return NoClassFolders(
         f"{len(top.images)} images are in no class folder of {source}. Move each into a sub-folder "
         f"named after its class, or leave them out with dataset.source.exclude:\n"
-        f"{bullet_list(sorted(top.images))}\n{_suggestion(top)}{see('labels-in-file-names')}"
+        f"{bullet_list(sorted(top.images))}\n{_suggestion(top)}{see(GUIDE, 'labels-in-file-names')}"
     )
 
 
@@ -188,7 +183,7 @@ def flat_folder(source: str, top: Folder) -> NoClassFolders:
     return NoClassFolders(
         f"{len(images)} images are in no class folder of {where}. Move each into a sub-folder "
         f"named after its class, or read the labels from a table with dataset=manifest:\n"
-        f"{bullet_list(images, 5)}\n{_suggestion(top)}{see('labels-in-file-names')}"
+        f"{bullet_list(images, 5)}\n{_suggestion(top)}{see(GUIDE, 'labels-in-file-names')}"
     )
 
 
@@ -197,7 +192,7 @@ def unnamed_images(pattern: str, unnamed: list[str], total: int) -> UserError:
     return UserError(
         f"dataset.source.label_pattern = {pattern!r} finds no label in {len(unnamed)} of {total} "
         f"images. Change it, or leave these out with dataset.source.exclude:\n"
-        f"{bullet_list(unnamed)}\n{see('labels-in-file-names')}"
+        f"{bullet_list(unnamed)}\n{see(GUIDE, 'labels-in-file-names')}"
     )
 
 
@@ -206,7 +201,7 @@ def no_splits(source: str, layout: str | None, top: Folder, splits: Iterable[str
     others = sorted(set(top.folders) - set(splits)) or top.images
     return UserError(
         f"dataset.source.layout = {layout!r}: expected only split folders such as train/ and test/ "
-        f"in {top.path or source}, which also has:\n{bullet_list(others)}\n{see('splits')}"
+        f"in {top.path or source}, which also has:\n{bullet_list(others)}\n{see(GUIDE, 'splits')}"
     )
 
 

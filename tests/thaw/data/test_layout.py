@@ -7,6 +7,7 @@ import shlex
 import pytest
 
 from tests.conftest import ROOT
+from thaw.cli.help import sections
 from thaw.config.dataset import FolderSource
 from thaw.data.folder_names import LABEL_PATTERNS, split_of, suggest_label_pattern
 from thaw.data.layout import Interpreter
@@ -15,8 +16,7 @@ from thaw.errors import UserError
 from thaw.sources.folder import Parameters
 
 AB = ("a", "b")
-HEADINGS = re.findall(r"(?m)^##+ (.*)$", (ROOT / "docs/your-images.md").read_text())
-SECTIONS = {heading.lower().replace(" ", "-") for heading in HEADINGS}
+SECTIONS = sections((ROOT / "docs/your-images.md").read_text())
 
 
 def under(*levels: str | tuple[str, ...], count: int = 2) -> list[str]:
@@ -31,7 +31,7 @@ def named(folder: str = "") -> list[str]:
 
 def section_of(error: UserError) -> str:
     """Return the section of the guide that a message names."""
-    return re.findall(r"See docs/your-images.md#([a-z-]+)$", str(error))[0]
+    return re.findall(r"See `thaw help your-images ([a-z-]+)`$", str(error))[0]
 
 
 def read(images: list[str], **options) -> tuple[dict[str, tuple[str, str]], Interpreter]:
