@@ -6,7 +6,6 @@ this package may change in any release.
 """
 
 import io
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,7 +21,7 @@ from thaw.data.decoding import decode, pixel_sha256
 from thaw.data.formats import BadImage
 from thaw.errors import UserError
 from thaw.evaluation.predictions import read_predictions as read_prediction_table
-from thaw.models.bundle import ModelBundle, model_or_best
+from thaw.models.bundle import ModelBundle, model_or_best, read_json_object
 from thaw.storage.files import atomic_write
 from thaw.storage.npz import save_npz
 from thaw.storage.store import store_root
@@ -154,7 +153,7 @@ def read_metrics(folder: str | Path = ".") -> pd.DataFrame:
     files = sorted(Path(folder, "results", "metrics").glob("*.json"))
     if not files:
         raise UserError(f"{folder} has no results/metrics. `dvc repro` or `dvc pull` writes them.")
-    rows = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+    rows = {file.stem: read_json_object(file, file.read_bytes) for file in files}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 

@@ -32,6 +32,16 @@ def bullet_list(items: list[str], most: int = 20) -> str:
     return "\n".join(lines)
 
 
+def see(page: str, section: str) -> str:
+    """Return the sentence that names the command which prints a section of the documentation.
+
+    Args:
+        page: The name of a file in docs/, without its suffix.
+        section: The anchor of one of its headings.
+    """
+    return f"See `thaw help {page} {section}`"
+
+
 def printable(text: str) -> str:
     """Replace control characters and characters that cannot be shown with `?`.
 

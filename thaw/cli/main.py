@@ -19,6 +19,7 @@ COMMANDS = {  # each is a module of thaw.cli, imported only when it runs: `thaw 
     "report": "write the results as one page, report/index.html",
     "serve": "open a local page to try a model on your images",
     "spread": "run experiments on a Ray cluster",
+    "help": "print a page of the documentation",
     "verify": "run the pipeline again and compare with dvc.lock",
 }
 EXAMPLES = """\
@@ -35,7 +36,7 @@ from images to predictions:
 The best model is the one in results/best.json, selected by validation data.
 
 DVC runs and shares the pipeline: dvc repro, dvc exp run, dvc metrics diff, dvc push. For the
-arguments of a command see `thaw COMMAND --help`; README.md and docs/ explain the rest.
+arguments of a command see `thaw COMMAND --help`; `thaw help` lists the pages that explain the rest.
 
 exit codes: 0 success, 1 error, 2 wrong arguments, 3 some files could not be read, 4 artifacts
 differ, 5 an exported model disagrees with Keras, 130 interrupted."""

@@ -14,6 +14,7 @@ import numpy as np
 from thaw.cli.arguments import add_allow, open_fraction
 from thaw.cli.output import column_formatter, output_writer, report_unreadable, stream_predictions
 from thaw.data import pictures
+from thaw.data.archives import is_archive
 from thaw.data.formats import IMAGES
 from thaw.data.pictures import Picture
 from thaw.errors import UserError
@@ -82,7 +83,7 @@ def _is_model(argument: str, alone: bool) -> bool:
         return True
     if os.path.exists(argument):
         path = Path(argument)
-        packaged = path.suffix == ".keras" or zipfile.is_zipfile(path)
+        packaged = path.suffix == ".keras" or (zipfile.is_zipfile(path) and not is_archive(path))
         return path.is_file() and (packaged or path.with_name("record.json").exists())
     return not alone and not argument.lower().endswith(IMAGES)
 

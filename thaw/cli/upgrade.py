@@ -125,7 +125,7 @@ def _pinned_wheel(project: Path) -> Wheel:
     if len(wheels) != 1 or not (project / "dvc.yaml").exists():
         raise UserError(
             "expected a project that `thaw new` created, with one wheel vendor/thaw-VERSION.whl. "
-            "Change to its root folder. For a project without vendor/ see docs/upgrading.md."
+            "Change to its root folder. For a project without vendor/ see `thaw help upgrading`."
         )
     status = _git("status", "--porcelain", "--untracked-files=no")
     if status.returncode or status.stdout:

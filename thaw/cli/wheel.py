@@ -38,6 +38,7 @@ TEMPLATES = (
 )
 PRESETS = "conf/experiment/"  # experiments on Thaw's own data sets: no part of a project
 FOLDER = "thaw/templates/"  # in the wheel
+DOCS = "thaw/docs"  # in the wheel
 PYPROJECT = "thaw/cli/new.toml"  # in the wheel: the template of a project's pyproject.toml
 EPOCH = (1980, 1, 1, 0, 0, 0)  # as `uv build` dates its entries: equal files make equal wheels
 
@@ -152,6 +153,8 @@ def _build(folder: Path) -> Path:
         for name in METADATA:
             if (SOURCE / name).exists():
                 shutil.copy(SOURCE / name, tree / name)
+        pages = shutil.ignore_patterns("*.png", "*.svg")
+        shutil.copytree(SOURCE / "docs", tree / DOCS, ignore=pages)  # for `thaw help`
         for name in template_files(SOURCE):
             target = tree / FOLDER / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,14 +6,14 @@ from pathlib import Path, PurePosixPath
 
 from thaw.config.dataset import FolderSource
 from thaw.data.archives import SUFFIXES, unpack
-from thaw.data.folder_names import is_kind
+from thaw.data.folder_names import is_kind, normalized
 from thaw.data.formats import READ
 from thaw.data.layout import Image, Interpreter
-from thaw.data.layout_questions import NoClassFolders, folder_list, override, see
+from thaw.data.layout_questions import GUIDE, NoClassFolders, folder_list, override
 from thaw.data.manifest.table import READERS
 from thaw.data.raw import ARCHIVE, packed_archive
 from thaw.data.tree import Tree, is_image, list_tree, selector
-from thaw.errors import UserError, bullet_list, printable
+from thaw.errors import UserError, bullet_list, printable, see
 
 THUMBNAILS = ("@eadir",)  # folders of leftovers that contain thumbnails
 
@@ -157,7 +157,7 @@ def _reject_names(files: list[str], source: str) -> None:
         raise UserError(
             f"{len(bad)} files of {source} have names that are not UTF-8 or contain a carriage "
             f"return. Rename or remove them, or set dataset.source.zip_encoding for an archive:\n"
-            f"{bullet_list([repr(file) for file in bad])}\n{see('archives')}"
+            f"{bullet_list([repr(file) for file in bad])}\n{see(GUIDE, 'archives')}"
         )
 
 
@@ -169,14 +169,14 @@ def _reject_empty_classes(
         folder
         for folder in folders
         if str(PurePosixPath(folder).parent).removeprefix(".") in interpreter.class_parents
-        and (name := PurePosixPath(folder).name) not in labels
+        and (name := normalized(PurePosixPath(folder).name)) not in labels
         and not is_kind(name)
         and not any(file.startswith(f"{folder}/") for file in files)
     ]
     if empty:
         raise UserError(
             f"{len(empty)} classes of {source} have no images. Remove their folders, or leave them "
-            f"out with dataset.source.exclude:\n{bullet_list(empty)}\n{see('layouts')}"
+            f"out with dataset.source.exclude:\n{bullet_list(empty)}\n{see(GUIDE, 'layouts')}"
         )
 
 
@@ -190,7 +190,7 @@ def _no_images(tree: Tree, files: list[str], source: str, options: FolderSource)
         shown = ", ".join(f"dataset.source.{name} = {value!r}" for name, value in chosen.items())
         return UserError(
             f"{shown}: leaves no image of {source}. Expected a folder or patterns such as:\n"
-            f"{bullet_list(tree.folders, 10)}\n{see('choosing-files')}"
+            f"{bullet_list(tree.folders, 10)}\n{see(GUIDE, 'choosing-files')}"
         )
     archives = [file for file in files if file.lower().endswith(SUFFIXES)]
     advice = f" Unpack the archives in it first:\n{bullet_list(archives)}" if archives else ""

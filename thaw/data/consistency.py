@@ -5,9 +5,9 @@ from collections import defaultdict
 import pandas as pd
 
 from thaw.data.raw import original_path
-from thaw.errors import UserError, bullet_list
+from thaw.errors import UserError, bullet_list, see
 
-GUIDE = "See docs/your-images.md#contradictions-and-leaks"
+GUIDE = see("your-images", "contradictions-and-leaks")
 
 
 def left_out(index: pd.DataFrame, on_contradiction: str, on_leak: str) -> pd.Series:
@@ -107,7 +107,7 @@ def reject_lost_classes(rows: list[dict[str, str]]) -> None:
         raise UserError(
             f"no image of {len(lost)} of {len(files)} classes can be read. Convert or repair them, "
             f"or remove the classes:\n{bullet_list(lost)}\n"
-            f"See docs/your-images.md#formats-and-bit-depth"
+            f"{see('your-images', 'formats-and-bit-depth')}"
         )
 
 

@@ -1,6 +1,7 @@
 """Recognize what names of folders and files stand for: splits, folds, groups, kinds of image."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
 
@@ -11,15 +12,50 @@ SPLIT_WORDS = {
     "test": ("test", "testing", "tst", "eval", "evaluation", "holdout", "heldout"),
     UNLABELLED: ("unlabelled", "unlabeled", "unsup", "pred", "predict", "prediction"),
 }
-SPLIT_OF = {word: split for split, words in SPLIT_WORDS.items() for word in words}
+# The same in Spanish, French, German, Italian, Portuguese, Russian, Chinese, Japanese and Korean,
+# without accents
+TRANSLATED = {
+    "train": (
+        "entrenamiento", "entrainement", "apprentissage", "addestramento", "treino", "treinamento",
+        "обучение", "обучающая", "тренировка", "训练", "訓練", "学習", "학습", "훈련",
+    ),
+    "validation": (
+        "validacion", "validierung", "validazione", "validacao", "валидация", "проверка", "验证",
+        "驗證", "検証", "검증",
+    ),
+    "test": (
+        "prueba", "pruebas", "essai", "teste", "testes", "тест", "测试", "測試", "テスト", "테스트",
+    ),
+}  # fmt: skip
+
+
+def normalized(name: str) -> str:
+    """Return a name in Unicode's composed form (NFC): macOS and some tools decompose accents."""
+    return unicodedata.normalize("NFC", name)
+
+
+def without_accents(name: str) -> str:
+    """Return a name with `é` replaced by `e`, and so on."""
+    letters = unicodedata.normalize("NFD", name)
+    return normalized("".join(each for each in letters if not "\u0300" <= each <= "\u036f"))
+
+
+SPLIT_OF = {
+    without_accents(word): split
+    for table in (SPLIT_WORDS, TRANSLATED)
+    for split, words in table.items()
+    for word in words
+}
 SPLITS = ("train", "validation", "test")  # those whose images have labels, in this order
 # Words beside that of a split in the name of its folder: seg_train, Testing_Data, final_test_images
 AFFIXES = {
     "set", "sets", "subset", "dataset", "data", "split", "images", "image", "imgs", "img", "jpg",
     "jpeg", "png", "pictures", "photos", "folder", "dir", "files", "seg", "final", "all", "new",
     "my", "raw", "full", "clean", "cleaned", "cropped", "resized", "processed", "aug", "augmented",
-    "original", "single",
+    "original", "single", "daten", "bilder", "imagenes", "fotos", "donnees", "dados",
 }  # fmt: skip
+# Endings of words: testset, Trainingsdaten
+ENDINGS = r"(.+?)(?:sets?|images?|imgs?|data|folder|s?daten|s?bilder|集|セット|データ)"
 # Folders between others that say nothing about their images
 NEUTRAL = {
     "images", "image", "imgs", "img", "imagens", "data", "dataset", "datasets", "pictures", "pics",
@@ -61,11 +97,11 @@ def words_of(name: str) -> list[str]:
 
     Digits, versions such as v2, and a word's ending such as set in `testset` are left out.
     """
-    parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", without_accents(name)).lower()
     parts = re.sub(r"hold[ _.-]?out|held[ _.-]?out", "holdout", parts)
     words = []
     for word in re.findall(r"[^\W\d_]+", re.sub(r"(?<![a-z])v\d+", " ", parts)):
-        ending = re.fullmatch(r"(.+?)(?:sets?|images?|imgs?|data|folder)", word)
+        ending = re.fullmatch(ENDINGS, word)
         words.append(ending[1] if ending and ending[1] in SPLIT_OF else word)
     return words
 

@@ -53,9 +53,8 @@ SIGNATURES = (
     (0, b"AT&TFORM", "DjVu"),
     (4, b"ftyp", "a video"),
     (0, b"\x1a\x45\xdf\xa3", "a video"),
-    (0, b"PK\3\4", "a zip archive"),
-    (0, b"\x1f\x8b", "a gzip archive"),
 )
+ARCHIVES = ((0, b"PK\3\4"), (0, b"\x1f\x8b"), (0, b"7z\xbc\xaf"), (0, b"Rar!"), (257, b"ustar"))
 # First bytes of formats that are read, to name files of which not even the header is complete
 READ_SIGNATURES = (
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -116,6 +115,8 @@ def why_unread(content: bytes) -> str:
         return why_tiff_unread(read_tiff_tags(content)) or "TIFF that is damaged or incomplete"
     if is_heic(content):
         return "HEIC that is damaged or incomplete"
+    if any(content[offset:].startswith(signature) for offset, signature in ARCHIVES):
+        return "an archive, not an image: unpack it"
     for offset, signature, name in READ_SIGNATURES:
         if content[offset:].startswith(signature):
             return f"{name} that is damaged or incomplete"

@@ -9,7 +9,7 @@ import pandas as pd
 from thaw.config.base import did_you_mean
 from thaw.config.dataset import NEAR_DUPLICATES, Split
 from thaw.data.duplicates import connected_groups, embeddings, merge
-from thaw.data.folder_names import split_of
+from thaw.data.folder_names import normalized, split_of
 from thaw.data.raw import original_path
 from thaw.errors import UserError, bullet_list
 from thaw.storage.arrays import ArrayFolder
@@ -85,7 +85,7 @@ def _folders(path: str, label: str, split: str) -> str:
 
     If no folder is named like the class, they are all folders above the file.
     """
-    folders = PurePosixPath(original_path(path)).parts[:-1]
+    folders = PurePosixPath(normalized(original_path(path))).parts[:-1]
     if label in folders:
         start = folders.index(label)
         while folders[start : start + 1] == (label,):  # a folder may be doubled

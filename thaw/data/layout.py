@@ -14,12 +14,13 @@ from thaw.data.folder_names import (
     UNLABELLED,
     is_fold,
     is_group,
+    normalized,
     split_of,
     splits_of,
 )
 from thaw.data.layout_checks import check_classes, check_names
 from thaw.data.tree import Folder
-from thaw.errors import UserError
+from thaw.errors import UserError, see
 
 
 @dataclass
@@ -158,7 +159,7 @@ class Interpreter:
         """Read folders that are classes."""
         if top.images:
             raise ask.stray_images(self.source, top)
-        self._known |= set(top.folders)
+        self._known |= set(map(normalized, top.folders))
         self.class_parents.add(top.path)
         return [
             Image(path, label, split, group)
@@ -202,12 +203,11 @@ class Interpreter:
             problem = f"are numbered parts and others ({', '.join(others[:5])})."
             raise ask.folds(self.source, top, problem)
         if any(folder.images for folder in top.folders.values()):
-            raise ask.folds(
-                self.source,
-                top,
+            problem = (
                 "are numbered parts without class folders. Read the labels from a table with "
-                "dataset=manifest, or from file names with dataset.source.label_pattern.",
+                "dataset=manifest, or from file names with dataset.source.label_pattern."
             )
+            raise ask.NoClassFolders(str(ask.folds(self.source, top, problem)))
         self.notes.append(
             f"{ask.folder_list(top.folders)} are read as one set: "
             f"-S dataset.split.group=group keeps each in one split"
@@ -234,8 +234,9 @@ class Interpreter:
             ((name, inner),) = top.folders.items()
             found = split_of(name)
             nothing = name.lower() in ANONYMOUS or found is not None and found == split
+            nothing |= bool(split) and name == PurePosixPath(top.path).name  # x_test/x_test/
             wraps_splits = not split and len(splits_of(inner.folders)) == len(inner.folders) > 1
-            if name in self._known or not (nothing or inner.folders):
+            if normalized(name) in self._known or not (nothing or inner.folders):
                 break  # a class
             if found not in (None, split) and not wraps_splits:
                 break  # the only split, or one inside another
@@ -256,18 +257,19 @@ class Interpreter:
             return inner
         raise UserError(
             f"{self.source}: {name}/ ({inner}) is inside a folder of {outer} images. Choose the "
-            f"folder to read: -S dataset.source.root=FOLDER. {ask.see('splits')}"
+            f"folder to read: -S dataset.source.root=FOLDER. {see(ask.GUIDE, 'splits')}"
         )
 
     def _checked(self, rows: list[Image]) -> list[Image]:
         labels: dict[str, set[str]] = defaultdict(set)
         for row in rows:
+            row.label = normalized(row.label)
             labels[row.split].add(row.label)
         splits = {split: present - {""} for split, present in labels.items()}
         if set(splits) - {"", UNLABELLED} and not splits.get("train"):
             raise UserError(
                 f"{self.source} has {ask.folder_list(self.split_folders)} but no train/ to train "
-                f"on. {ask.see('splits')}"
+                f"on. {see(ask.GUIDE, 'splits')}"
             )
         learned = splits.get("train") or splits.get("", set())
         for split in ("validation", "test"):
@@ -276,13 +278,14 @@ class Interpreter:
                 for row in rows:  # test/unknown/1.jpg
                     row.label = "" if row.split == split else row.label
             elif unknown:
-                raise ask.unknown_classes(self.source, split, unknown, learned)
+                left_out = {*self.options.exclude, *unknown}
+                raise ask.unknown_classes(self.source, split, unknown, learned, left_out)
             elif splits.get(split) and (missing := learned - splits[split]):
                 self.notes.append(f"no {split} image of {', '.join(sorted(missing))}")
         if len(learned) < 2:
             raise UserError(
                 f"{self.source} has one class, {', '.join(learned)!r}. Expected two or more "
-                f"sub-folders with images. {ask.see('layouts')}"
+                f"sub-folders with images. {see(ask.GUIDE, 'layouts')}"
             )
         if self.recognizes:
             check_names(self.source, learned)

@@ -1,5 +1,6 @@
 """Check that folders which look like classes cannot be something else."""
 
+import unicodedata
 from collections import Counter
 
 from thaw.data import layout_questions as ask
@@ -12,7 +13,7 @@ from thaw.data.folder_names import (
     words_around_split,
 )
 from thaw.data.tree import Folder
-from thaw.errors import UserError
+from thaw.errors import UserError, see
 
 
 def check_classes(source: str, top: Folder, split: str) -> str | None:
@@ -43,9 +44,15 @@ def check_classes(source: str, top: Folder, split: str) -> str | None:
     groups = {name for name in count if is_group(name) or is_fold(name)}
     named = {name for name in count if name not in groups and name.lower() not in NEUTRAL}
     repeated = {name for name in named if count[name] > 1}
-    if repeated and 2 * len(repeated) >= len(named):
+    own = [named & set(folder.folders) for folder in inner.values()]
+    within = any(names and names <= repeated for names in own)
+    if within or (repeated and 2 * len(repeated) >= len(named)):
         names = [name for name, folder in inner.items() if repeated & set(folder.folders)]
         raise ask.same_folders(source, top, names, repeated, split)
+    nested = [n for n, f in inner.items() if not f.images and len(named & set(f.folders)) > 1]
+    numbered = all(any(map(str.isdigit, name)) for name in named)  # clips, specimens, patients
+    if 3 * len(nested) >= len(folders) and not (numbered and len(nested) == len(folders)):
+        raise ask.folders_in_classes(source, top, nested, split)
     if not groups:
         return None
     return (
@@ -55,7 +62,7 @@ def check_classes(source: str, top: Folder, split: str) -> str | None:
 
 
 def check_names(source: str, labels: set[str]) -> None:
-    """Check that no class is a class and a split in one, and that no two differ only in case.
+    """Check that no class is a class and a split in one, and that no two look the same.
 
     Raises:
         UserError: There are such classes.
@@ -64,10 +71,19 @@ def check_names(source: str, labels: set[str]) -> None:
     repeated = Counter(parts.values())
     if both := [label for label, words in parts.items() if repeated[words] > 1]:
         raise ask.split_in_names(source, both)
-    alike = Counter(label.casefold() for label in labels)
-    if both := sorted(label for label in labels if alike[label.casefold()] > 1):
+    if both := look_alikes(labels):
         raise UserError(
-            f"{source}: the classes {', '.join(both)} differ only in upper and lower "
-            f"case. Rename one, or set dataset.source.layout if they are different classes. "
-            f"{ask.see('layouts')}"
+            f"{source}: the classes {', '.join(map(repr, both))} differ only in upper and lower "
+            f"case or in spaces. Rename one, or set dataset.source.layout if they are different "
+            f"classes. {see(ask.GUIDE, 'layouts')}"
         )
+
+
+def look_alikes(labels: set[str]) -> list[str]:
+    """Return the classes that differ from another only in case, spaces or forms of characters."""
+    alike = {
+        label: " ".join(unicodedata.normalize("NFKC", label).casefold().replace("_", " ").split())
+        for label in labels
+    }
+    count = Counter(alike.values())
+    return sorted(label for label in labels if count[alike[label]] > 1)

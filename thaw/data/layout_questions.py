@@ -7,15 +7,12 @@ from pathlib import PurePosixPath
 from thaw.config.base import did_you_mean
 from thaw.data.folder_names import NEUTRAL, split_of, splits_of, suggest_label_pattern
 from thaw.data.tree import Folder
-from thaw.errors import UserError, bullet_list
+from thaw.errors import UserError, bullet_list, see
 
-GUIDE = "docs/your-images.md"
+GUIDE = "your-images"  # the page in docs/
 CLASSES = "dataset.source.layout=classes"
-
-
-def see(section: str) -> str:
-    """Return the sentence that names a section of the guide."""
-    return f"See {GUIDE}#{section}"
+RENAME = "If they are splits, name them train, validation and test."
+FOLDERS = "dataset.source.layout=folders/classes"
 
 
 def question(source: str, problem: str, choices: dict[str, str], section: str) -> UserError:
@@ -28,7 +25,7 @@ def question(source: str, problem: str, choices: dict[str, str], section: str) -
         section: Of the guide.
     """
     lines = [f"{meaning}: -S {override(choice)}" for meaning, choice in choices.items()]
-    return UserError(f"{source}: {problem} Choose:\n{bullet_list(lines)}\n{see(section)}")
+    return UserError(f"{source}: {problem} Choose:\n{bullet_list(lines)}\n{see(GUIDE, section)}")
 
 
 def mixed_splits(source: str, top: Folder, splits: Iterable[str], split: str) -> UserError:
@@ -136,9 +133,34 @@ def same_folders(
     }
     if not split:
         both = f"{folder_list(repeated)} are the classes, and read from all of these folders"
-        choices[both] = "dataset.source.layout=folders/classes"
-    problem = f"{folder_list(names)} all contain the same sub-folders, {folder_list(repeated)}."
+        choices[both] = FOLDERS
+    problem = (
+        f"{folder_list(names)} contain the same sub-folders, {folder_list(repeated)}. {RENAME}"
+    )
     return question(source, problem, choices, "the-same-sub-folders-everywhere")
+
+
+def folders_in_classes(source: str, top: Folder, nested: list[str], split: str) -> UserError:
+    """Return the error about folders whose sub-folders may be the classes."""
+    inner = {name for folder in nested for name in top.folders[folder].folders}
+    others = set(top.folders) - set(nested)
+    before = "splits/" if split else ""
+    choices = {
+        f"{folder_list(top.folders)} are the classes": f"dataset.source.layout={before}classes"
+    }
+    if not others and not split:
+        choices[f"{folder_list(inner)} are the classes"] = FOLDERS
+    if not split:
+        first = top.folders[nested[0]]
+        choices[f"{folder_list(first.folders)} are the classes, and nothing else is read"] = _root(
+            first
+        )
+    beside = f", beside {folder_list(others)} without sub-folders" if others else ""
+    problem = (
+        f"{folder_list(nested)} contain {folder_list(inner)}{beside}. Either may be the classes. "
+        f"{RENAME}"
+    )
+    return question(source, problem, choices, "folders-inside-classes")
 
 
 class NoClassFolders(UserError):
@@ -150,7 +172,7 @@ def stray_images(source: str, top: Folder) -> NoClassFolders:
     return NoClassFolders(
         f"{len(top.images)} images are in no class folder of {source}. Move each into a sub-folder "
         f"named after its class, or leave them out with dataset.source.exclude:\n"
-        f"{bullet_list(sorted(top.images))}\n{_suggestion(top)}{see('labels-in-file-names')}"
+        f"{bullet_list(sorted(top.images))}\n{_suggestion(top)}{see(GUIDE, 'labels-in-file-names')}"
     )
 
 
@@ -161,7 +183,7 @@ def flat_folder(source: str, top: Folder) -> NoClassFolders:
     return NoClassFolders(
         f"{len(images)} images are in no class folder of {where}. Move each into a sub-folder "
         f"named after its class, or read the labels from a table with dataset=manifest:\n"
-        f"{bullet_list(images, 5)}\n{_suggestion(top)}{see('labels-in-file-names')}"
+        f"{bullet_list(images, 5)}\n{_suggestion(top)}{see(GUIDE, 'labels-in-file-names')}"
     )
 
 
@@ -170,7 +192,7 @@ def unnamed_images(pattern: str, unnamed: list[str], total: int) -> UserError:
     return UserError(
         f"dataset.source.label_pattern = {pattern!r} finds no label in {len(unnamed)} of {total} "
         f"images. Change it, or leave these out with dataset.source.exclude:\n"
-        f"{bullet_list(unnamed)}\n{see('labels-in-file-names')}"
+        f"{bullet_list(unnamed)}\n{see(GUIDE, 'labels-in-file-names')}"
     )
 
 
@@ -179,18 +201,32 @@ def no_splits(source: str, layout: str | None, top: Folder, splits: Iterable[str
     others = sorted(set(top.folders) - set(splits)) or top.images
     return UserError(
         f"dataset.source.layout = {layout!r}: expected only split folders such as train/ and test/ "
-        f"in {top.path or source}, which also has:\n{bullet_list(others)}\n{see('splits')}"
+        f"in {top.path or source}, which also has:\n{bullet_list(others)}\n{see(GUIDE, 'splits')}"
     )
 
 
-def unknown_classes(source: str, split: str, unknown: set[str], known: set[str]) -> UserError:
-    """Return the error about test or validation classes without training images."""
+def unknown_classes(
+    source: str, split: str, unknown: set[str], known: set[str], left_out: set[str]
+) -> UserError:
+    """Return the error about test or validation classes without training images.
+
+    Args:
+        source: How messages name the folder or archive.
+        split: test or validation.
+        unknown: The classes without training images.
+        known: The classes of the training images.
+        left_out: The patterns that leave out `unknown` and what is left out already.
+    """
     other = did_you_mean(min(unknown), sorted(known))
-    return UserError(
-        f"{source}: the {split} images have classes that train/ lacks: "
-        f"{', '.join(sorted(unknown))}.{other} Add training images of them, or leave them out with "
-        f"-S {override('dataset.source.exclude=' + _array(unknown))}. {see('splits')}"
+    choices = {
+        "leave them out": f"dataset.source.exclude={_array(left_out)}",
+        "use the images of all splits, and let Thaw draw new splits": FOLDERS,
+    }
+    problem = (
+        f"the {split} images have classes that train/ lacks: {', '.join(sorted(unknown))}.{other} "
+        f"Add training images of them if there are any."
     )
+    return question(source, problem, choices, "splits")
 
 
 def folder_list(names: Iterable[str]) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from thaw.config.dataset import FolderSource
-from thaw.data.archives import SUFFIXES, is_archive
+from thaw.data.archives import SUFFIXES
 from thaw.data.formats import IMAGES
+from thaw.data.inventory import SourceNotHere
 from thaw.errors import UserError
 from thaw.storage.dvc import user_path
 
@@ -92,26 +93,29 @@ class Folder:
         return folder
 
 
-def locate(source: str) -> Path:
-    """Return the path of the user's folder or archive.
+def locate(text: str, key: str = "path", suffixes: tuple[str, ...] = SUFFIXES) -> Path:
+    """Return the path of the user's folder or file.
 
     Args:
-        source: `dataset.source.path`: absolute, or relative to the repository.
+        text: The value of the parameter: absolute, or relative to the repository.
+        key: The parameter of `dataset.source`.
+        suffixes: Of the files that are accepted instead of a folder.
 
     Raises:
-        UserError: The path does not exist, or is neither a folder nor an archive.
+        SourceNotHere: The path does not exist.
+        UserError: It is neither a folder nor a file with one of the suffixes.
     """
-    path = Path(source).expanduser()
+    path = Path(text).expanduser()
     if not path.exists():
-        path = user_path(source)
+        path = user_path(text)
     if not path.exists():
-        raise UserError(
-            f"dataset.source.path = {source!r}: no such folder or archive. "
-            f"Give a folder with a sub-folder for each class: -S dataset.source.path=PATH."
+        raise SourceNotHere(
+            f"dataset.source.{key} = {text!r}: no such file or folder. "
+            f"Set it with -S dataset.source.{key}=PATH."
         )
-    if not path.is_dir() and not is_archive(path):
+    if not path.is_dir() and not (path.is_file() and path.name.lower().endswith(suffixes)):
         raise UserError(
-            f"dataset.source.path = {source!r}: expected a folder or one of {', '.join(SUFFIXES)}."
+            f"dataset.source.{key} = {text!r}: expected a folder or one of {', '.join(suffixes)}."
         )
     return path
 
@@ -129,7 +133,7 @@ def is_image(path: str) -> bool:
 def list_files(folder: Path) -> list[str]:
     """Return the relative paths of all files below `folder` that are not leftovers, sorted.
 
-    Symbolic links are followed, and each real folder is entered once.
+    Symbolic links are followed, except those to a folder around them.
 
     Raises:
         UserError: A folder cannot be listed.
@@ -151,14 +155,16 @@ def list_tree(folder: Path, count_ignored: bool = True) -> Tree:
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename} cannot be listed: {error.strerror}. Make it readable.")
 
-    tree, entered = Tree(), set()
+    tree = Tree()
+    reals: dict[str, tuple[str, ...]] = {}  # for each folder its real path and those above
     for here, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        relative = Path(here).relative_to(folder)
         real = os.path.realpath(here)
-        if real in entered:
+        above = reals.get(os.path.dirname(here), ())
+        if any(each == real or each.startswith(real + os.sep) for each in above):  # a cycle
             folders.clear()
             continue
-        entered.add(real)
-        relative = Path(here).relative_to(folder)
+        reals[here] = (*above, real)
         if relative != Path("."):
             tree.folders.append(relative.as_posix())
         for name in names:

@@ -5,9 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from thaw.storage.npz import save_npz
+from thaw.errors import UserError
+from thaw.storage.npz import load_npz, save_npz
+from thaw.storage.tables import RESTORE_HINT, read_table
 
 PREFIX = "probability of "
+TEXT = ["pixel_sha256", "label", "predicted"]  # columns of predictions.csv that are text
 
 
 def write_predictions(
@@ -31,15 +34,20 @@ def write_predictions(
 
 
 def read_predictions(folder: Path) -> tuple[list[str], list[str], np.ndarray]:
-    """Return the test images' pixel hashes, the classes, and the probabilities (n, classes)."""
-    table = pd.read_csv(
-        folder / "predictions.csv",
-        dtype={"pixel_sha256": str, "label": str, "predicted": str},
-        keep_default_na=False,
-    )
+    """Return the test images' pixel hashes, the classes, and the probabilities (n, classes).
+
+    Raises:
+        UserError: predictions.csv is damaged.
+    """
+    file, text = folder / "predictions.csv", dict.fromkeys(TEXT, str)
+    table = read_table(file, TEXT, dtype=text)
     columns = [name for name in table if name.startswith(PREFIX)]
     classes = [name.removeprefix(PREFIX) for name in columns]
-    return table["pixel_sha256"].tolist(), classes, table[columns].to_numpy("float64")
+    try:
+        values = table[columns].to_numpy("float64")
+    except ValueError as error:
+        raise UserError(f"{file}: {error}. Expected probabilities. {RESTORE_HINT}") from None
+    return table["pixel_sha256"].tolist(), classes, values
 
 
 def most_informative(true: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:
@@ -87,5 +95,8 @@ def read_maps(folder: Path) -> dict[int, np.ndarray]:
     """Return the maps (height, width) by row number of predictions.csv; empty without a file."""
     if not (folder / "maps.npz").exists():
         return {}
-    with np.load(folder / "maps.npz") as file:
-        return dict(zip(file["numbers"].tolist(), file["maps"], strict=True))
+    arrays = load_npz(folder / "maps.npz")
+    try:
+        return dict(zip(arrays["numbers"].tolist(), arrays["maps"], strict=True))
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{folder / 'maps.npz'} contains no maps. {RESTORE_HINT}") from None

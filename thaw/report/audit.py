@@ -1,6 +1,5 @@
 """Read the tables of the stage `audit` for the report."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,14 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from thaw.models.bundle import read_json_object
 from thaw.report import charts
 from thaw.report.run_results import DRAWN, OUTDATED, RunResults
+from thaw.storage.tables import read_table
 
 MOST_ERRORS, MOST_OUTLIERS, MOST_CLASSES, MOST_PAIRS = 48, 12, 12, 12  # rows shown on the page
 PAIR = ["one_pixel_sha256", "one_split", "other_pixel_sha256", "other_split"]
+CURVE = ["images", "accuracy", "lowest", "highest", "repeats"]
 ROW = ["pixel_sha256", "label", "split"]  # identifies a row of the split
 SMALL_GAIN = 0.02  # accuracy: if another doubling brings less, there are enough labels
 HARD_TO_TELL_APART = 0.75  # accuracy between two classes; the page marks pairs below it
@@ -88,9 +90,10 @@ def read_audit(results: RunResults, features: str | None) -> AuditSection | None
             if sorted(images[ROW].values.tolist()) != sorted(drawn[ROW].values.tolist()):
                 results.problems[f"audit {name}"] = OUTDATED
                 continue
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary_file = folder / "summary.json"
+        summary = read_json_object(summary_file, summary_file.read_bytes)
         classes = _read(folder / "classes.csv", "one", "other")
-        curve = pd.read_csv(curve_file).to_dict("records")
+        curve = read_table(curve_file, CURVE, may_be_empty=True).to_dict("records")
         pairs = _read(folder / "pairs.csv", *PAIR)[[*PAIR, "cosine"]]
         outliers = images[images["outlier"]].sort_values("distance", ascending=False, kind="stable")
         compared = images[images["training_similarity"].notna()]
@@ -111,7 +114,8 @@ def read_audit(results: RunResults, features: str | None) -> AuditSection | None
 
 
 def _read(path: Path, *text_columns: str) -> pd.DataFrame:
-    return pd.read_csv(path, dtype=dict.fromkeys(text_columns, str), keep_default_na=False)
+    text = dict.fromkeys(text_columns, str)
+    return read_table(path, list(text_columns), may_be_empty=True, dtype=text)
 
 
 def _agreement(images: pd.DataFrame) -> tuple[float, float, str] | None:

@@ -1,10 +1,13 @@
 """Describe how the metrics changed since a commit, as `dvc metrics diff` does, in words."""
 
-import json
+import contextlib
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from thaw.errors import UserError
+from thaw.models.bundle import read_json_object
 
 FOLDER = "results/metrics"
 MEASURES = {
@@ -50,7 +53,8 @@ def since_commit() -> Change | None:
     Returns:
         None if there is no such commit.
     """
-    now = {p.stem: json.loads(p.read_text()) for p in sorted(Path(FOLDER).glob("*.json"))}
+    files = sorted(Path(FOLDER).glob("*.json"))
+    now = {file.stem: read_json_object(file, file.read_bytes) for file in files}
     for revision in ("HEAD", "HEAD~1"):
         if (line := git("log", "-1", "--format=%h %s", revision)) is None:
             return None
@@ -75,7 +79,8 @@ def _metrics(revision: str) -> Metrics:
     metrics = {}
     for name in names:
         if name.endswith(".json") and (text := git("show", f"{revision}:./{name}")):
-            metrics[Path(name).stem] = json.loads(text)
+            with contextlib.suppress(UserError):  # of another version, or with conflict markers
+                metrics[Path(name).stem] = read_json_object(name, text.encode)
     return metrics
 
 

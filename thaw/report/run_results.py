@@ -13,6 +13,7 @@ from thaw.data.split_table import join_paths
 from thaw.errors import UserError
 from thaw.evaluation.predictions import read_maps, read_predictions
 from thaw.models.bundle import read_json_object
+from thaw.storage import tables
 from thaw.storage.arrays import ArrayFolder
 
 KINDS = {"subnets": "subnet", "networks": "network", "finetunes": "fine-tuning"}
@@ -221,8 +222,8 @@ def read_table() -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
     """
     if not (Path("data/split.csv").exists() and Path("data/index.csv").exists()):
         return None, None
-    index = pd.read_csv("data/index.csv", dtype=str, keep_default_na=False)
-    table = pd.read_csv("data/split.csv", dtype=str, keep_default_na=False)
+    index = tables.read_table("data/index.csv", tables.INDEX_COLUMNS, dtype=str)
+    table = tables.read_table("data/split.csv", tables.SPLIT_COLUMNS, dtype=str)
     return join_paths(table, index), index
 
 

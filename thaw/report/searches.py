@@ -8,6 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from thaw.report import charts
+from thaw.storage.tables import read_table
 
 MOST_TRIALS = 10  # rows of the table, best first
 
@@ -33,7 +34,8 @@ def read_search(name: str) -> SearchSection | None:
     folder = Path(f"results/searches/{name}")
     if not (folder / "trials.csv").exists():
         return None
-    trials = pd.read_csv(folder / "trials.csv")
+    columns = ["trial", "state", "model", "log_loss", "accuracy"]
+    trials = read_table(folder / "trials.csv", columns, na_values=[""])
     first = list(trials.columns).index("accuracy") + 1
     names = [column for column in trials.columns[first:] if "." in column]
     complete = trials[trials["state"] == "complete"]
@@ -46,7 +48,8 @@ def read_search(name: str) -> SearchSection | None:
         for row in best.to_dict("records")
     ]
     drawn = [("Search: log loss by trial", Markup(charts.search_trials(name, complete)))]
-    importance = pd.read_csv(folder / "importance.csv")
+    columns = ["parameter", "importance"]
+    importance = read_table(folder / "importance.csv", columns, may_be_empty=True)
     if len(importance):
         title = "Search: importance of each parameter"
         drawn.append((title, Markup(charts.importance(name, importance))))

@@ -46,7 +46,7 @@ def files(source: Parameters) -> dict[str, Path] | dict[str, RemoteFile]:
 
     Raises:
         SourceNotHere: The source does not exist on this machine, or does not answer.
-        UserError: A folder cannot be listed.
+        UserError: The path is of another kind, or a folder cannot be listed.
     """
     try:
         if is_remote_archive(source.path):
@@ -56,10 +56,7 @@ def files(source: Parameters) -> dict[str, Path] | dict[str, RemoteFile]:
             return {name: file for name, file in objects.items() if selected(name)}
     except Unreachable as error:
         raise SourceNotHere(str(error)) from error
-    try:
-        path = locate(source.path)
-    except UserError as error:
-        raise SourceNotHere(str(error)) from None
+    path = locate(source.path)
     if not path.is_dir():
         return {path.name: path}
     return {file: path / file for file in filter(selector(source), list_files(path))}

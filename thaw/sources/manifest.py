@@ -24,12 +24,12 @@ from thaw.data.remote import (
     is_remote_archive,
     remote_file,
 )
-from thaw.data.tree import is_image, list_files
+from thaw.data.tree import is_image, list_files, locate
 from thaw.errors import UserError
 from thaw.storage.addresses import Unreachable, is_remote
-from thaw.storage.dvc import user_path
 from thaw.storage.remote import RemoteFile, file_name
 
+FILES = (*SUFFIXES, *READERS)  # what `path` may be besides a folder
 SCANNED = True  # dvc.yaml has a stage that detects changed files
 
 
@@ -70,10 +70,10 @@ def files(source: Parameters) -> dict[str, Path | RemoteFile]:
 
 
 def _local_files(source: Parameters) -> dict[str, Path]:
-    path = _locate("path", source.path)
+    path = locate(source.path, "path", FILES)
     here = {path.name: path} if path.is_file() else {}
     try:
-        images = _locate("images", source.images) if source.images else None
+        images = locate(source.images, "images") if source.images else None
         if is_archive(path):
             return here | ({images.name: images} if images and is_archive(images) else {})
         manifests = _manifests(path, source.path)
@@ -116,7 +116,7 @@ def _remote_files(source: Parameters) -> dict[str, Path | RemoteFile]:
 
 
 def _list_local(key: str, text: str) -> dict[str, Path]:
-    path = _locate(key, text)
+    path = locate(text, key, FILES if key == "path" else SUFFIXES)
     if path.is_file():
         return {path.name: path}
     if key == "path":
@@ -166,13 +166,15 @@ def opened(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))
         outlines: dict[Path, RemoteFolder] = {}
 
-        def local(key: str, text: str) -> Path:
-            remote = is_remote(text)
-            path = _fetch(source, key, folder / key, outlines) if remote else _locate(key, text)
+        def local(key: str, text: str, files: tuple[str, ...]) -> Path:
+            if is_remote(text):
+                path = _fetch(source, key, folder / key, outlines)
+            else:
+                path = locate(text, key, files)
             return stack.enter_context(_unpacked(path, scratch))
 
-        path = local("path", source.path)
-        images = local("images", source.images) if source.images else None
+        path = local("path", source.path, FILES)
+        images = local("images", source.images, SUFFIXES) if source.images else None
         root, manifest = _read(source, _manifests(path, source.path), images)
         yield root, manifest, outlines
 
@@ -206,23 +208,6 @@ def _fetch(source: Parameters, key: str, folder: Path, outlines: dict[Path, Remo
 
 def _is_manifest(name: str) -> bool:
     return name.lower().endswith(tuple(READERS))
-
-
-def _locate(key: str, text: str) -> Path:
-    path = Path(text).expanduser()
-    if not path.exists():
-        path = user_path(text)
-    if not path.exists():
-        raise SourceNotHere(
-            f"dataset.source.{key} = {text!r}: no such file or folder. "
-            f"Set it with -S dataset.source.{key}=PATH."
-        )
-    suffixes = (*SUFFIXES, *READERS) if key == "path" else SUFFIXES
-    if not path.is_dir() and not path.name.lower().endswith(suffixes):
-        raise UserError(
-            f"dataset.source.{key} = {text!r}: expected a folder or one of {', '.join(suffixes)}."
-        )
-    return path
 
 
 def _manifests(path: Path, source: str) -> list[Path]:

@@ -121,7 +121,9 @@ def _parse_lock(lock: str, *_: int) -> dict[str, dict[str, Any]]:
 
 def modified_file() -> str | None:
     """Return why an existing output of dvc.lock is not as recorded, or None if all are."""
-    outs = [entry["path"] for stage in recorded_stages().values() for entry in stage["outs"]]
+    outs = [
+        entry["path"] for stage in recorded_stages().values() for entry in stage.get("outs", ())
+    ]
     for out in filter(os.path.exists, outs):
         recorded = RecordedOutput(out)
         for path in (Path(out, name) for name in recorded.names()):

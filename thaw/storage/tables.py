@@ -15,16 +15,19 @@ SPLIT_GROUP = "split_group"  # a further column of data/split.csv if dataset.spl
 RESTORE_HINT = "`dvc checkout` restores it, or `dvc repro` computes it again."
 
 
-def read_table(path: str | Path, columns: list[str], **options: Any) -> pd.DataFrame:
+def read_table(
+    path: str | Path, columns: list[str], may_be_empty: bool = False, **options: Any
+) -> pd.DataFrame:
     """Return a CSV file that a stage wrote.
 
     Args:
         path: the file.
         columns: the columns that it must have.
+        may_be_empty: whether it may have no rows.
         options: of `pandas.read_csv`.
 
     Raises:
-        UserError: the file is damaged or empty, or lacks a column.
+        UserError: the file is missing, damaged or empty, or lacks a column.
     """
     try:
         table = pd.read_csv(path, keep_default_na=False, encoding="utf-8", **options)
@@ -33,6 +36,6 @@ def read_table(path: str | Path, columns: list[str], **options: Any) -> pd.DataF
         raise UserError(f"{path} cannot be read: {reason!a:.200}. {RESTORE_HINT}") from None
     if missing := [name for name in columns if name not in table]:
         raise UserError(f"{path} has no column {', '.join(missing)}. {RESTORE_HINT}")
-    if table.empty:
+    if table.empty and not may_be_empty:
         raise UserError(f"{path} has no rows. {RESTORE_HINT}")
     return table

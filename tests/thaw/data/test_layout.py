@@ -7,6 +7,7 @@ import shlex
 import pytest
 
 from tests.conftest import ROOT
+from thaw.cli.help import sections
 from thaw.config.dataset import FolderSource
 from thaw.data.folder_names import LABEL_PATTERNS, split_of, suggest_label_pattern
 from thaw.data.layout import Interpreter
@@ -15,8 +16,7 @@ from thaw.errors import UserError
 from thaw.sources.folder import Parameters
 
 AB = ("a", "b")
-HEADINGS = re.findall(r"(?m)^##+ (.*)$", (ROOT / "docs/your-images.md").read_text())
-SECTIONS = {heading.lower().replace(" ", "-") for heading in HEADINGS}
+SECTIONS = sections((ROOT / "docs/your-images.md").read_text())
 
 
 def under(*levels: str | tuple[str, ...], count: int = 2) -> list[str]:
@@ -31,7 +31,7 @@ def named(folder: str = "") -> list[str]:
 
 def section_of(error: UserError) -> str:
     """Return the section of the guide that a message names."""
-    return re.findall(r"See docs/your-images.md#([a-z-]+)$", str(error))[0]
+    return re.findall(r"See `thaw help your-images ([a-z-]+)`$", str(error))[0]
 
 
 def read(images: list[str], **options) -> tuple[dict[str, tuple[str, str]], Interpreter]:
@@ -92,6 +92,30 @@ LAYOUTS = {
         "tiny/val/images/0.jpg",
         ("", ""),
     ),
+    "doubled splits with a prefix": (
+        under("asl_train", "asl_train", AB) + under("asl_test", "asl_test"),
+        "asl_test/asl_test/0.jpg",
+        ("", ""),
+    ),
+    "splits in other languages": (
+        under(("Entraînement", "验证集"), AB) + under("Testdaten", AB),
+        "验证集/a/0.jpg",
+        ("validation", "a"),
+    ),
+    "unlabelled test in another language": (
+        under("entrenamiento", AB) + under("prueba"),
+        "prueba/0.jpg",
+        ("", ""),
+    ),
+    "accents in two encodings": (
+        under("train", ("caf\u00e9", "x")) + under("test", ("cafe\u0301", "x")),
+        "test/cafe\u0301/0.jpg",
+        ("test", "caf\u00e9"),
+    ),
+    "wordnet names": (under("Images", ("n02085620-Chihuahua", "n02085782-Japanese_spaniel")),
+        "Images/n02085620-Chihuahua/0.jpg", ("", "n02085620-Chihuahua")),
+    "video clips": (under("a", ("v1_g1", "v1_g2")) + under("b", ("v2_g1", "v2_g2")),
+        "b/v2_g1/0.jpg", ("", "b")),
     "unlabelled test": (under("train", AB) + under("test"), "test/0.jpg", ("", "")),
     "unknown test": (under("train", AB) + under("test", "unknown"), "test/unknown/0.jpg", ("", "")),
     "unlabelled beside classes": (under((*AB, "unlabeled")), "unlabeled/0.jpg", ("", "")),
@@ -108,7 +132,7 @@ def test_layouts_are_recognized(case):
     assert (
         not interpreter.split_folders
         or all(map(split_of, interpreter.split_folders))
-        or (case == "a common prefix")
+        or ("prefix" in case)
     )
 
 
@@ -122,8 +146,28 @@ COPY = under((*AB, "copy")) + under("copy", AB)
 # images, what the message says, the chosen override, one image, its split and label
 QUESTIONS = {
     "same sub-folders": (
-        OFFICE, "amazon/, dslr/ all contain the same sub-folders, bike/, mug/",
+        OFFICE, "amazon/, dslr/ contain the same sub-folders, bike/, mug/",
         "layout=folders/classes", "office/dslr/images/bike/0.jpg", ("", "bike"),
+    ),
+    "a split with few of the classes": (
+        under("प्रशिक्षण", ("a", "b", "c", "d")) + under("परीक्षण", "a"),
+        "contain the same sub-folders, a/",
+        "layout=folders/classes", "परीक्षण/a/0.jpg", ("", "a"),
+    ),
+    "a split with nothing but images": (
+        under("प्रशिक्षण", ("0", "1")) + under("परीक्षण"),
+        "Either may be the classes. If they are splits",
+        "root=\"प्रशिक्षण\"", "प्रशिक्षण/0/0.jpg", ("", "0"),
+    ),
+    "classes in classes": (
+        under("colon", ("aca", "n")) + under("lung", ("scc", "normal")),
+        "colon/, lung/ contain aca/, n/, normal/, scc/. Either may be the classes",
+        "layout=folders/classes", "lung/scc/0.jpg", ("", "scc"),
+    ),
+    "a class only in the test images": (
+        under("train", ("good", "fine")) + under("test", ("good", "fine", "broken")),
+        "classes that train/ lacks: broken", "layout=folders/classes",
+        "test/broken/0.jpg", ("", "broken"),
     ),
     "one of them": (
         PLANTS, "contain the same", "root=plants/color", "plants/color/rust/0.jpg", ("", "rust"),
@@ -216,7 +260,8 @@ REFUSED = {
         under("train", ("Cat", "dog")) + under("test", ("cat", "dog")),
         "the test images have classes that train/ lacks: cat. Did you mean Cat",
     ),
-    "classes that differ in case": (under(("Cat", "cat", "dog")), "Cat, cat differ only in upper"),
+    "classes that differ in case": (under(("Cat", "cat", "dog")), "'Cat', 'cat' differ only in"),
+    "classes that differ in spaces": (under(("a b", "a  b", "c")), "'a  b', 'a b' differ only in"),
     "train in test": (under("test", ("train", "x"), AB) + under("train", AB), "mixes|inside"),
 }  # fmt: skip
 
@@ -250,6 +295,14 @@ def test_folds_are_read_as_one_set_and_become_groups():
         itertools.product(AB, ("fold1", "fold2"))
     )
     assert "dataset.split.group=group" in interpreter.notes[0]
+
+
+def test_mvtec_is_read_with_the_documented_parameters():
+    kinds = ("good", "broken")
+    images = under("bottle", "train", "good") + under("bottle", "test", kinds)
+    rows, _ = read(images, layout="folders/classes", exclude=["ground_truth"])
+    assert rows["bottle/test/broken/0.jpg"] == ("", "broken")
+    assert rows["bottle/train/good/0.jpg"] == ("", "good")
 
 
 def test_folders_of_patients_are_no_classes_but_are_pointed_out():

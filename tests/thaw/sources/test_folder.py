@@ -246,9 +246,7 @@ def test_queued_run_finds_folders_of_the_repository(tmp_path, monkeypatch):
 
 
 def test_missing_paths_and_unknown_archives_are_refused(tmp_path):
-    with pytest.raises(
-        UserError, match="dataset.source.path = 'nowhere': no such folder or archive"
-    ):
+    with pytest.raises(UserError, match="dataset.source.path = 'nowhere': no such file or folder"):
         collect(parameters("nowhere"), tmp_path)
     (tmp_path / "mine.rar").write_text("?")
     with pytest.raises(UserError, match=r"a folder or one of .zip, .tar, .tar.gz, .tgz, .tar.bz2"):

@@ -7,7 +7,7 @@ from thaw.config.base import Section, did_you_mean
 from thaw.data import folder_names
 from thaw.data.manifest.matching import ImageFolder, Matches
 from thaw.data.manifest.table import GUIDE, Table
-from thaw.errors import UserError
+from thaw.errors import UserError, see
 
 # Names by which columns are detected, without case, spaces and punctuation
 PATHS = {
@@ -134,7 +134,8 @@ def _one_of(table: Table, role: str, candidates: list[str]) -> str:
     if len(candidates) > 1:
         raise UserError(
             f"{table.name} has several columns that may be the {role}: {', '.join(candidates)}. "
-            f"Choose one: -S 'dataset.source.columns.{role}=\"{candidates[0]}\"'. {GUIDE}#columns"
+            f"Choose one: -S 'dataset.source.columns.{role}=\"{candidates[0]}\"'. "
+            f"{see(GUIDE, 'columns')}"
         )
     return candidates[0] if candidates else ""
 
@@ -199,7 +200,7 @@ def _label_column(table: Table, taken: set[str]) -> str | list[str]:
     raise UserError(
         f"{table.name} has no column that is clearly the label. Its other columns: "
         f"{', '.join(left) or 'none'}. Set dataset.source.columns.label to one of them, or to the "
-        f"list of columns of a one-hot encoding. {GUIDE}#columns"
+        f"list of columns of a one-hot encoding. {see(GUIDE, 'columns')}"
     )
 
 

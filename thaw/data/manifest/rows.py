@@ -9,7 +9,7 @@ from thaw.data.inventory import SourceNotHere
 from thaw.data.manifest.columns import ONES, ZEROS, Roles, group_like, split_of
 from thaw.data.manifest.matching import ImageFolder
 from thaw.data.manifest.table import GUIDE, Table, one_line
-from thaw.errors import UserError, bullet_list, printable
+from thaw.errors import UserError, bullet_list, printable, see
 from thaw.storage.tables import INDEX_COLUMNS, SPLIT_COLUMNS
 
 FORBIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: control, surrogates, line ends
@@ -90,14 +90,14 @@ def _files(table: Table, roles: Roles, folder: ImageFolder) -> list[str]:
             f"{len(missing)} of {len(names)} rows of {table.name} name files that are not in "
             f"{folder.name} (column {roles.path}). Correct the rows, add the files, or set "
             f"dataset.source.images to the folder that the paths start from:\n"
-            f"{bullet_list(missing)}\n{GUIDE}#paths"
+            f"{bullet_list(missing)}\n{see(GUIDE, 'paths')}"
         )
         raise UserError(message) if matches.any() else SourceNotHere(message)
     if several:
         raise UserError(
             f"{len(several)} rows of {table.name} name several files in {folder.name}. Write "
             f"the path with its extension, or set dataset.source.images to a folder that has one "
-            f"of them:\n{bullet_list(several)}\n{GUIDE}#paths"
+            f"of them:\n{bullet_list(several)}\n{see(GUIDE, 'paths')}"
         )
     return [files[0] for files in matches.files]
 
@@ -127,7 +127,7 @@ def _labels(table: Table, roles: Roles) -> list[str]:
             f"{', '.join(roles.label)}, {len(several)} rows in several of them. Expected exactly "
             f"one class for each image. Correct or remove these rows, or set "
             f"dataset.source.columns.label:\n{bullet_list([*none[:10], *several[:10]])}\n"
-            f"{GUIDE}#columns"
+            f"{see(GUIDE, 'columns')}"
         )
     return labels
 
@@ -224,7 +224,7 @@ def _merge(table: Table, cells: dict[str, list[str]]) -> tuple[list[dict[str, st
         if bad:
             raise UserError(
                 f"{len(bad)} images of {table.name} have rows with a different {key}. Keep one "
-                f"row of each:\n{bullet_list(bad)}\n{GUIDE}#what-stops-the-run"
+                f"row of each:\n{bullet_list(bad)}\n{see(GUIDE, 'what-stops-the-run')}"
             )
     rows = [{key: column[which[0]] for key, column in cells.items()} for which in numbers.values()]
     if not repeated:

@@ -13,7 +13,7 @@ from thaw.errors import UserError, bullet_list
 DELIMITERS = ",;\t|"
 SAMPLE_ROWS = 100  # rows that decide on the delimiter
 MAX_CELL = 10_000  # characters; longer cells are documents or masks, not properties of an image
-GUIDE = "See docs/manifests.md"
+GUIDE = "manifests"  # the page in docs/
 UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 
 
