@@ -17,7 +17,6 @@ from thaw.data.remote import (
     remote_file,
 )
 from thaw.data.tree import list_files, locate, selector
-from thaw.errors import UserError
 from thaw.storage.addresses import Unreachable, is_remote
 from thaw.storage.remote import RemoteFile
 

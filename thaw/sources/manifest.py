@@ -25,7 +25,6 @@ from thaw.data.remote import (
     remote_file,
 )
 from thaw.data.tree import is_image, list_files, locate
-from thaw.errors import UserError
 from thaw.storage.addresses import Unreachable, is_remote
 from thaw.storage.remote import RemoteFile, file_name
 
