@@ -19,7 +19,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: repro verify setup lint audit lock wheel clean
 
 repro: setup
-	started=$$(date -u +%Y-%m-%dT%H:%M:%SZ) && dvc repro && thaw report --since $$started
+	@started=$$(date -u +%Y-%m-%dT%H:%M:%SZ) && thaw status --durations && dvc repro && \
+	  thaw report --since $$started
 
 verify: setup
 	thaw verify
