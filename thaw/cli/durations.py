@@ -154,7 +154,7 @@ def _views(finetune: dict[str, Any], allowed_flips: list[str]) -> int:
         "horizontal": augmentation.horizontal_flip,
         "vertical": augmentation.vertical_flip,
     }
-    return 2 ** sum(flips[name] for name in allowed_flips)
+    return 1 << sum(flips[name] for name in allowed_flips)
 
 
 def _counts(parameters: dict[str, Any]) -> dict[str, int] | None:
@@ -179,7 +179,7 @@ def _images(dataset: dict[str, Any]) -> int | None:
     """Return about how many images a dataset has, None if it is not known before the first run."""
     source = dataset["source"]
     if "path" not in source:
-        return PUBLISHED.get(dataset["name"])
+        return PUBLISHED.get(str(dataset["name"]))
     path = user_path(source["path"])
     try:
         if is_archive(path) and zipfile.is_zipfile(path):

@@ -13,7 +13,7 @@ MANY = 0.01  # share of the test images that are near-duplicates, from which acc
 
 @dataclass
 class Answer:
-    """What the page and the command line say first.
+    """The first statements of the page, which the command line prints too.
 
     Attributes:
         model: the best model by validation data.
