@@ -5,6 +5,7 @@ for an image is measured (thaw.cli.speed) and multiplied by the number of images
 constant time for each stage and image. All of them are rough, so every message says "about".
 """
 
+import functools
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable
@@ -95,28 +96,32 @@ def estimator(
         counts: number of images by split; None: those of the last run, or of the source.
     """
     last = {run["stage"]: run["seconds"] for run in read_runs() if run.get("exit") == 0}
-    counts = counts or _counts(parameters)
-    speeds: dict[str, float] = {}
-    measured = False
+    speeds = functools.cache(backbone_seconds)
+
+    @functools.cache
+    def images() -> dict[str, int] | None:
+        return counts or _counts(parameters)
 
     def estimate(stage: str) -> Duration:
-        nonlocal measured
         if (name := stage.replace("@", " ")) in last:
             return Duration(last[name], recorded=True)
-        if counts is None:
+        try:
+            return Duration(_seconds(stage, parameters, images(), speeds))
+        except (UserError, KeyError, TypeError):  # stage conf reports wrong parameters
             return Duration(None)
-        if not measured and stage.split("@")[0] in ("features", "finetune", "evaluate"):
-            speeds.update(backbone_seconds())
-            measured = True
-        return Duration(_seconds(stage, parameters, counts, speeds))
 
     return estimate
 
 
 def _seconds(
-    stage: str, parameters: dict[str, Any], counts: dict[str, int], speeds: dict[str, float]
+    stage: str,
+    parameters: dict[str, Any],
+    counts: dict[str, int] | None,
+    speeds: Callable[[], dict[str, float]],
 ) -> float | None:
     """Return the seconds of a stage that has not run yet; None if they are not known."""
+    if counts is None:
+        return None
     kind, _, key = stage.partition("@")
     images, tested = sum(counts.values()), counts["validation"] + counts["test"]
     finetune = parameters["finetunes"].get(key)
@@ -125,14 +130,14 @@ def _seconds(
     if kind in CONSTANT:
         start, each = CONSTANT[kind]
         return start + each * (counts["train"] if kind in ("search", "train_subnet") else images)
-    if kind == "features" and key in speeds:
-        return START + images * speeds[key]
+    if kind == "features" and key in speeds():
+        return START + images * speeds()[key]
     if kind == "evaluate" and key in parameters["subnets"]:
         return START + 0.002 * tested
     if finetune is None:
         return None
     backbone = parameters["subnets"][finetune["subnet"]]["features"]
-    if backbone not in speeds:
+    if backbone not in speeds():
         return None
     engine = parameters["backbones"][backbone].get("engine", "tensorflow")
     views = _views(finetune, parameters["dataset"]["allowed_flips"])
@@ -144,7 +149,7 @@ def _seconds(
         passes += TRAINED[engine] * finetune["epochs"] * counts["train"]
     else:
         passes = WHOLE[engine] * finetune["epochs"] * counts["train"]
-    return START + passes * speeds[backbone]
+    return START + passes * speeds()[backbone]
 
 
 def _views(finetune: dict[str, Any], allowed_flips: list[str]) -> int:
