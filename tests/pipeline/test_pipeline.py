@@ -1,14 +1,19 @@
 """The real pipeline on small generated pictures, driven as a user drives it."""
 
+import contextlib
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 import yaml
+from dvc.utils.serialize import dump_yaml
 
 from tests.pipeline.conftest import Project, draw
+from thaw.composition import compose
 
 SMALL = [
     "dataset=folder",
@@ -50,6 +55,19 @@ def check_code_dependencies(project: Project, said: str) -> None:
         assert imported == listed & set(code), name
 
 
+def plan(project: Project) -> list[str]:
+    """Return the stages that `thaw status --durations` lists before a run with SMALL."""
+    with contextlib.chdir(project.folder):
+        dump_yaml("params.yaml", compose(*SMALL))
+    command = [sys.executable, "-m", "thaw.cli.main", "status", "--durations"]
+    done = subprocess.run(
+        command, cwd=project.folder, env=project.environment, capture_output=True, text=True
+    )
+    assert not done.returncode, done.stderr
+    assert "; first metrics after about" in done.stdout
+    return re.findall(r"(?m)^(\S+) +about", done.stdout)
+
+
 def metrics(project: Project, name: str) -> dict:
     return json.loads((project.folder / f"results/metrics/{name}.json").read_text())
 
@@ -60,10 +78,12 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     passing.mkdir()
     project.environment["TMPDIR"] = str(passing)
     project.environment |= {"PYTHONPROFILEIMPORTTIME": "1", "PYTHONUNBUFFERED": "1"}
+    planned = plan(project)
     said = project.dvc("exp", "run", *overrides(*WALK))
     del project.environment["PYTHONPROFILEIMPORTTIME"]
     check_code_dependencies(project, said)
     ran = project.ran(said)
+    assert planned == ran
     assert {stage.split("@")[0] for stage in ran} == {
         "conf", "scan", "download", "preprocess", "split", "weights", "features",
         "train_subnet", "evaluate", "finetune", "best", "audit",

@@ -18,19 +18,22 @@ from hydra.errors import HydraException
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from thaw.cli import new_manifest
+from thaw.cli.durations import estimator, split_counts, total
 from thaw.cli.wheel import Wheel, make_wheel
 from thaw.composition import compose
-from thaw.config.base import validate
+from thaw.config.base import read_params, validate
 from thaw.config.dataset import Source
 from thaw.data.archives import SUFFIXES, is_archive
 from thaw.data.collecting import read_layout
 from thaw.data.manifest.table import READERS
 from thaw.errors import UserError
+from thaw.report.history import stage_names
 from thaw.sources import folder, manifest
 from thaw.storage.addresses import EXTRAS, Unreachable, is_remote
 from thaw.storage.files import atomic_write
 
 HERE = Path(__file__).parent
+SET_UP = "the set-up 2 to 5 minutes, downloads included"
 SPLITS = "train", "validation", "test"
 ONLY_MANIFEST = manifest.Parameters.model_fields.keys() - folder.Parameters.model_fields.keys()
 
@@ -105,8 +108,13 @@ def new(directory: str, images: str, overrides: Sequence[str] = ()) -> int:
     counts = Counter(row["label"] for row in rows)
     classes = ", ".join(f"{label} ({count:,})" for label, count in counts.items())
     print(f"{directory}: {len(rows):,} images of {classes}")
+    with contextlib.chdir(target):
+        parameters = read_params()
+        estimate = estimator(parameters, split_counts(len(rows), parameters))
+        expected = total(map(estimate, stage_names(parameters)))
     run = _run_command(images)
-    print(f"cd {shlex.quote(directory)} && {run}    # sets up .venv, then runs the pipeline")
+    print(f"cd {shlex.quote(directory)} && {run}    # sets up .venv and runs the pipeline")
+    print(f"The pipeline takes {expected} if this machine does nothing else, {SET_UP}.")
     return 0
 
 

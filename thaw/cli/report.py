@@ -1,17 +1,20 @@
 """`thaw report`: write the results of a run as one page, for readers without DVC."""
 
 import argparse
+import os
 import traceback
 from datetime import datetime
 from pathlib import Path
 
-from thaw.errors import UserError
+from thaw.errors import UserError, printable
+from thaw.report.answer import find_answer
 from thaw.report.page import page
 from thaw.report.run_results import find_results
 from thaw.storage.dvc import modified_file
 from thaw.storage.files import atomic_write
 
 FILE = Path("report/index.html")
+ACTIVATE = ".venv/bin/activate"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def report(since: str | None) -> int:
-    """Write report/index.html and print its size.
+    """Write report/index.html and print a summary of five lines.
 
     Args:
         since: ISO 8601; the page shows stages that were logged since then as run, all others as
@@ -50,7 +53,8 @@ def report(since: str | None) -> int:
             ) from None
     try:
         results = find_results()
-        text = page(results, since)
+        answer = find_answer(results)
+        text = page(results, answer, since)
     except (UserError, OSError, MemoryError):
         raise
     except Exception as error:  # damaged files raise nearly everything
@@ -59,8 +63,18 @@ def report(since: str | None) -> int:
         print(f"thaw: {name}: {problem}.")
     with atomic_write(FILE) as part:
         part.write_text(text, encoding="utf-8")
-    print(f"{FILE}: {len(text.encode()) / 1e6:.1f} MB")
+    step, effect = answer.next_step
+    for line in answer.lines():
+        print(printable(line))
+    print(f"Report:         {FILE} ({len(text.encode()) / 1e6:.1f} MB)")
+    print(f"Next:           {_activation()}{step}    # {effect}")
     return 0
+
+
+def _activation() -> str:
+    """Return what a shell runs before a command if no environment is active, as by `make`."""
+    inactive = "VIRTUAL_ENV" not in os.environ and Path(ACTIVATE).exists()
+    return f"source {ACTIVATE} && " if inactive else ""
 
 
 def _unreadable(error: Exception) -> UserError:

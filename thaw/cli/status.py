@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from thaw.cli.durations import estimator, total
 from thaw.config.base import read_params
 from thaw.config.changes import differences, format_override
 from thaw.errors import UserError
@@ -21,14 +22,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that changed, or the stage before it that runs first. `dvc status` lists only stages "
         "that changed directly. Nothing runs."
     )
-    parser.set_defaults(run=lambda arguments: status())
+    parser.add_argument(
+        "--durations",
+        action="store_true",
+        help="print about how long each stage takes on this machine instead of the reasons",
+    )
+    parser.set_defaults(run=lambda arguments: status(arguments.durations))
 
 
-def status() -> int:
-    """Print the stages that `dvc repro` would run, with their reasons, and return 0.
+def status(durations: bool = False) -> int:
+    """Print the stages that `dvc repro` would run, and return 0.
+
+    Args:
+        durations: print their expected durations instead of their reasons.
 
     Raises:
         UserError: the current folder is no project, or DVC cannot read its files.
+    """
+    order, reasons, looks = _changed_stages()
+    if durations:
+        _print_durations([name for name in order if name in reasons or name in looks])
+    else:
+        _print_reasons(order, reasons, looks)
+    print(f"`dvc repro` would run {len(reasons)} of {len(order)} stages.")
+    return 0
+
+
+def _print_durations(stages: list[str]) -> None:
+    estimate = estimator(read_params())
+    expected = {name: estimate(name) for name in stages}
+    width = max(map(len, stages), default=0)
+    for name, each in expected.items():
+        print(f"{name.ljust(width)}  {each}")
+    if stages:
+        first = next((n for n, name in enumerate(stages) if name.startswith("evaluate@")), None)
+        metrics = ""
+        if first is not None:
+            metrics = f"; first metrics after {total([*expected.values()][: first + 1])}"
+        print(
+            f"Together {total(expected.values())}{metrics}, if this machine does nothing else. "
+            f"Downloads take longer, results in DVC's cache no time."
+        )
+
+
+def _print_reasons(order: list[str], reasons: dict[str, list[str]], looks: list[str]) -> None:
+    for name in (name for name in order if name in reasons):
+        print(f"{name}:")
+        for reason in reasons[name][:MOST_REASONS]:
+            print(f"  {reason}")
+        if len(reasons[name]) > MOST_REASONS:
+            print(f"  ... and {len(reasons[name]) - MOST_REASONS} more reasons")
+    for name in looks:
+        print(f"{name}: looks at the images at every run; later stages run if a file changed")
+
+
+def _changed_stages() -> tuple[list[str], dict[str, list[str]], list[str]]:
+    """Return all stages as `dvc repro` orders them, the reasons of those that would run, and those
+    that only look for changed images.
     """
     import networkx as nx
     from dvc.exceptions import DvcException
@@ -40,7 +90,7 @@ def status() -> int:
         with Repo() as repo:
             graph = repo.index.graph.reverse()  # from a stage to those that read its outputs
             changed = {name: list(_reasons(name, found)) for name, found in repo.status().items()}
-            order = [stage.addressing for stage in nx.topological_sort(graph)]
+            order = [s.addressing for s in nx.dfs_postorder_nodes(repo.index.graph)]  # as DVC
             edges = [(before.addressing, after.addressing) for before, after in graph.edges]
     except DvcException as error:
         raise UserError(f"DVC cannot read this project: {error}") from None
@@ -50,16 +100,7 @@ def status() -> int:
         before = [one for one, other in edges if other == name and one in reasons]
         if before:
             reasons.setdefault(name, []).append(f"runs after {', '.join(sorted(before))}")
-    for name in (name for name in order if name in reasons):
-        print(f"{name}:")
-        for reason in reasons[name][:MOST_REASONS]:
-            print(f"  {reason}")
-        if len(reasons[name]) > MOST_REASONS:
-            print(f"  ... and {len(reasons[name]) - MOST_REASONS} more reasons")
-    for name in looks:
-        print(f"{name}: looks at the images at every run; later stages run if a file changed")
-    print(f"`dvc repro` would run {len(reasons)} of {len(order)} stages.")
-    return 0
+    return order, reasons, looks
 
 
 def _reasons(stage: str, found: list[Any]) -> Iterator[str]:

@@ -36,7 +36,8 @@ TEMPLATES = (
     "stages/*.py",
     "stages/run",
 )
-PRESETS = "conf/experiment/"  # experiments on Thaw's own data sets: no part of a project
+# Experiments on published data sets, and these data sets, are no part of a project
+PRESETS = re.compile(r"conf/(experiment/|dataset/(?!folder\.yaml|manifest\.yaml))")
 FOLDER = "thaw/templates/"  # in the wheel
 DOCS = "thaw/docs"  # in the wheel
 PYPROJECT = "thaw/cli/new.toml"  # in the wheel: the template of a project's pyproject.toml
@@ -140,7 +141,7 @@ def template_files(clone: Path) -> list[str]:
     """Return the paths in a clone of the files that become templates."""
     paths = {path for pattern in TEMPLATES for path in clone.glob(pattern) if path.is_file()}
     names = sorted(path.relative_to(clone).as_posix() for path in paths)
-    return [name for name in names if not name.startswith(PRESETS)]
+    return [name for name in names if not PRESETS.match(name)]
 
 
 def _build(folder: Path) -> Path:

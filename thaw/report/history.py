@@ -113,7 +113,7 @@ def read_history(results: RunResults, since: str | None) -> History:
         results: of the project.
         since: ISO 8601 time; stages that started later count as run, others as kept.
     """
-    names = _names(results.parameters)
+    names = stage_names(results.parameters)
     lock = recorded_stages()
     graph = _graph(names, lock)
     stages = {name: Stage(name) for name in names}
@@ -137,11 +137,11 @@ def read_history(results: RunResults, since: str | None) -> History:
         git("log", "-1", "--format=%H %s"),
         bool(git("status", "--porcelain", "--untracked-files=no")),
         _versions(),
-        _machine(),
+        machine(),
     )
 
 
-def _names(parameters: dict[str, Any]) -> list[str]:
+def stage_names(parameters: dict[str, Any]) -> list[str]:
     """Return the stages of dvc.yaml, each `foreach` expanded by the parameters."""
     if not Path("dvc.yaml").exists():
         return []
@@ -298,7 +298,7 @@ def _versions() -> list[tuple[str, str]]:
     return versions
 
 
-def _machine() -> list[tuple[str, str]]:
+def machine() -> list[tuple[str, str]]:
     """Describe this machine without its host name."""
     name = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):

@@ -8,15 +8,15 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from thaw.evaluation.selection import select_model
 from thaw.report import charts
-from thaw.report.audit import HARD_TO_TELL_APART, AuditSection, read_audit
+from thaw.report.answer import Answer
+from thaw.report.audit import HARD_TO_TELL_APART
 from thaw.report.changes import MEASURES, since_commit
 from thaw.report.curves import Curves
 from thaw.report.data import summarize_data
 from thaw.report.gallery import gallery_data
 from thaw.report.history import BOX, read_history
-from thaw.report.run_results import Features, Model, RunResults
+from thaw.report.run_results import Model, RunResults
 from thaw.report.searches import read_search
 from thaw.report.thumbnails import thumbnails
 
@@ -26,16 +26,15 @@ MOST_CELLS = 30  # classes along a side of the confusion matrix; larger ones are
 MOST_CONFUSED = 12  # pairs of classes in the list of most confused ones
 
 
-def page(results: RunResults, since: str | None) -> str:
+def page(results: RunResults, answer: Answer, since: str | None) -> str:
     """Return the HTML of the page. It depends only on results, run log, commit and machine.
 
     Args:
         results: of the project. Outdated results that are found here are added to its `problems`.
+        answer: what the page says first.
         since: ISO 8601 time; stages that started later are shown as run.
     """
-    lead, reason, compared = leading_model(results)
-    features = _features(results, lead)
-    audit = read_audit(results, features and features[0])
+    features, audit = answer.features, answer.audit
     data = summarize_data(results, features, audit)
     thumbs: dict[str, str] = {}
     if data and results.images is not None:
@@ -50,11 +49,11 @@ def page(results: RunResults, since: str | None) -> str:
     return environment.get_template("page.html").render(
         results=results,
         dataset=results.parameters["dataset"]["name"],
-        lead=lead,
-        reason=reason,
-        compared=compared,
-        baseline=_baseline(results),
-        near_duplicates=_near_duplicate_accuracy(results, lead, audit),
+        lead=answer.model,
+        reason=answer.reason,
+        compared=answer.compared,
+        baseline=answer.baseline,
+        near_duplicates=answer.near_duplicates,
         change=since_commit(),
         models=[_view(results, model) for model in results.models],
         costs=_costs(results),
@@ -88,73 +87,6 @@ def templates(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def leading_model(results: RunResults) -> tuple[Model, str, int]:
-    """Return the model that the page shows first, a sentence that says why, and the number of
-    models that were compared by validation data.
-
-    It is the model that stage best selects, because choosing by test accuracy would make the test
-    accuracy too good. Test accuracy decides only if a model has no validation accuracy.
-    """
-    models = results.evaluated
-    if len(models) == 1:
-        return models[0], "It is the only model with results.", 0
-    selection = select_model([model.details for model in models if model.details])
-    if selection["model"]:
-        (best,) = [model for model in models if model.name == selection["model"]]
-        reason = f"Selected by validation data: {selection['why']}. Test images had no part in it."
-        return best, reason, len(models)
-    best = max(models, key=lambda model: model.metrics["accuracy"])
-    reason = (
-        f"It has the highest test accuracy of {len(models)} models. Its accuracy is slightly "
-        f"overestimated, because it was chosen by that: not every model has a validation accuracy."
-    )
-    return best, reason, 0
-
-
-def _features(results: RunResults, lead: Model) -> Features | None:
-    """Return the features to compare images by: those of the leading model, or the first."""
-    for name in [lead.features, *(results.parameters.get("backbones") or {})]:
-        if name and (arrays := results.up_to_date(f"data/features/{name}")) is not None:
-            return name, arrays
-    return None
-
-
-def _baseline(results: RunResults) -> tuple[str, float] | None:
-    """Return the class with the most training images, and the test accuracy of always saying it."""
-    if results.table is None:
-        return None
-    train = results.table.loc[results.table["split"] == "train", "label"]
-    test = results.table.loc[results.table["split"] == "test", "label"]
-    if train.empty or test.empty:
-        return None
-    counts = train.value_counts()
-    label = min(counts[counts == counts.max()].index)
-    return label, float((test == label).mean())
-
-
-def _near_duplicate_accuracy(
-    results: RunResults, lead: Model, audit: AuditSection | None
-) -> tuple[int, float, float, int] | None:
-    """Compare a model's accuracy on near-duplicates of training or validation images and others.
-
-    Returns:
-        The number of test images that are near-duplicates, the accuracy on them, the accuracy on
-        the others, and the number of test images. None if there are only images of one kind, or
-        predictions or audit are missing.
-    """
-    if audit is None or lead.probabilities is None or results.table is None:
-        return None
-    test = results.table[results.table["split"] == "test"]
-    true = test["label"].map(results.classes.index).to_numpy()
-    correct = lead.probabilities.argmax(axis=1) == true
-    threshold = audit.summary["settings"]["near_duplicate_similarity"]
-    similarities = [audit.training_similarity.get(key, 0) for key in test["pixel_sha256"]]
-    near = np.array(similarities) >= threshold
-    if not 0 < near.sum() < len(near):
-        return None
-    return int(near.sum()), float(correct[near].mean()), float(correct[~near].mean()), len(near)
 
 
 def _view(results: RunResults, model: Model) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def find_results() -> RunResults:
             "after `dvc repro`."
         )
     parameters = read_params()
-    runs = _runs()
+    runs = read_runs()
     models = [
         _model(name, kind, runs)
         for section, kind in KINDS.items()
@@ -227,7 +227,7 @@ def read_table() -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
     return join_paths(table, index), index
 
 
-def _runs() -> list[dict[str, Any]]:
+def read_runs() -> list[dict[str, Any]]:
     """Return the lines of the run log: stage, started, seconds, exit, peak_mb.
 
     Malformed lines are skipped, because a killed process may leave half a line.

@@ -1,5 +1,7 @@
 """`thaw status`, on a project of two stages."""
 
+import json
+
 import pytest
 import yaml
 from dvc.repo import Repo
@@ -56,6 +58,22 @@ def test_a_changed_file_and_a_missing_output_are_named(project, capsys):
     said = printed(capsys)
     assert "train:\n  data.txt is modified\n" in said
     assert "evaluate:\n  its output result.txt is missing\n  runs after train\n" in said
+
+
+def test_durations_of_other_pipelines_are_not_known_until_they_are_recorded(project, capsys):
+    (project / "params.yaml").write_text("head: {dropout: 0.3}\n")
+    (project / "logs").mkdir()
+    line = {"stage": "evaluate", "started": "2026-11-28", "seconds": 2.0, "exit": 0}
+    (project / "logs/runs.jsonl").write_text(json.dumps(line))
+    capsys.readouterr()
+    assert status(durations=True) == 0
+    assert capsys.readouterr().out == (
+        "train     not known\n"
+        "evaluate  about 2 s, as last time\n"
+        "Together more than 2 s, if this machine does nothing else. Downloads take longer, results "
+        "in DVC's cache no time.\n"
+        "`dvc repro` would run 2 of 2 stages.\n"
+    )
 
 
 def test_a_folder_without_dvc_yaml_is_refused(tmp_path, monkeypatch):
