@@ -21,11 +21,11 @@ from thaw.config.finetuning import Finetune
 from thaw.config.optimizer import SGD, Adam, AdamW, RMSprop
 from thaw.config.runtime import Local, Ray
 from thaw.config.search import Range, Search
-from thaw.config.subnet import Dense, DenseHead, Logistic, Tuned
+from thaw.config.subnet import DenseHead, Logistic, Tuned
 from thaw.config.training import Augmentation, Loss, Training
 from thaw.data.manifest.columns import Columns
 from thaw.networks import cnn, dense, inception, resnet
-from thaw.sources import cifar10, elpv, fashion_mnist, folder, manifest
+from thaw.sources import cifar10, elpv, fashion_mnist, folder, manifest, published
 from website import ROOT
 
 OWN_IMAGES = ("dataset=folder", "dataset.source.path=PATH")
@@ -75,6 +75,7 @@ DATASETS = {
     "elpv": (elpv, ("dataset=solar_cells",)),
     "cifar10": (cifar10, ("models=pixels", "dataset=cifar10")),
     "fashion_mnist": (fashion_mnist, ("models=pixels", "dataset=fashion_mnist")),
+    "published": (published, ("dataset=cats_dogs",)),
 }
 FAMILIES = {
     "cnn": (cnn, "small_cnn"),
@@ -90,7 +91,9 @@ PAGES: dict[str, tuple[str, list[Table]]] = {
             Table("dataset.image", Image, OWN_IMAGES, "dataset.image"),
             Table("dataset.split", Split, OWN_IMAGES, "dataset.split"),
             *(
-                Table(f"dataset.source, kind {kind}", module.Parameters, overrides, "dataset.source")
+                Table(
+                    f"dataset.source, kind {kind}", module.Parameters, overrides, "dataset.source"
+                )
                 for kind, (module, overrides) in DATASETS.items()
             ),
             Table(
@@ -112,7 +115,9 @@ PAGES: dict[str, tuple[str, list[Table]]] = {
         [
             Table("subnets.NAME, kind dense", DenseHead, (), HEAD),
             Table("subnets.NAME, kind logistic", Logistic, (), "subnets.lite0_logistic"),
-            Table("subnets.NAME, kind tuned", Tuned, ("+subnet@subnets.tuned=tuned",), "subnets.tuned"),
+            Table(
+                "subnets.NAME, kind tuned", Tuned, ("+subnet@subnets.tuned=tuned",), "subnets.tuned"
+            ),
             Table("search", Search, ("+subnet@subnets.tuned=tuned",), "subnets.tuned.search"),
             Table("leaf of space", Range),
         ],
@@ -208,13 +213,15 @@ def _meaning(field: dict[str, Any]) -> str:
 
 def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
     """Return the type of a field with its range and unit, in words."""
-    unit = f" {field['unit']}" if "unit" in field else ""
+    if "unit" in field:
+        text = _type({key: value for key, value in field.items() if key != "unit"}, schema)
+        return f"{text}; {field['unit']}"
     if "$ref" in field:
         return _type(schema["$defs"][field["$ref"].rpartition("/")[2]], schema)
     if "oneOf" in field or "anyOf" in field:
         options = field.get("oneOf") or field["anyOf"]
         names = [_type(option, schema) for option in options]
-        return " or ".join(dict.fromkeys(names)) + unit
+        return " or ".join(dict.fromkeys(names))
     if "enum" in field or "const" in field:
         return ", ".join(f"`{each}`" for each in field.get("enum") or [field["const"]])
     kind = field.get("type")
@@ -222,10 +229,15 @@ def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
         items = _type(field["items"], schema) if field.get("items") else "values"
         least = field.get("minItems", 0)
         count = f"{least} of " if least and least == field.get("maxItems") else ""
-        return f"list, {count}each {items}{unit}"
-    names = {"integer": "integer", "number": "number", "string": "text", "boolean": "`true`, `false`"}
+        return f"list, {count}each {items}"
+    names = {
+        "integer": "integer",
+        "number": "number",
+        "string": "text",
+        "boolean": "`true`, `false`",
+    }
     names |= {"null": "null", "object": "section"}
-    return names.get(kind or "", "value") + _range(field) + unit
+    return names.get(kind or "", "value") + _range(field)
 
 
 def _range(field: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ class Parameters(Source):
     """`dataset.source` of kind manifest."""
 
     kind: Literal["manifest"]
+    """The kind of source."""
     path: str
     """A .csv, .tsv, .jsonl or .parquet file, or a folder or archive that contains one; relative to
     the repository, or absolute."""
