@@ -1,4 +1,4 @@
-.PHONY: docs test test-faults test-browser test-exports test-packages load-test
+.PHONY: docs test test-docs test-faults test-browser test-exports test-packages load-test
 
 test: setup
 	python -m pytest
@@ -34,3 +34,7 @@ docs:
 	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) docs)"
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 	python -m website.check site
+
+# the commands of the documentation, in a project with small images: half an hour
+test-docs: setup
+	@$(WITH_INDEX) python -m pytest -n 0 tests/commands

@@ -57,6 +57,7 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Point links between files of the repository to pages of the site."""
     here = page.file.src_uri
+    markdown = markdown.replace("```console", "```bash")  # coloured as commands, not as output
     return LINK.sub(lambda match: _link(match, here), markdown)
 
 

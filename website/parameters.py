@@ -185,7 +185,7 @@ def _section(table: Table) -> str:
     hidden = set(table.without.model_fields) if table.without else set()
     rows = [
         f"| `{key}` | {_type(field, schema)} | {_default(key, table.model, defaults)} "
-        f"| {_meaning(field)} |"
+        f"| {_meaning(field, schema)} |"
         for key, field in schema["properties"].items()
         if key not in hidden
     ]
@@ -207,7 +207,9 @@ def _default(key: str, model: type[Section], defaults: dict[str, Any]) -> str:
     return f"`{text}`"
 
 
-def _meaning(field: dict[str, Any]) -> str:
+def _meaning(field: dict[str, Any], schema: dict[str, Any]) -> str:
+    if "description" not in field and "$ref" in field:  # the class has the same description
+        field = schema["$defs"][field["$ref"].rpartition("/")[2]]
     return " ".join(field.get("description", "").split()).replace("|", "\\|")
 
 
