@@ -27,6 +27,10 @@ BLOCK = re.compile(
 )
 SIZE = 64  # pixels; the smallest that all networks of the default run take is 32
 SECONDS = 600  # for one block
+ADDED = (  # files of the commands that are no part of the project
+    ".make", ".venv", "PHOTOS", "PATH", "*.jpg", "*.csv", "*.keras", "cells*", "exports",
+    "patients*", "scans",
+)  # fmt: skip
 MAKE = """#!/bin/sh
 # `make` of the documentation's commands: the environment is already there
 case "$1" in
@@ -137,7 +141,6 @@ def _add_files(copy: Path) -> None:
     environment = copy / ".venv"
     if not environment.exists():
         environment.symlink_to(Path(sys.executable).parents[1])
-    (copy / ".git/info/exclude").write_text("/*\n")  # the files below are no part of the project
     for name in ("PHOTOS", "PATH"):
         write_digits(copy / name, 12)
     sources = sorted((copy / "PATH").glob("*/*.png"))
@@ -149,6 +152,7 @@ def _add_files(copy: Path) -> None:
         "file,label\n"
         + "".join(f"PATH/{p.parent.name}/{p.name},{p.parent.name}\n" for p in sources)
     )
+    (copy / ".git/info/exclude").write_text("\n".join(f"/{name}" for name in ADDED))
     for number, source in enumerate(sources):
         with Image.open(source) as image:
             pixels = np.asarray(image).astype("uint16") * 16  # 12 bits

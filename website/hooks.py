@@ -1,7 +1,7 @@
-"""Hooks of MkDocs: add the generated pages, and adapt links that are written for the repository.
+"""Hooks of MkDocs: add the generated pages, and adapt links written for the repository.
 
-In the repository, the pages link to files outside docs/, such as ../benchmarks/README.md. The site has
-these as pages of its own. A link to another file outside docs/ is left as text.
+In the repository, pages link to files outside docs/, such as ../benchmarks/README.md, which the site
+has as pages. A link to another file outside docs/ becomes text.
 """
 
 import posixpath
@@ -24,8 +24,8 @@ SOURCES = {page: source for source, page in COPIES.items()}
 LINK = re.compile(r"(?<!!)\[([^\]\n]+(?:\n[^\]\n]+)?)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 API = """# Python API
 
-`import thaw` gives these names. They change only in a release that the [changelog](../changelog.md) lists under
-"Changed" or "Removed". Everything else in the package may change in any release.
+`import thaw` gives these names. They change only in a release that the [changelog](../changelog.md)
+lists under "Changed" or "Removed". Everything else in the package may change in any release.
 
 """
 

@@ -1,6 +1,6 @@
 """Reference of the parameters, generated from the pydantic models and from conf/.
 
-The models give type, range, unit and meaning. The value of the default comes from what conf/ composes.
+The models give type, range, unit and meaning. Defaults are the values that conf/ composes to.
 """
 
 import functools
@@ -109,8 +109,8 @@ PAGES: dict[str, tuple[str, list[Table]]] = {
         [Table("backbones.NAME", Backbone, (), "backbones.lite0")],
     ),
     "subnets": (
-        "A subnet is the head on cached features. Values of `lite0_gap256` (dense), `lite0_logistic`"
-        " (logistic) and `conf/subnet/tuned.yaml` (tuned). Dense heads also have the parameters of "
+        "The head on cached features. Values of `lite0_gap256` (dense), `lite0_logistic` "
+        "(logistic) and `conf/subnet/tuned.yaml` (tuned). Dense heads also have the parameters of "
         "a [training](training.md). How a search works: [search](../search.md).",
         [
             Table("subnets.NAME, kind dense", DenseHead, (), HEAD),
@@ -123,7 +123,7 @@ PAGES: dict[str, tuple[str, list[Table]]] = {
         ],
     ),
     "finetunes": (
-        "Values of `lite0_finetuned` in the default run. Fine-tunings also have the parameters of a "
+        "Values of `lite0_finetuned` in the default run. Also has the parameters of a "
         "[training](training.md).",
         [
             Table("finetunes.NAME", Finetune, (), "finetunes.lite0_finetuned", without=Training),
@@ -131,8 +131,8 @@ PAGES: dict[str, tuple[str, list[Table]]] = {
         ],
     ),
     "networks": (
-        "A network is trained on pixels, without a backbone. Values of the files in `conf/network/` "
-        "that each heading names. Networks also have the parameters of a [training](training.md).",
+        "A network is trained on pixels, without a backbone. Values of the files in `conf/network/`"
+        " that each heading names. Networks also have the parameters of a [training](training.md).",
         [
             Table(
                 f"networks.NAME, family {family} ({name}.yaml)",
@@ -144,8 +144,8 @@ PAGES: dict[str, tuple[str, list[Table]]] = {
         ],
     ),
     "training": (
-        "Parameters of every dense subnet, network and fine-tuning. Values of `lite0_gap256`, and of"
-        " the files in `conf/optimizer/`.",
+        "Parameters of every dense subnet, network and fine-tuning. Values of `lite0_gap256`, and "
+        "of the files in `conf/optimizer/`.",
         [
             Table("training", Training, (), HEAD),
             Table("losses.TERM", Loss, (), f"{HEAD}.losses.main"),
