@@ -30,7 +30,7 @@ class Section(BaseModel):
 
 
 def unit(name: str) -> Any:
-    """Return a pydantic field's description of its unit, which the reference of parameters shows."""
+    """Return the annotation of a parameter's unit, which the reference of parameters shows."""
     return Field(json_schema_extra={"unit": name})
 
 
