@@ -1,7 +1,7 @@
 """Hooks of MkDocs: add the generated pages, and adapt links written for the repository.
 
-In the repository, pages link to files outside docs/, such as ../benchmarks/README.md, which the site
-has as pages. A link to another file outside docs/ becomes text.
+In the repository, pages link to files outside docs/, such as ../benchmarks/README.md, which the
+site has as pages. A link to another file outside docs/ becomes text.
 """
 
 import posixpath
