@@ -58,6 +58,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     """Point links between files of the repository to pages of the site."""
     here = page.file.src_uri
     markdown = markdown.replace("```console", "```bash")  # coloured as commands, not as output
+    if here == "parameters.md":  # the repository has no such page
+        markdown = markdown.replace("site's reference", "[reference](reference/dataset.md)", 1)
     return LINK.sub(lambda match: _link(match, here), markdown)
 
 
