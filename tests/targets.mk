@@ -1,4 +1,4 @@
-.PHONY: test test-faults test-browser test-exports test-packages load-test
+.PHONY: docs test test-docs test-faults test-browser test-exports test-packages load-test
 
 test: setup
 	python -m pytest
@@ -28,3 +28,13 @@ test-exports:
 # packages of `thaw package` in older versions of Keras, which uv installs in environments of their own
 test-packages: setup
 	@$(WITH_INDEX) python -m pytest -n 0 tests/packages
+
+# the documentation site, in site/: needs no network once the environment is there
+docs:
+	@$(MAKE) --no-print-directory setup EXTRA="$(sort $(EXTRA) docs)"
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	python -m website.check site
+
+# the commands of the documentation, in a project with small images: half an hour
+test-docs: setup
+	@$(WITH_INDEX) python -m pytest -n 0 tests/commands

@@ -56,9 +56,9 @@ def check_code_dependencies(project: Project, said: str) -> None:
 
 
 def plan(project: Project) -> list[str]:
-    """Return the stages that `thaw status --durations` lists before a run with SMALL."""
+    """Return the stages that `thaw status --durations` lists before a run with WALK."""
     with contextlib.chdir(project.folder):
-        dump_yaml("params.yaml", compose(*SMALL))
+        dump_yaml("params.yaml", compose(*WALK))
     command = [sys.executable, "-m", "thaw.cli.main", "status", "--durations"]
     done = subprocess.run(
         command, cwd=project.folder, env=project.environment, capture_output=True, text=True

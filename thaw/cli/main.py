@@ -93,8 +93,19 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     for name, summary in COMMANDS.items():
         subparser = commands.add_parser(name, help=summary)
         if name == chosen:
-            importlib.import_module(f"thaw.cli.{name}").add_arguments(subparser)
+            _add_arguments(name, subparser)
     return parser
+
+
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """Return the parser of one command, which has its arguments."""
+    parser = IntermixedParser(f"thaw {name}")
+    _add_arguments(name, parser)
+    return parser
+
+
+def _add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
+    importlib.import_module(f"thaw.cli.{name}").add_arguments(parser)
 
 
 class IntermixedParser(argparse.ArgumentParser):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from thaw.config.base import Section
+from thaw.config.base import Section, unit
 from thaw.config.training import Positive
 
 
@@ -23,10 +23,10 @@ class Audit(Section):
     """Cosine similarity of averaged features from which two images are near-duplicates."""
     k: Annotated[int, Field(ge=1, le=100)]
     """An image is an outlier if its k nearest images are far away on average."""
-    max_images: Annotated[int, Field(ge=100, le=100_000)]
+    max_images: Annotated[int, Field(ge=100, le=100_000), unit("images")]
     """Largest number of images to compare pair by pair. Of more images, an evenly spaced selection
     is compared."""
-    train_sizes: Annotated[list[Positive], Field(min_length=1)]
+    train_sizes: Annotated[list[Positive], Field(min_length=1), unit("images")]
     """Training-set sizes of the learning curve, in addition to half of and all training images."""
     repeats: Annotated[int, Field(ge=1, le=100)]
     """Random training sets of each size. The learning curve shows the range of their results."""

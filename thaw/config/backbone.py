@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from thaw.config.base import Section
+from thaw.config.base import Section, unit
 
 
 class Backbone(Section):
@@ -26,6 +26,6 @@ class Backbone(Section):
     precision: Literal["float32", "bfloat16"]
     """Precision of the arithmetic. bfloat16 halves the time on processors that support it, and the
     size of the features on disk (stored as float16)."""
-    batch_size: Annotated[int, Field(ge=1, le=1024)]
+    batch_size: Annotated[int, Field(ge=1, le=1024), unit("images")]
     """Images per batch. For TensorFlow the last batch is padded to this size, so that all results
     are computed with one shape."""

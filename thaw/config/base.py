@@ -29,6 +29,11 @@ class Section(BaseModel):
     )
 
 
+def unit(name: str) -> Any:
+    """Return the annotation of a parameter's unit, which the reference of parameters shows."""
+    return Field(json_schema_extra={"unit": name})
+
+
 class Common(Section):
     """The parameters at the top level of params.yaml."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, field_validator
 
-from thaw.config.base import Section, validate
+from thaw.config.base import Section, unit, validate
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 FULL_DEPTH = 16  # bits of a 16-bit pixel that are in use, unless the user says otherwise
@@ -84,6 +84,10 @@ def height_width(size: Size) -> tuple[int, int]:
     return height, width
 
 
+_Pixels = Annotated[int, Field(ge=8, le=2048)]
+_Size = _Pixels | Annotated[list[_Pixels], Field(min_length=2, max_length=2)]  # documents `size`
+
+
 def _check_size(size: Any) -> Size:
     both = size if isinstance(size, list) and len(size) == 2 else [size]
     if not all(type(each) is int and 8 <= each <= 2048 for each in both):
@@ -94,13 +98,13 @@ def _check_size(size: Any) -> Size:
 class Image(Section):
     """`dataset.image`: how an image file is decoded to an array."""
 
-    size: Annotated[Size, PlainValidator(_check_size)]
+    size: Annotated[Size, PlainValidator(_check_size, json_schema_input_type=_Size), unit("pixels")]
     """Height and width in pixels: one number for a square, or [height, width]."""
     resampling: Literal["nearest", "bilinear", "bicubic", "lanczos"]
     """Pillow's resampling filter. All except `nearest` antialias when they shrink an image."""
     colour: Literal["rgb", "grey"]
     """Three channels or one. Backbones get a single channel repeated three times."""
-    bit_depth: Annotated[int, Field(ge=9, le=16)] = FULL_DEPTH
+    bit_depth: Annotated[int, Field(ge=9, le=16), unit("bits")] = FULL_DEPTH
     """Bits in use of a 16-bit grey image: 12 for most cameras. 8-bit images are not affected."""
     value_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     """The values that become black and white in grey images with more than 8 bits, instead of
@@ -201,7 +205,7 @@ class Dataset(Section):
     """How image files are decoded."""
     split: Split
     """How missing splits are drawn."""
-    max_train_images: Annotated[int, Field(ge=1)] | None
+    max_train_images: Annotated[Annotated[int, Field(ge=1)] | None, unit("images")]
     """Train on at most this many images, drawn after the split; null: on all. Validation and test
     data stay complete."""
     allowed_flips: list[Literal["horizontal", "vertical"]]

@@ -14,7 +14,9 @@ class Adam(Section):
     """Adam (Kingma and Ba 2015)."""
 
     name: Literal["adam"]
+    """The optimizer."""
     learning_rate: LearningRate
+    """Step size, before the schedule."""
     epsilon: Epsilon
     """Added to the denominator for numerical stability."""
 
@@ -23,7 +25,9 @@ class AdamW(Section):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
     name: Literal["adamw"]
+    """The optimizer."""
     learning_rate: LearningRate
+    """Step size, before the schedule."""
     epsilon: Epsilon
     """Added to the denominator for numerical stability."""
     weight_decay: Annotated[float, Field(ge=0)]
@@ -34,7 +38,9 @@ class RMSprop(Section):
     """RMSprop (Hinton 2012)."""
 
     name: Literal["rmsprop"]
+    """The optimizer."""
     learning_rate: LearningRate
+    """Step size, before the schedule."""
     epsilon: Epsilon
     """Added to the denominator for numerical stability."""
 
@@ -43,7 +49,9 @@ class SGD(Section):
     """Stochastic gradient descent with momentum."""
 
     name: Literal["sgd"]
+    """The optimizer."""
     learning_rate: LearningRate
+    """Step size, before the schedule."""
     momentum: Annotated[float, Field(ge=0, lt=1)]
     """Share of the previous update that is added to the next."""
 

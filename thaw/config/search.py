@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from thaw.config.base import Section, did_you_mean, validate
+from thaw.config.base import Section, did_you_mean, unit, validate
 from thaw.errors import UserError
 
 Path = tuple[str, ...]  # keys from a model to one of its parameters: ("optimizer", "learning_rate")
@@ -20,7 +20,7 @@ class Search(Section):
     folds: Annotated[int, Field(ge=2, le=20)]
     """Cross-validation folds of the training images. A candidate's score is its mean log loss on
     the images of each fold after a training on the others."""
-    seconds: Annotated[float, Field(gt=0)] | None
+    seconds: Annotated[Annotated[float, Field(gt=0)] | None, unit("seconds")]
     """Time after which no trial starts; null: no limit. With a limit, the number of trials, and so
     the result, depends on the machine's speed."""
 

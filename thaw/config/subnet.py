@@ -18,6 +18,7 @@ class DenseHead(Section):
     """Fully connected layers, each followed by dropout, and the output layer."""
 
     kind: Literal["dense"]
+    """The kind of head."""
     features: str
     """The backbone whose features are read."""
     pooling: Literal["flatten", "average"]
@@ -31,6 +32,7 @@ class DenseHead(Section):
     output: Literal["auto", "softmax"]
     """`auto`: one sigmoid unit for two classes, softmax for more."""
     activation: Literal["relu", "elu", "gelu", "tanh"] = "relu"
+    """Activation function of the hidden layers."""
     l1: Penalty = 0.0
     """L1 penalty on the hidden layers' kernels."""
 
@@ -43,6 +45,7 @@ class Logistic(Section):
     """scikit-learn's logistic regression on pooled, standardised features."""
 
     kind: Literal["logistic"]
+    """The kind of head."""
     features: str
     """The backbone whose features are read."""
     pooling: Pooling
@@ -63,6 +66,7 @@ class Tuned(Section):
     """A search for the head and the hyperparameters with the lowest cross-validated log loss."""
 
     kind: Literal["tuned"]
+    """The kind of subnet: a search."""
     features: str
     """The backbone whose features are read, also by each of the `heads`."""
     search: Search

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from thaw.config.base import Section
+from thaw.config.base import Section, unit
 from thaw.config.optimizer import Optimizer
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -37,14 +37,14 @@ class Training(Section):
     schedule: Literal["constant", "cosine", "exponential"]
     """Learning-rate schedule. `cosine`: rise for a tenth of all steps, then fall to zero at the
     last epoch. `exponential`: fall by a constant ratio to a hundredth at the last epoch."""
-    batch_size: Positive
+    batch_size: Annotated[Positive, unit("images")]
     """Images per training step."""
-    epochs: Positive
+    epochs: Annotated[Positive, unit("epochs")]
     """Largest number of epochs."""
     monitor: Literal["loss", "accuracy"]
     """Validation metric that decides which epoch is better. Of epochs with the same accuracy, the
     one with the lower loss is better."""
-    patience: Positive | None
+    patience: Annotated[Positive | None, unit("epochs")]
     """Epochs without a better `monitor` after which training stops; null: train all epochs."""
     keep: Literal["best", "last"]
     """The epoch whose weights are kept: the `best` by `monitor`, or the last."""

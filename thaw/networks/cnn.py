@@ -12,14 +12,17 @@ class Parameters(Network):
     """The parameters of a plain convolutional network."""
 
     family: Literal["cnn"]
+    """The network family."""
     filters: Annotated[list[Positive], Field(min_length=1)]
     """Filters of each block's convolutions."""
     convolutions: list[Positive]
     """Number of 3x3 convolutions in each block; a 2x2 max-pooling follows them."""
     padding: Literal["valid", "same"]
+    """Padding of the convolutions: none, or zeros that keep height and width."""
     batch_norm: bool
     """Normalize the output of each convolution, which then has no bias."""
     activation: Activation
+    """Activation function of convolutions and dense layers."""
     negative_slope: Share
     """Slope below zero, of leaky_relu and, at the start of training, of prelu."""
     block_dropout: list[Share]

@@ -14,9 +14,11 @@ class Parameters(Network):
     """The parameters of a shallow dense network."""
 
     family: Literal["dense"]
+    """The network family."""
     units: Annotated[list[Positive | Percentage], Field(min_length=1)]
     """Units of each hidden layer: a number, or a percentage of the image's pixels such as '10%'."""
     activation: Activation
+    """Activation function of the hidden layers."""
     negative_slope: Share
     """Slope below zero, of leaky_relu and, at the start of training, of prelu."""
     dropout: Share

@@ -14,6 +14,7 @@ class Parameters(Network):
     """The parameters of a stack of inception modules."""
 
     family: Literal["inception"]
+    """The network family."""
     modules: Positive
     """Number of modules, stacked."""
     branches: Annotated[list[Branch], Field(min_length=1)]

@@ -12,6 +12,7 @@ class Parameters(Network):
     """The parameters of a small residual network."""
 
     family: Literal["resnet"]
+    """The network family."""
     stem_filters: Positive
     """Filters of the first convolution, which has a stride of 2."""
     blocks: Annotated[list[Positive], Field(min_length=1)]

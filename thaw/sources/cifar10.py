@@ -40,7 +40,9 @@ class Parameters(Source):
     """`dataset.source` of kind cifar10."""
 
     kind: Literal["cifar10"]
+    """The kind of source."""
     url: Annotated[str, Field(pattern="^https?://.*/[^/]+$")]
+    """Where the archive is."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """SHA-256 of the archive."""
 

@@ -17,8 +17,11 @@ class Parameters(Source):
     """`dataset.source` of kind elpv."""
 
     kind: Literal["elpv"]
+    """The kind of source."""
     package: str
+    """The package that has the images."""
     version: str
+    """The version of the package."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """SHA-256 of the package's wheel."""
     defective_above: Annotated[float, Field(ge=0, lt=1)]

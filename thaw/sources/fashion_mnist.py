@@ -42,11 +42,13 @@ class Parameters(Source):
     """`dataset.source` of kind fashion_mnist."""
 
     kind: Literal["fashion_mnist"]
+    """The kind of source."""
     url: Annotated[str, Field(pattern="^https?://.*/$")]
     """The folder that contains the four files."""
     package: str
     """The Debian package of the files, for machines that reach only package indexes."""
     sha256: Digests
+    """SHA-256 of each file after decompression."""
 
 
 def collect(source: Parameters, into: Path) -> list[dict[str, str]]:

@@ -27,6 +27,7 @@ class Parameters(FolderSource):
     """`dataset.source` of kind folder."""
 
     kind: Literal["folder"]
+    """The kind of source."""
     path: str
     """A folder or an archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz): a path relative to the
     repository or absolute, or an address such as s3://bucket/folder."""

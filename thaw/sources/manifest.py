@@ -36,6 +36,7 @@ class Parameters(Source):
     """`dataset.source` of kind manifest."""
 
     kind: Literal["manifest"]
+    """The kind of source."""
     path: str
     """A .csv, .tsv, .jsonl or .parquet file, or a folder or archive that contains one: a path
     relative to the repository or absolute, or an address such as s3://bucket/labels.csv."""

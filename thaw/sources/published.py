@@ -14,6 +14,7 @@ class Parameters(FolderSource):
     """`dataset.source` of kind published."""
 
     kind: Literal["published"]
+    """The kind of source."""
     url: Annotated[str, Field(pattern="^https?://.*/[^/?]+$")]
     """URL of an archive. Its last part is the file name in THAW_MIRROR."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
