@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from fsspec.implementations.local import LocalFileSystem
 
 from thaw.errors import UserError
-from thaw.storage.addresses import filesystem
 from thaw.storage.files import atomic_write
 
 Array = np.ndarray[Any, Any]
@@ -36,6 +34,10 @@ class SharedShards:
     """
 
     def __init__(self, address: str) -> None:
+        from fsspec.implementations.local import LocalFileSystem  # every stage would import it
+
+        from thaw.storage.addresses import filesystem
+
         self.address = address
         self._fs, self._path = filesystem(address)
         self._local = isinstance(self._fs, LocalFileSystem)

@@ -35,7 +35,6 @@ from typing import Any
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.storage.addresses import is_remote
 from thaw.storage.dvc import dvc_cache, user_path
 from thaw.storage.files import atomic_write
 from thaw.storage.shards import (
@@ -77,6 +76,10 @@ def store_root() -> Path:
 def shared_root() -> str | None:
     """Return the address of the shared store, or None if `THAW_STORE` is a folder or not set."""
     chosen = os.environ.get("THAW_STORE", "")
+    if "://" not in chosen:
+        return None
+    from thaw.storage.addresses import is_remote  # imports fsspec, which takes time
+
     return chosen.rstrip("/") if is_remote(chosen) else None
 
 
