@@ -40,7 +40,7 @@ def main() -> None:
     with open(RAW / "index.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     stores = [image_store(image, reduced=True), image_store(image)]
-    new, large = decode_into(*stores, rows, RAW, image)
+    new, large = decode_into(stores[0], stores[1], rows, RAW, image)
     recipe = stores[0 if large else 1].recipe
     print(f"{new:,} of {len(rows):,} images are new")
 

@@ -1,4 +1,4 @@
-"""What is exported, for the module of any format."""
+"""A model to export, for the module of any format."""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -75,6 +75,9 @@ class FrozenBackbone:
         """The network as a function of uint8 pixels (batch, height, width, channels), whose result
         has the type `dtype`. The engine prepares it when it is first used.
         """
+        return self._compiled()
+
+    def _compiled(self) -> Callable[[np.ndarray], np.ndarray]:
         if self.backbone.engine == "openvino":
             precision = self.backbone.precision
             run = compile_network(self._network_for_openvino, precision, thread_count())

@@ -1,6 +1,5 @@
 """Compute features, and the frozen outputs that a fine-tuning needs, in one pass over an image."""
 
-import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +23,8 @@ class OnePass(FrozenBackbone):
     the frozen part again.
     """
 
-    @functools.cached_property
-    def apply(self) -> Callable[[np.ndarray], np.ndarray]:
-        """The network as a function of pixels: frozen outputs and features, side by side."""
+    def _compiled(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Return a function of pixels: frozen outputs and features, side by side."""
 
         def both(pixels: Any) -> Any:
             frozen = self.network(pixels, training=False)
@@ -48,7 +46,7 @@ class OnePass(FrozenBackbone):
         """
         shape = (self.batch_size, *self.network.input_shape[1:])
         pixels = np.random.default_rng(0).integers(256, size=shape, dtype="uint8")
-        alone = FrozenBackbone.apply.func(self)(pixels), plain.apply(pixels)
+        alone = super()._compiled()(pixels), plain.apply(pixels)
         expected = np.concatenate([x.reshape(len(x), -1) for x in alone], axis=1)
         return np.array_equal(self.apply(pixels), expected)
 
