@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 
-class GroupFolds(StratifiedGroupKFold):
+class GroupFolds(StratifiedGroupKFold):  # type: ignore[misc]
     """scikit-learn's StratifiedGroupKFold with the same folds, computed faster.
 
     For each group and fold, scikit-learn computes the standard deviation of all classes. Here only
