@@ -75,3 +75,11 @@ def test_only_files_that_the_source_selects_are_listed(scanned):
     with open("photos/cat/notes.txt", "w") as file:
         file.write("left out")
     assert list(scanned()) == ["cat/1.jpg"]
+
+
+def test_a_path_of_the_wrong_type_is_not_taken_for_missing_images(scanned):
+    """Even if dvc.lock has an inventory for it."""
+    source = {"kind": "folder", "path": "photos/cat/1.jpg"}
+    Path("params.yaml").write_text(yaml.safe_dump({"dataset": {"source": source}}))
+    with pytest.raises(UserError, match=r"'photos/cat/1.jpg': expected a folder or one of .zip"):
+        scanned()

@@ -3,9 +3,16 @@
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from thaw.storage.arrays import ArrayFolder
 
+FEW = 2000  # vectors; so many are compared with all others in less time
+SAMPLE = 2000  # vectors that the principal components are computed from
+POWERS = 4  # iterations in which they are computed
+COMPONENTS = 12  # more find fewer candidates, but the search in the tree takes longer
+MOST_NEAR = 0.05  # share of vectors that may be candidates; from there comparing all is quicker
+ROUNDING = 1e-3  # of distances between float32 vectors
 AT_ONCE = 256  # rows per batch; bounds the memory of the similarity matrix
 
 
@@ -98,14 +105,61 @@ def connected_groups(vectors: np.ndarray, threshold: float) -> np.ndarray:
         threshold: Cosine similarity from which two images are near-duplicates.
 
     Returns:
-        The number of each image's group, (n,). The time grows with the square of n.
+        The number of each image's group, (n,).
     """
     groups = np.arange(len(vectors))
+    candidates = _Candidates(vectors, threshold)
     for start in range(0, len(vectors), AT_ONCE):
-        similar = vectors[start : start + AT_ONCE] @ vectors[start:].T >= threshold
-        one, other = np.nonzero(similar)  # each image is similar to itself
-        groups = merge(groups, one + start, other + start)
+        own = np.arange(start, min(start + AT_ONCE, len(vectors)))
+        if (pairs := candidates.pairs(own)) is None:
+            similar = vectors[own] @ vectors[start:].T >= threshold
+            one, other = np.nonzero(similar)  # each image is similar to itself
+            one, other = one + start, other + start
+        else:
+            one, other = pairs
+            cosines = np.einsum("nc,nc->n", vectors[one], vectors[other])
+            one, other = one[cosines >= threshold], other[cosines >= threshold]
+        groups = merge(groups, one, other)
     return groups
+
+
+class _Candidates:
+    """Finds pairs of vectors that may be similar, without comparing all.
+
+    The distance of two vectors is at least that of their projections. So all similar vectors are
+    among those whose projections on a few principal components are near, which a k-d tree finds.
+
+    Args:
+        vectors: of length 1, (n, channels).
+        threshold: The cosine similarity from which vectors are similar.
+    """
+
+    def __init__(self, vectors: np.ndarray, threshold: float) -> None:
+        self.count = len(vectors)
+        self.radius = np.sqrt(2 - 2 * threshold) + ROUNDING
+        if self.count < FEW:
+            return
+        sample = vectors[np.linspace(0, self.count - 1, SAMPLE).astype(int)]
+        sample = sample - sample.mean(axis=0)
+        directions = np.random.default_rng(0).normal(size=(sample.shape[1], COMPONENTS))
+        for _ in range(POWERS):  # nearly the principal components; any orthonormal ones are right
+            directions = np.linalg.qr(sample.T @ (sample @ directions))[0]
+        self.points = vectors @ directions
+        self.tree = cKDTree(self.points)
+
+    def pairs(self, own: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the rows of the pairs of `own`, or None if most vectors would have to be compared.
+
+        Args:
+            own: Row numbers, (m,).
+        """
+        if self.count < FEW:
+            return None
+        near = self.tree.query_ball_point(self.points[own], self.radius, return_length=True)
+        if near.sum() > len(own) * self.count * MOST_NEAR:
+            return None
+        found = self.tree.query_ball_point(self.points[own], self.radius)
+        return np.repeat(own, near), np.concatenate([np.array(each, int) for each in found])
 
 
 def merge(groups: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -8,10 +8,10 @@ import pandas as pd
 from cleanlab.dataset import find_overlapping_classes
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
-from sklearn.model_selection import StratifiedGroupKFold
 
 from thaw.config.audit import Audit
 from thaw.data.duplicates import nearest_neighbors, pairs_across_splits
+from thaw.data.folds import GroupFolds
 from thaw.data.split_table import sample_weights
 from thaw.models import logistic
 from thaw.storage.tables import SPLIT_GROUP
@@ -78,7 +78,7 @@ def out_of_fold(
         return predicted
     rows = images.iloc[own].reset_index(drop=True)
     usual = int(different[different >= LEAST].median())  # a single rare class makes no fewer folds
-    folds = StratifiedGroupKFold(min(parameters.folds, usual), shuffle=True, random_state=seed)
+    folds = GroupFolds(min(parameters.folds, usual), shuffle=True, random_state=seed)
     of_others = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")

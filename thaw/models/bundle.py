@@ -284,6 +284,8 @@ def read_json_object(place: str | Path, read: Callable[[], bytes]) -> dict[str, 
     """
     try:
         values = json.loads(read())
+    except PermissionError:  # its message is better
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{place} cannot be read: {error}. `dvc checkout` restores it.") from None
     if not isinstance(values, dict):

@@ -167,6 +167,8 @@ def find_results() -> RunResults:
     classes = current if current is not None and current in evaluated else evaluated[0]
     _drop_outdated(models, table, classes)
     problems = {model.name: model.problem for model in models if model.problem}
+    if table is None and index is not None:
+        problems["data/split.csv"] = "lists other images than data/index.csv: run dvc repro"
     results = RunResults(parameters, models, table, index, None, classes, runs, problems)
     results.images = results.up_to_date("data/images")
     return results

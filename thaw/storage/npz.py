@@ -55,6 +55,8 @@ def load_npz(path: str | Path) -> dict[str, Array]:
             if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
                 raise ValueError(f"{name!r} is no array of numbers")
         return arrays
+    except PermissionError:  # its message is better
+        raise
     except Exception as error:  # NumPy raises many types for damaged files
         reason = f"{error}".strip().splitlines() or [type(error).__name__]
         raise UserError(

@@ -31,6 +31,8 @@ def read_table(
     """
     try:
         table = pd.read_csv(path, keep_default_na=False, encoding="utf-8", **options)
+    except PermissionError:  # its message is better
+        raise
     except Exception as error:  # pandas raises many types for damaged files
         reason = " ".join(str(error).split())
         raise UserError(f"{path} cannot be read: {reason!a:.200}. {RESTORE_HINT}") from None

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from sklearn.metrics import accuracy_score, log_loss
-from sklearn.model_selection import StratifiedGroupKFold
 
 from thaw.config.base import Common, read_value
 from thaw.config.subnet import Dense, Pooling, Tuned, validate_head
+from thaw.data.folds import GroupFolds
 from thaw.data.split_table import sample_weights
 from thaw.errors import UserError
 from thaw.models import logistic
@@ -50,7 +50,7 @@ def split_folds(
             f"different training images or groups of them. Expected two classes with at least as "
             f"many as folds."
         )
-    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    folds = GroupFolds(count, shuffle=True, random_state=seed)
     return list(folds.split(rows, rows["class"], rows[SPLIT_GROUP]))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from thaw.config.base import validate
 from thaw.config.dataset import Split
 from thaw.data.drawing import draw_groups
-from thaw.data.duplicates import connected_groups, normalize
+from thaw.data.duplicates import FEW, connected_groups, merge, normalize
 from thaw.data.grouping import split_groups
 from thaw.data.split_summary import describe_splits
 from thaw.data.split_table import divided_groups
@@ -121,6 +121,19 @@ def test_near_duplicates_are_groups_also_through_others(tmp_path):
     assert members == {(0, 50, 400), (1, 300), (2, 599)} and similar[0, 50] and similar[50, 400]
     assert groups.iloc[400] == min(keys[0], keys[50], keys[400])
     assert len(set(connected_groups(vectors, 0.999))) == 596
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.05])  # few and nearly all vectors are candidates
+def test_the_search_in_a_tree_finds_the_same_near_duplicates_as_comparing_all(spread):
+    random = np.random.default_rng(0)
+    distinct = 1 + spread * random.normal(size=(2000, 40)).astype("float32")
+    copies = distinct[:400] * (1 + 0.03 * random.normal(size=(400, 40)).astype("float32"))
+    vectors = normalize(np.concatenate([distinct, copies]))
+    assert len(vectors) > FEW
+    similar = np.nonzero(vectors @ vectors.T >= 0.999)
+    expected = merge(np.arange(len(vectors)), *similar)
+    assert (connected_groups(vectors, 0.999) == expected).all()
+    assert len(set(expected)) < len(vectors)
 
 
 def test_each_patient_is_in_one_split():

@@ -132,6 +132,14 @@ def test_a_linked_class_folder_is_followed_once(make_folder, collected, tmp_path
     assert len(collected(folder)) == 3
 
 
+def test_folders_that_share_their_images_by_links_are_all_read(make_folder):
+    folder = make_folder(*(f"all/{file}" for file in FLAT))
+    for split in ("train", "test"):
+        (folder / split).symlink_to("all")
+    assert {file.split("/")[0] for file in list_files(folder)} == {"all", "train", "test"}
+    assert len(list_files(folder)) == 9
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "gztar", "bztar", "xztar"])
 @pytest.mark.parametrize("around", ["", "mine/", "mine/v1/"])
 def test_archive_is_read_like_a_folder_with_or_without_outer_folders(

@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
+from thaw.data.folder_names import normalized
 from thaw.data.inventory import SourceNotHere
 from thaw.data.manifest.columns import ONES, ZEROS, Roles, group_like, split_of
 from thaw.data.manifest.matching import ImageFolder
@@ -104,7 +105,7 @@ def _files(table: Table, roles: Roles, folder: ImageFolder) -> list[str]:
 
 def _labels(table: Table, roles: Roles) -> list[str]:
     if isinstance(roles.label, str):
-        return table.column(roles.label)
+        return list(map(normalized, table.column(roles.label)))
     columns = [table.column(name) for name in roles.label]
     labels, none, several = [], [], []
     for number, place in enumerate(table.places):
