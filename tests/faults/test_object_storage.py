@@ -138,7 +138,7 @@ def test_a_killed_download_continues(tmp_path):
         objects = here.clone.cache / "thaw/objects"
 
         def count(_: str = "") -> bool:
-            return sum(1 for _ in objects.glob("*/*.png")) > 200
+            return sum(1 for _ in objects.glob("*/*-*.png")) > 200
 
         chosen = (f"dataset.source.path={here.address}", "dataset.image.size=32")
         overrides = [argument for value in chosen for argument in ("-S", value)]
@@ -146,7 +146,7 @@ def test_a_killed_download_continues(tmp_path):
         assert running.wait_for(count)
         os.killpg(running.process.pid, 9)
         running.process.wait()
-        kept = sum(1 for _ in objects.glob("*/*.png"))
+        kept = sum(1 for _ in objects.glob("*/*-*.png"))
         said = here.run()
         assert f"downloaded {1524 - kept:,} of 1,524 objects" in said and 200 < kept < 1524
         assert not list(objects.glob("*/*.partial"))
