@@ -15,6 +15,7 @@ from tests.faults.test_interrupted import Repro
 from tests.pipeline.conftest import draw
 from thaw.cli.main import command
 from thaw.config.base import read_params
+from thaw.errors import UserError
 
 COUNTS = {"disc": 12, "square #1": 12}
 DATASET = """\
@@ -138,7 +139,7 @@ def test_a_killed_download_continues(tmp_path):
         objects = here.clone.cache / "thaw/objects"
 
         def count(_: str = "") -> bool:
-            return sum(1 for _ in objects.glob("*/*.png")) > 200
+            return sum(1 for _ in objects.glob("*/*-*.png")) > 200
 
         chosen = (f"dataset.source.path={here.address}", "dataset.image.size=32")
         overrides = [argument for value in chosen for argument in ("-S", value)]
@@ -146,7 +147,7 @@ def test_a_killed_download_continues(tmp_path):
         assert running.wait_for(count)
         os.killpg(running.process.pid, 9)
         running.process.wait()
-        kept = sum(1 for _ in objects.glob("*/*.png"))
+        kept = sum(1 for _ in objects.glob("*/*-*.png"))
         said = here.run()
         assert f"downloaded {1524 - kept:,} of 1,524 objects" in said and 200 < kept < 1524
         assert not list(objects.glob("*/*.partial"))
@@ -190,7 +191,7 @@ def test_a_refused_access_without_earlier_run_stops(tmp_path):
     with pets(tmp_path, "s3") as here:
         here.clone.environment["AWS_SECRET_ACCESS_KEY"] = "wrong"
         said = here.run(fails=True)
-        assert said.count("thaw: ") == 1 and "access was refused" in said
+        assert said.count("access was refused") == 1 and "Traceback" not in said
 
 
 @pytest.mark.parametrize("kind", ["s3", "webdav"])
@@ -213,5 +214,6 @@ def test_new_creates_a_project_for_images_on_a_server(kind, tmp_path, monkeypatc
         with contextlib.chdir("pets"):
             assert read_params()["dataset"]["source"]["path"] == f"{remote.url}/pets"
         assert sorted(os.listdir()) == ["pets"]
-        assert command(["new", "other", "--images", f"{remote.url}/none"]) == 1
-        assert "there is no object" in capsys.readouterr().err and not Path("other").exists()
+        with pytest.raises(UserError, match="there is no object below this address"):
+            command(["new", "other", "--images", f"{remote.url}/none"])
+        assert not Path("other").exists()

@@ -88,6 +88,16 @@ def test_only_new_and_changed_objects_are_transferred(bucket, transfers, keep_ra
     assert sorted(transfers) == ["0 é%.png", "new.png"]
 
 
+def test_a_damaged_object_in_the_store_is_downloaded_again(bucket, transfers, capsys):
+    choose(f"file://{bucket}")
+    before = run()
+    kept = next(Path("store/objects").glob("*/*-3 é%.png"))
+    kept.write_bytes(bytes([255]) + kept.read_bytes()[1:])
+    transfers.clear()
+    assert run() == before and transfers == ["3 é%.png"]
+    assert "was truncated or modified and is downloaded again" in capsys.readouterr().out
+
+
 def test_a_remote_manifest_gives_what_the_local_one_gives(bucket, transfers):
     rows = [f"{['cat', 'dög #1'][n % 2]}/{n} é%.png,{'xy'[n % 2]}" for n in range(16)]
     (bucket / "labels.csv").write_text("\n".join(["file,label", *rows]) + "\n")

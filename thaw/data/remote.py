@@ -13,13 +13,15 @@ import os
 import posixpath
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from thaw.data.archives import is_archive
+from thaw.data.download.mirror import sha256
 from thaw.data.raw import REMOTE_COLUMNS, REMOTE_TABLE
 from thaw.data.tree import is_leftover
 from thaw.errors import UserError, bullet_list, note_progress
@@ -30,6 +32,7 @@ from thaw.storage.remote import DOWNLOADS, Remote, RemoteFile, file_name
 from thaw.storage.store import store_root
 
 BATCH = 1024  # downloads that wait for a thread at once; bounds the memory
+DIGITS = 16  # of an object's SHA-256 that its file in the store has in its name
 MOST_NAME = 50  # characters of an object's name that its file in the store has
 
 
@@ -186,45 +189,66 @@ def download(remote: Remote, files: list[RemoteFile], scratch: Path) -> list[Pat
     chosen = os.environ.get("THAW_STORE")
     has_store = (project_root() / ".dvc").is_dir() or (chosen and not is_remote(chosen))
     folder = (store_root() if has_store else scratch) / "objects"
-    targets = [folder / _place(remote, file) for file in files]
-    with _locked(folder):  # a queued experiment may download the same objects
-        missing = [pair for pair in zip(targets, files, strict=True) if not _is_complete(*pair)]
-        for parent in {target.parent for target, _ in missing}:
-            parent.mkdir(exist_ok=True)
-        pool = ThreadPoolExecutor(DOWNLOADS)
-        try:
+    keys = [_object_key(remote, file) for file in files]
+    pool = ThreadPoolExecutor(DOWNLOADS)
+    try:
+        with _locked(folder):  # a queued experiment may download the same objects
+            kept = _kept_objects(folder)
+            present = [(key, kept[key]) for key in keys if key in kept]
+            for (key, path), intact in zip(present, _each(pool, _is_intact, present), strict=True):
+                if not intact:
+                    print(f"{path} was truncated or modified and is downloaded again", flush=True)
+                    kept.pop(key).unlink()
+            missing = [pair for pair in zip(keys, files, strict=True) if pair[0] not in kept]
             with Progress("download", len(missing), "objects") as progress:
-                for done, _ in enumerate(_each(pool, remote, missing), start=1):
+                received = _each(pool, partial(_receive, remote, folder), missing)
+                for done, (pair, path) in enumerate(zip(missing, received, strict=True), start=1):
+                    kept[pair[0]] = path
                     note_progress(f"{done:,} of {len(missing):,} downloads")
                     progress.advance(1)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
     if missing:
-        size = sum(target.stat().st_size for target, _ in missing)
+        size = sum(kept[key].stat().st_size for key, _ in missing)
         print(f"downloaded {len(missing):,} of {len(files):,} objects ({size / 1e6:,.1f} MB)")
-    return targets
+    return [kept[key] for key in keys]
 
 
 def _each(
-    pool: ThreadPoolExecutor, remote: Remote, missing: list[tuple[Path, RemoteFile]]
-) -> Iterator[None]:
-    for start in range(0, len(missing), BATCH):
-        yield from pool.map(lambda pair: remote.download(pair[1], pair[0]), missing[start:][:BATCH])
+    pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: list[Any]
+) -> Iterator[Any]:
+    """Yield the results in order. Few of many items wait for a thread at a time."""
+    for start in range(0, len(items), BATCH):
+        yield from pool.map(function, items[start : start + BATCH])
 
 
-def _place(remote: Remote, file: RemoteFile) -> str:
-    """Return the path of an object in the store, which depends on its address and version."""
-    address = remote.name(file)
-    key = hashlib.sha256(f"{address}\n{file.size}\n{file.version}".encode(errors="surrogateescape"))
-    digest = key.hexdigest()
-    return f"{digest[:2]}/{digest[2:32]}-{file_name(address)[-MOST_NAME:]}"
+def _receive(remote: Remote, folder: Path, pair: tuple[str, RemoteFile]) -> Path:
+    """Download an object into the store, and return its path, which has the digest."""
+    key, file = pair
+    target = folder / key[:2] / key[2:]
+    target.parent.mkdir(exist_ok=True)
+    remote.download(file, target)
+    name = file_name(remote.name(file))[-MOST_NAME:]
+    final = target.with_name(f"{target.name}-{sha256(target)[:DIGITS]}-{name}")
+    os.replace(target, final)
+    return final
 
 
-def _is_complete(target: Path, file: RemoteFile) -> bool:
-    try:
-        return file.size in (None, target.stat().st_size)
-    except OSError:
-        return False
+def _object_key(remote: Remote, file: RemoteFile) -> str:
+    """Return a digest of the address and the version of an object."""
+    text = f"{remote.name(file)}\n{file.size}\n{file.version}"
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def _kept_objects(folder: Path) -> dict[str, Path]:
+    """Return the objects in the store by their keys."""
+    parts = ((path, path.name.split("-", 2)) for path in folder.glob("??/*-*"))
+    return {path.parent.name + part[0]: path for path, part in parts}
+
+
+def _is_intact(kept: tuple[str, Path]) -> bool:
+    _, path = kept
+    return sha256(path)[:DIGITS] == path.name.split("-", 2)[1]
 
 
 @contextmanager
