@@ -19,7 +19,7 @@ from thaw.data.formats import BadImage, is_heic, why_tiff_unread, why_unread
 from thaw.data.reducing import Pair, draft, opaque, resize_reduced
 
 MAX_PIXELS = 250_000_000  # per image; larger ones are treated as decompression bombs
-LARGE_PIXELS = 50_000_000  # per image; larger ones are decoded one at a time to limit memory
+LARGE_PIXELS = 40_000_000  # per image; larger ones are decoded one at a time to limit memory
 MAX_SCANS = 100  # per JPEG; each scan is a pass over the image that costs the file few bytes
 ORIENTATION = 0x0112  # EXIF tag
 MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # start of a JPEG segment
