@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ImageFile, ImageOps, UnidentifiedImageError, _imaging
 
 from thaw.config.dataset import FULL_DEPTH, Image, Size, height_width
 from thaw.data.bit_depth import is_deep, repair_tiles, to_8_bits
@@ -31,6 +31,8 @@ DECODING = 3
 
 _large_images = threading.Lock()
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what BadImage says
+# Pillow's blocks of memory, bytes. glibc keeps freed blocks of up to 32 MiB for each thread
+_imaging.set_block_size(2**26)
 Pillow.MAX_IMAGE_PIXELS = None  # `decode` enforces MAX_PIXELS with a message that gives the size
 
 
