@@ -11,8 +11,8 @@ Then stage `preprocess` runs on a folder of them with threads and, for compariso
 the same files; and on photographs of 50 megapixels, to measure its memory. With the folder of a
 project, the probabilities of one of its models after `decode` and `full` are compared.
 
-Prints the results and writes benchmarks/results/decoding.json. Times of `decode`, `full` and `bare`
-are CPU seconds of one thread, which other work on the machine disturbs least.
+Prints the results and writes benchmarks/results/decoding.json. Times are CPU time, which other work
+on the machine disturbs least.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import contextlib
 import io
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -146,8 +147,14 @@ def _speeds(archive: Path, rounds: int) -> dict[str, dict[str, float]]:
     return table
 
 
-def _stage(files: list[bytes]) -> tuple[float, float]:
-    """Run stage preprocess in an empty folder, and return its seconds and its peak MB."""
+def _cpu_seconds() -> float:
+    """Return the CPU time of all processes that this one started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _stage(files: list[bytes]) -> tuple[float, float, float]:
+    """Run stage preprocess in an empty folder. Return its seconds, CPU seconds and peak MB."""
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "data/raw"
         raw.mkdir(parents=True)
@@ -165,28 +172,32 @@ def _stage(files: list[bytes]) -> tuple[float, float]:
             "PYTHONPATH": str(ROOT),
             "THAW_STORE": str(Path(folder) / "store"),
         }
-        started = time.perf_counter()
+        started, before = time.perf_counter(), _cpu_seconds()
         command = [sys.executable, "-c", STAGE]
         output = subprocess.run(
             command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
         ).stdout
         seconds = time.perf_counter() - started
-        return seconds, int(output.split("VmHWM:")[1].split()[0]) / 1024
+        peak = int(output.split("VmHWM:")[1].split()[0]) / 1024
+        return seconds, _cpu_seconds() - before, peak
 
 
 def _preprocess(files: list[bytes]) -> dict[str, float]:
-    """Return images/s of stage preprocess with its start, and of decoding in processes."""
-    seconds, memory = _stage(files)
+    """Return the cost of stage preprocess with its threads, and of decoding in processes."""
+    seconds, cpu, memory = _stage(files)
+    _, start, _ = _stage(files[:1])
+    before = _cpu_seconds()
+    started = time.perf_counter()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(_bare, files[:2]))  # start the processes
-        started = time.perf_counter()
         list(pool.map(_reduced, files))
-        processes = time.perf_counter() - started
-    again, _ = _stage(files)
+    processes = time.perf_counter() - started
     return {
         "images": len(files),
-        "images_per_second": round(len(files) / min(seconds, again), 1),
-        "images_per_second_of_processes": round(len(files) / processes, 1),
+        "seconds": round(seconds, 2),
+        "seconds_of_processes": round(processes, 2),
+        "cpu_milliseconds": round(1000 * (cpu - start) / (len(files) - 1), 1),
+        "cpu_milliseconds_of_processes": round(1000 * (_cpu_seconds() - before) / len(files), 1),
+        "cpu_seconds_of_start": round(start, 2),
         "peak_mb": round(memory),
     }
 
@@ -194,7 +205,7 @@ def _preprocess(files: list[bytes]) -> dict[str, float]:
 def _memory(archive: Path, kind: str, count: int) -> dict[str, int]:
     """Return the peak MB of stage preprocess on photographs of 50 megapixels."""
     several = [_encode(picture, kind) for picture in _enlarged(archive, 2, MEGAPIXELS_50)]
-    return {"images": count, "peak_mb": round(_stage(several * (count // 2))[1])}
+    return {"images": count, "peak_mb": round(_stage(several * (count // 2))[2])}
 
 
 def _probabilities(project: Path, name: str, files: list[bytes]) -> dict[str, str | float]:

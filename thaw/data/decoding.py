@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ImageFile, ImageOps, UnidentifiedImageError, _imaging
 
 from thaw.config.dataset import FULL_DEPTH, Image, Size, height_width
 from thaw.data.bit_depth import is_deep, repair_tiles, to_8_bits
@@ -19,7 +19,7 @@ from thaw.data.formats import BadImage, is_heic, why_tiff_unread, why_unread
 from thaw.data.reducing import Pair, draft, opaque, resize_reduced
 
 MAX_PIXELS = 250_000_000  # per image; larger ones are treated as decompression bombs
-LARGE_PIXELS = 50_000_000  # per image; larger ones are decoded one at a time to limit memory
+LARGE_PIXELS = 40_000_000  # per image; larger ones are decoded one at a time to limit memory
 MAX_SCANS = 100  # per JPEG; each scan is a pass over the image that costs the file few bytes
 ORIENTATION = 0x0112  # EXIF tag
 MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # start of a JPEG segment
@@ -31,6 +31,8 @@ DECODING = 3
 
 _large_images = threading.Lock()
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what BadImage says
+# Pillow's blocks of memory, bytes. glibc keeps freed blocks of up to 32 MiB for each thread
+_imaging.set_block_size(2**26)
 Pillow.MAX_IMAGE_PIXELS = None  # `decode` enforces MAX_PIXELS with a message that gives the size
 
 

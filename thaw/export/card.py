@@ -27,6 +27,10 @@ FITS = {
     "crop": "Of pictures of other proportions it reads the centre.",
     "pad": "Pictures of other proportions get black margins.",
 }
+LARGE_PICTURES = (
+    " Thaw decodes pictures that are much larger at a fraction of their size first. Full decoding "
+    "gives nearly the same probabilities."
+)
 LABELS = {  # where each format has the names of the classes
     "onnx": "the model's `metadata_props`, as the JSON list `classes`",
     "openvino": "the model's `rt_info`, as the JSON list `model_info/classes`",
@@ -66,6 +70,7 @@ def render_card(
         undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True
     )
     height, width, channels = bundle.image.shape
+    large = LARGE_PICTURES if bundle.image.resampling != "nearest" else ""
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         head=_head(bundle, name, form, dataset, licence, evaluation, precision),
         title=f"{name}: {' or '.join(bundle.classes)}"
@@ -78,10 +83,10 @@ def render_card(
         form=f"{FORMATS[form]}, {precision}",
         megabytes=f"{agreement['megabytes']['exported']:.1f}",
         input="`pictures`, uint8 RGB of any size, (batch, height, width, 3). The model resizes and "
-        "preprocesses them."
+        f"preprocesses them.{large}"
         if takes == "pictures"
         else f"`pixels`, uint8, (batch, {height}, {width}, {channels}). Resize pictures first, as "
-        f"below. The model preprocesses them.",
+        f"below. The model preprocesses them.{large}",
         classes=bundle.classes,
         labels=LABELS[form],
         needs=f"Run `pip install {PACKAGES[form]} pillow`, then run this script in this folder:",

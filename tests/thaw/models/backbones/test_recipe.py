@@ -47,6 +47,12 @@ def test_recipe_of_decoded_images(image, digest):
     assert recipe_digest(store.recipe) == store.folder.name == digest
 
 
+def test_recipe_of_large_images():
+    image = Image(size=64, resampling="bicubic", colour="grey")
+    digest = recipe_digest(image_store(image, reduced=True).recipe)
+    assert digest == "a02ce656723d16ae371f234efd16b8d7"
+
+
 @pytest.mark.parametrize(
     ("changes", "thaw_from", "digest"),
     [
