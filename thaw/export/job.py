@@ -1,4 +1,4 @@
-"""What is exported, for the module of any format."""
+"""The arguments of the modules that write one format each."""
 
 from pathlib import Path
 from typing import NamedTuple
