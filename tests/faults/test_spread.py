@@ -7,14 +7,15 @@ import sys
 import pytest
 
 from tests.pipeline.conftest import ROOT, Project, draw
-from tests.pipeline.test_pipeline import PIXELS, overrides
+from tests.pipeline.test_pipeline import overrides
 from thaw.cli.spread import combinations
 
 INSTALLED = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None,
     reason="Ray is not installed (pip install -e '.[ray]')",
 )
-CHOSEN = ["dataset=folder", "dataset.source.path=photos", "evaluate.bootstrap=100", *PIXELS]
+CHOSEN = ["dataset=folder", "dataset.source.path=photos", "evaluate.bootstrap=100"]
+CHOSEN += ["experiment=pixels_only", "dataset.image.size=32", "networks.small_cnn.epochs=2"]
 
 
 def test_combinations_form_a_grid():
