@@ -65,7 +65,7 @@ def plan(project: Project) -> list[str]:
     )
     assert not done.returncode, done.stderr
     assert "; first metrics after about" in done.stdout
-    return re.findall(r"(?m)^(\S+) +about", done.stdout)
+    return re.findall(r"(?m)^(\S+)  +about", done.stdout)  # two spaces end a name
 
 
 def metrics(project: Project, name: str) -> dict:

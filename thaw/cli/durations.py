@@ -79,11 +79,11 @@ def duration(seconds: float) -> str:
 
 
 def total(durations: Iterable[Duration]) -> str:
-    """Return the sum of durations as text. "More than" says that some are not known."""
-    durations = list(durations)
-    known = sum(each.seconds for each in durations if each.seconds is not None)
-    unknown = any(each.seconds is None for each in durations)
-    return f"{'more than' if unknown else 'about'} {duration(known)}"
+    """Return the sum of durations as text, with the number of those that are not known."""
+    seconds = [each.seconds for each in durations]
+    known = duration(sum(each for each in seconds if each is not None))
+    unknown = seconds.count(None)
+    return f"more than {known} ({unknown} stages are not known)" if unknown else f"about {known}"
 
 
 def estimator(

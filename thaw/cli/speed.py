@@ -24,7 +24,7 @@ from thaw.storage.files import atomic_write
 
 IMAGES = 8  # in a batch: few, so that a slow network is measured in a second
 SECONDS = 1.0  # of measurement for each backbone, after a batch that starts the engine
-TIMEOUT_SECONDS = 120  # without a result there is no estimate
+TIMEOUT_SECONDS = 240  # without a result there is no estimate
 
 
 def backbone_seconds() -> dict[str, float]:

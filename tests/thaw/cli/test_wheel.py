@@ -25,7 +25,7 @@ def test_it_has_every_file_of_the_library_and_of_a_project(wheel):
     assert {"thaw/py.typed", "thaw/report/page.html", "thaw/cli/new.md"} <= names
     assert {f"thaw/templates/{name}" for name in template_files(ROOT)} <= names
     assert not [name for name in names if "experiment/" in name or "__pycache__" in name]
-    data_sets = {name.split("/")[-1] for name in names if "/conf/dataset/" in name}
+    data_sets = {name.split("/")[-1] for name in names if "/conf/dataset/" in name} - {""}
     assert data_sets == {"folder.yaml", "manifest.yaml"}, "of the user's own images"
 
 
