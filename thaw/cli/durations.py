@@ -193,7 +193,6 @@ def _images(dataset: dict[str, Any]) -> int | None:
         if is_archive(path):
             with tarfile.open(path) as tar:
                 return sum(entry.isfile() for entry in tar)
-        files: dict[str, Path] = source_module(source["kind"]).files(validate_source(source))
-        return len(files)
+        return len(source_module(source["kind"]).files(validate_source(source)))
     except (UserError, OSError, tarfile.TarError, zipfile.BadZipFile):
         return None  # the run reports the problem

@@ -32,13 +32,15 @@ def show(page: str | None, section: str | None) -> int:
         UserError: there is no such page or section.
     """
     folder = next((each for each in FOLDERS if each.is_dir()), FOLDERS[0])
-    pages = {path.stem: path for path in sorted(folder.glob("*.md"))}
+    pages = {path.stem: path for path in sorted(folder.rglob("*.md"))}
     if page is None:
+        width = max(map(len, pages), default=0)
         for name, path in pages.items():
             title = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
-            print(f"thaw help {name:<12} {title}")
+            print(f"thaw help {name.ljust(width)} {title}")
         return 0
-    name, _, anchor = page.removesuffix(".md").partition("#")
+    path, _, anchor = page.partition("#")  # also a link of a page, such as how-to/offline.md
+    name = path.rpartition("/")[2].removesuffix(".md")
     if name not in pages:
         raise UserError(
             f"there is no page {name!r}.{did_you_mean(name, pages)} Known: {', '.join(pages)}."

@@ -154,8 +154,8 @@ def _build(folder: Path) -> Path:
         for name in METADATA:
             if (SOURCE / name).exists():
                 shutil.copy(SOURCE / name, tree / name)
-        pages = shutil.ignore_patterns("*.png", "*.svg")
-        shutil.copytree(SOURCE / "docs", tree / DOCS, ignore=pages)  # for `thaw help`
+        of_site = shutil.ignore_patterns("*.css", "*.js", "*.png", "*.svg")
+        shutil.copytree(SOURCE / "docs", tree / DOCS, ignore=of_site)  # for `thaw help`
         for name in template_files(SOURCE):
             target = tree / FOLDER / name
             target.parent.mkdir(parents=True, exist_ok=True)

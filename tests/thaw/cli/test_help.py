@@ -34,12 +34,17 @@ def test_every_section_that_a_message_names_exists():
 
 def test_help_lists_pages_and_prints_sections_with_their_sub_sections(capsys):
     assert command(["help"]) == 0
-    assert "thaw help your-images" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert f"thaw help {page.stem} " in listed
     for arguments in (["your-images", "layouts"], ["your-images#layouts"]):
         assert command(["help", *arguments]) == 0
         printed = capsys.readouterr().out
         assert printed.startswith("## Layouts") and "### Masks" in printed
         assert "## Size" not in printed
+    for name in ("offline", "offline.md", "how-to/offline.md"):
+        assert command(["help", name]) == 0
+        assert capsys.readouterr().out.startswith("# Machines without network")
     with pytest.raises(UserError, match="no section 'layout'. Did you mean layouts"):
         command(["help", "your-images", "layout"])
     with pytest.raises(UserError, match="no page 'images'"):
@@ -51,4 +56,5 @@ def test_the_wheel_contains_the_pages(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("thaw.cli.help.FOLDERS", [library / "thaw/docs"])
     assert command(["help", "manifests", "columns"]) == 0
     assert capsys.readouterr().out.startswith("## Columns")
+    assert command(["help", "folder-to-report"]) == 0
     assert FOLDERS[0].parts[-2:] == ("thaw", "docs")
