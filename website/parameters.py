@@ -38,8 +38,9 @@ class Table:
     Attributes:
         heading: the key of the section in params.yaml.
         model: declares the parameters.
-        example: composed values whose keys are shown as defaults: overrides, then keys.
-        file: a file of conf/ with these values, instead of `example`.
+        overrides: of the composition whose values are shown as defaults.
+        keys: the section of the composition that has them.
+        file: a file of conf/ that has them instead.
         without: a model whose fields another table has.
     """
 

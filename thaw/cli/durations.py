@@ -10,7 +10,6 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from thaw.cli.speed import backbone_seconds
@@ -83,7 +82,9 @@ def total(durations: Iterable[Duration]) -> str:
     seconds = [each.seconds for each in durations]
     known = duration(sum(each for each in seconds if each is not None))
     unknown = seconds.count(None)
-    return f"more than {known} ({unknown} stages are not known)" if unknown else f"about {known}"
+    if unknown:
+        return f"more than {known} ({unknown} of {len(seconds)} stages not known)"
+    return f"about {known}"
 
 
 def estimator(

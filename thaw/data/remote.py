@@ -177,7 +177,7 @@ def check_keep_raw(keep_raw: bool, address: str) -> None:
     Raises:
         ValueError: It is false, and the images are no single objects at an address.
     """
-    if not keep_raw and (not is_remote(address) or is_archive(Path(file_name(address)))):
+    if not keep_raw and (not is_remote(address) or is_remote_archive(address)):
         raise ValueError(
             f"expected true for {address!r}; false needs the address of a folder, such as "
             f"s3://bucket/folder or file:///data/photos"

@@ -304,14 +304,14 @@ def machine() -> list[tuple[str, str]]:
     with contextlib.suppress(OSError):
         model = re.search(r"(?m)^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text())
         name = model.group(1) if model else name
-    machine = [
+    properties = [
         ("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
         ("processor", f"{name}, {os.cpu_count()} cores"),
     ]
     if sys.platform == "linux":
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        machine.append(("memory", f"{memory / 2**30:.0f} GiB"))
-    return machine
+        properties.append(("memory", f"{memory / 2**30:.0f} GiB"))
+    return properties
 
 
 def _time(text: str) -> datetime:

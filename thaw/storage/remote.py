@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thaw.errors import CLOSED, FULL, UserError
+from thaw.errors import CLOSED, FULL, UserError, see
 from thaw.storage.addresses import Unreachable, filesystem
 
 TRIES = 3  # per object; the packages of some protocols retry by themselves as well
 RESUMED_BYTES = 2**24  # a partial download from this size is continued, a smaller one starts over
 CHUNK_BYTES = 2**20  # read at a time, so that memory does not grow with an object
+CREDENTIALS = see("object-storage", "credentials")
 DOWNLOADS = 16  # at once; storages answer in tens of milliseconds and send each object slowly
 
 # Names of the exceptions of S3, HTTP, WebDAV and SSH packages and of their base classes
@@ -206,12 +207,12 @@ def _explain(error: BaseException, name: str, listed: bool) -> tuple[UserError, 
     if kinds & NO_CREDENTIALS:
         return Unreachable(
             f"{name}: no credentials were found ({reason}). Set them in the environment, for S3 "
-            f"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE (docs/object-storage.md)."
+            f"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE. {CREDENTIALS}"
         ), True
     if status in (401, 403) or "PermissionError" in kinds:
         return Unreachable(
             f"{name}: access was refused ({reason}). Check the credentials in the environment and "
-            f"their permission to list and read (docs/object-storage.md)."
+            f"their permission to list and read. {CREDENTIALS}"
         ), True
     if kinds & NO_ANSWER:
         return Unreachable(

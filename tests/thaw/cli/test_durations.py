@@ -44,7 +44,7 @@ def test_a_backbone_is_measured_once_and_its_stages_take_longer_for_more_images(
     assert "measuring" not in capsys.readouterr().out
     network = estimator(project)("train_network@cnn")
     assert str(network) == "not known"
-    assert total([network, Duration(61.0)]) == "more than 1 min (1 stages are not known)"
+    assert total([network, Duration(61.0)]) == "more than 1 min (1 of 2 stages not known)"
 
 
 def test_a_stage_that_has_run_takes_as_long_as_the_last_time(project):

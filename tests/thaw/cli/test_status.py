@@ -70,7 +70,7 @@ def test_durations_of_other_pipelines_are_not_known_until_they_are_recorded(proj
     assert capsys.readouterr().out == (
         "train     not known\n"
         "evaluate  about 2 s, as last time\n"
-        "Together more than 2 s (1 stages are not known), if this machine does nothing else. "
+        "Together more than 2 s (1 of 2 stages not known), if this machine does nothing else. "
         "Downloads take longer, results in DVC's cache no time.\n"
         "`dvc repro` would run 2 of 2 stages.\n"
     )
