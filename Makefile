@@ -46,7 +46,7 @@ WITH_INDEX = index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$(python -m pip confi
 $(READY): requirements-$(BASE).lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Thaw needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$($(PYTHON) -V 2>&1): make PYTHON=python3.11 ..." >&2; exit 1; }
-	@echo "setting up $(VENV): 2.5 GB of packages, one to five minutes with the downloads"
+	@echo "setting up $(VENV): 2.5 GB of packages, 2 to 5 minutes with the downloads"
 	@PATH="$(OWN_PATH)" $(PYTHON) -m venv --clear $(VENV)
 	@python -m pip install --quiet --disable-pip-version-check $(UV)
 	@$(WITH_INDEX) uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode $<

@@ -84,7 +84,7 @@ def new(directory: str, images: str, overrides: Sequence[str] = ()) -> int:
     if Path(directory).name in ("", ".."):
         raise UserError(f"{directory!r}: expected the name of a folder to create.")
     if not images:  # an empty path is the current folder
-        raise UserError("--images '': expected a folder or an archive.")
+        raise UserError("--images '': expected a folder, an archive, a manifest or an address.")
     target, path = Path(directory), Path(images).expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{directory} already exists: expected a new name, or an empty folder.")

@@ -210,7 +210,7 @@ def test_unusable_arguments_leave_nothing(photos):
         ((".", "my photos"), "expected the name of a folder to create"),
         (("", "my photos"), "'': expected the name of a folder to create"),
         (("nowhere/..", "my photos"), "'nowhere/..': expected the name of a folder to create"),
-        (("cells", ""), "--images '': expected a folder or an archive"),
+        (("cells", ""), "--images '': expected a folder, an archive"),
         (("cells", "my photos", "-S", "seed=3"), "-S seed=3: expected a parameter of the dataset"),
         (("cells", "my photos", "-S", "dataset.source.laoyut=classes"), "Did you mean layout"),
         (("cells", "my photos", "-S", "x=[a"), r"-S x=\[a: "),
