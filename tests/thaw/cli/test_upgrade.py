@@ -216,7 +216,7 @@ def test_unusable_projects_and_wheels_are_refused(project, newer, tmp_path, monk
 
 def test_a_clone_is_built_and_merged(project, tmp_path):
     clone = tmp_path / "clone"
-    names = [*template_files(ROOT), *METADATA, "thaw", "hydra_plugins"]
+    names = [*template_files(ROOT), *METADATA, "thaw", "hydra_plugins", "docs"]
     for name in names:
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
