@@ -144,12 +144,31 @@ def on_augmented_pixels(
     return keras.Model(pixels, end(frozen.network(x)))
 
 
+def cached_flips(
+    frozen: FrozenBackbone, images: ArrayFolder, validation: pd.DataFrame, parameters: Finetune
+) -> CachedViews:
+    """Return the views for `choose_flips`, with their outputs for the validation data in the store.
+
+    They are computed before the training, so that a full disk or a kill does not cost its weights.
+
+    Args:
+        frozen: the frozen part.
+        images: the decoded images.
+        validation: rows of the split.
+        parameters: of the fine-tuning.
+
+    Raises:
+        UserError: the disk has too little space.
+    """
+    averaged = parameters.test_time_augmentation and parameters.keep == "best"
+    flipped = flipped_views(frozen, images, parameters.augmentation, averaged)
+    if flipped.views > 1:
+        flipped.fill(validation["pixel_sha256"])
+    return flipped
+
+
 def choose_flips(
-    frozen: FrozenBackbone,
-    images: ArrayFolder,
-    end: keras.Model,
-    validation: pd.DataFrame,
-    parameters: Finetune,
+    flipped: CachedViews, end: keras.Model, validation: pd.DataFrame, parameters: Finetune
 ) -> Finetune:
     """Turn test-time augmentation off if it makes the trained model worse on validation data.
 
@@ -158,8 +177,7 @@ def choose_flips(
     nothing is chosen.
 
     Args:
-        frozen: the frozen part.
-        images: the decoded images.
+        flipped: as returned by `cached_flips`.
         end: the trained thawed part and subnet.
         validation: rows of the split.
         parameters: of the fine-tuning.
@@ -167,12 +185,9 @@ def choose_flips(
     Returns:
         The parameters, with `test_time_augmentation` as chosen.
     """
-    averaged = parameters.test_time_augmentation and parameters.keep == "best"
-    flipped = flipped_views(frozen, images, parameters.augmentation, averaged)
     if flipped.views == 1:
         return parameters
     keys = validation["pixel_sha256"].to_list()
-    flipped.fill(keys)
     ranks = []
     for views in (1, flipped.views):
         predicted = to_probabilities(flipped.averaged(end, keys, views))
