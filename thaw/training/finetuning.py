@@ -78,7 +78,7 @@ def check_start(
         subnet: the trained head, which reads features.
         end: the thawed part and the subnet, which read outputs of the frozen part.
         cache: those outputs.
-        rows: of the split, the images to compare on.
+        rows: of the split, the images to compare on, few enough for one batch.
         name: of the subnet.
         features: the backbone's name, a folder in data/features/.
         backbone: its parameters.
@@ -86,15 +86,12 @@ def check_start(
     Raises:
         UserError: the probabilities differ.
     """
-    selected = ArrayFolder(f"data/features/{features}").select(rows["pixel_sha256"])
-    worst = 0.0
-    outputs = cache.plain(rows)
-    for start in range(0, len(rows), 64):
-        batch = np.arange(start, min(start + 64, len(rows)))
-        on_features = subnet.predict_on_batch(selected[batch].astype("float32"))
-        assembled = end.predict_on_batch(outputs(batch, np.random.default_rng()))
-        difference = to_probabilities(assembled) - to_probabilities(on_features)
-        worst = max(worst, float(np.abs(difference).max()))
+    keys = rows["pixel_sha256"].to_list()
+    selected = ArrayFolder(f"data/features/{features}").select(keys)[:]
+    on_features = subnet.predict_on_batch(selected.astype("float32"))
+    assembled = end.predict_on_batch(cache.outputs(keys))
+    difference = to_probabilities(assembled) - to_probabilities(on_features)
+    worst = float(np.abs(difference).max())
     tolerance = largest_difference(backbone)
     print(f"the start agrees with {name} within {worst:.1e} (allowed: {tolerance:g})")
     if worst > tolerance:
