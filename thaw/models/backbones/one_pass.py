@@ -62,7 +62,7 @@ class OnePass(FrozenBackbone):
         frozen, features = np.split(outputs, [int(np.prod(shape))], axis=1)
         own = self._frozen_store
         new = [n for n, key in enumerate(keys) if key not in own]
-        if new:
+        if new and np.isfinite(frozen).all():  # the features alone may be finite
             frozen = frozen.reshape(-1, *shape)[new]
             super()._add(own, [keys[n] for n in new], [frozen])
         super()._add(store, keys, [features.reshape(-1, *self.thawed.output_shape[1:])])
