@@ -46,6 +46,7 @@ def main(name: str) -> None:
     augmented = train if parameters.cached else train[:0]
     plain = pd.concat([validation, train[:compared]])
     cache.fill(augmented["pixel_sha256"], plain["pixel_sha256"])
+    flipped = finetuning.cached_flips(frozen, images, validation, parameters)
     start = pd.concat([validation, train])[:compared]
     finetuning.check_start(subnet, end, cache, start, parameters.subnet, features, backbone)
     if parameters.reinitialize_head:
@@ -74,7 +75,7 @@ def main(name: str) -> None:
         trained = not parameters.reinitialize_head
         data = train_batches, validation_batches
         record = fit(model, trainer, *data, parameters, recipe, folder, trained)  # type: ignore[arg-type]
-        parameters = finetuning.choose_flips(frozen, images, end, validation, parameters)
+        parameters = finetuning.choose_flips(flipped, end, validation, parameters)
         record.settings["test_time_augmentation"] = parameters.test_time_augmentation
         if parameters.cached:
             digest = frozen.recipe["weights"]

@@ -12,7 +12,7 @@ from thaw.data.preprocessing import (
     check_readable,
     decode_into,
     decode_truncated,
-    image_store,
+    image_stores,
     list_problems,
 )
 from thaw.storage.arrays import write_array_folder
@@ -39,9 +39,9 @@ def main() -> None:
     verify_outputs(RAW)
     with open(RAW / "index.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    stores = [image_store(image, reduced=True), image_store(image)]
-    new, large = decode_into(stores[0], stores[1], rows, RAW, image)
-    recipe = stores[0 if large else 1].recipe
+    large, store = image_stores(image)
+    new, count_large = decode_into(large, store, rows, RAW, image)
+    stores, recipe = [large, store], (large if count_large else store).recipe
     print(f"{new:,} of {len(rows):,} images are new")
 
     columns = list(dict.fromkeys([*INDEX_COLUMNS, *rows[0]]))

@@ -32,16 +32,17 @@ MIN_SHARD_IMAGES = 256  # images in a shard of the store, however large they are
 SHARD_BYTES = 2**24  # pixels in a shard of many small images, which stays fast to read
 
 
-def image_store(image: Image, reduced: bool = False) -> Store:
-    """Return the store of decoded images, after recovering images from DVC's cache.
+def image_stores(image: Image) -> tuple[Store, Store]:
+    """Return the stores of large and of other images, after recovering images from DVC's cache.
+
+    Large images are reduced before they are resized. Their store may contain other images too, and
+    that of the others may contain large images that an earlier version decoded in full.
 
     Args:
-        image: How the images are decoded; the store keeps one set of images for each value.
-        reduced: Whether to return the store of large images, which are reduced before they are
-            resized. It may contain other images too. The other store may contain large images that
-            an earlier version decoded in full.
+        image: How the images are decoded; each store keeps one set of images for each value.
     """
-    store = Store("images", _recipe(image) | ({"reducing": REDUCING} if reduced else {}))
+    recipe = _recipe(image)
+    large, store = Store("images", recipe | {"reducing": REDUCING}), Store("images", recipe)
     if (before := read_recorded("data/index.csv")) is not None:
         listed = csv.DictReader(io.StringIO(before.decode(), newline=""))
         # until November 2026 the column was named `pixels`
@@ -50,8 +51,11 @@ def image_store(image: Image, reduced: bool = False) -> Store:
             for r in listed
             if not r.get("truncated")
         }
-        recover_rows(store, pixels_of, "data/images", lambda key: pixels_of[key] or None)
-    return store
+        for into, other in ((large, store), (store, large)):
+            # data/images has images of both stores: each image is copied to one of them
+            wanted = other.missing(pixels_of)
+            recover_rows(into, wanted, "data/images", lambda key: pixels_of[key] or None)
+    return large, store
 
 
 def _recipe(image: Image) -> dict[str, Any]:

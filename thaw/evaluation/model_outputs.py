@@ -21,8 +21,8 @@ from thaw.storage.dvc import verify_outputs
 
 PIXEL_BATCH_SIZE = 32  # images per prediction
 MAPS_FROM_FEATURES = 2000  # images with a Grad-CAM map, which is cheap on features
-COMPARED_IMAGES = 4  # on which the cached outputs are compared with the whole network
 MAPS_FROM_PIXELS = 100  # images with a Grad-CAM map: each costs as much as a prediction
+COMPARED_IMAGES = 4  # on which the cached outputs are compared with the whole network
 
 
 class FeatureOutputs:

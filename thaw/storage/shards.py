@@ -53,13 +53,14 @@ class SharedShards:
 
     def keys(self, shards: Iterable[str]) -> dict[str, list[str]]:
         """Return the keys of shards, without those whose keys were truncated or modified."""
-        paths = {self._file(f"{shard}.keys"): shard for shard in shards}
-        with self._reported():
-            contents = self._fs.cat(list(paths)) if paths else {}
+        shards = list(shards)
+        paths = [self._file(f"{shard}.keys") for shard in shards]
+        with self._reported():  # `cat` would take [, ? and * in a path for a pattern
+            contents = self._fs.cat_ranges(paths, None, None, on_error="raise")
         return {
-            paths[path]: content.decode().split()
-            for path, content in contents.items()
-            if paths[path].split("-")[0] == keys_digest(content)
+            shard: content.decode().split()
+            for shard, content in zip(shards, contents, strict=True)
+            if shard.split("-")[0] == keys_digest(content)
         }
 
     def add(self, keys: list[str], rows: Array) -> str:
@@ -81,10 +82,14 @@ class SharedShards:
 
     def upload(self, shards: Iterable[str], folder: Path) -> None:
         """Copy shards from a local folder."""
-        for shard in shards:
+
+        def copy(shard: str) -> None:
             for name in (f"{shard}.npy", f"{shard}.keys"):
                 with self._reported():
                     self._fs.put_file(str(folder / name), self._file(name))
+
+        with ThreadPoolExecutor(TRANSFERS) as pool:
+            list(pool.map(copy, shards))
 
     def download(self, shards: dict[str, list[str]], folder: Path) -> None:
         """Copy shards, given with their keys, to a local folder. A shard that is missing or whose

@@ -78,7 +78,7 @@ def check_start(
         subnet: the trained head, which reads features.
         end: the thawed part and the subnet, which read outputs of the frozen part.
         cache: those outputs.
-        rows: of the split, the images to compare on.
+        rows: of the split, the images to compare on, few enough for one batch.
         name: of the subnet.
         features: the backbone's name, a folder in data/features/.
         backbone: its parameters.
@@ -86,15 +86,12 @@ def check_start(
     Raises:
         UserError: the probabilities differ.
     """
-    selected = ArrayFolder(f"data/features/{features}").select(rows["pixel_sha256"])
-    worst = 0.0
-    outputs = cache.plain(rows)
-    for start in range(0, len(rows), 64):
-        batch = np.arange(start, min(start + 64, len(rows)))
-        on_features = subnet.predict_on_batch(selected[batch].astype("float32"))
-        assembled = end.predict_on_batch(outputs(batch, np.random.default_rng()))
-        difference = to_probabilities(assembled) - to_probabilities(on_features)
-        worst = max(worst, float(np.abs(difference).max()))
+    keys = rows["pixel_sha256"].to_list()
+    selected = ArrayFolder(f"data/features/{features}").select(keys)[:]
+    on_features = subnet.predict_on_batch(selected.astype("float32"))
+    assembled = end.predict_on_batch(cache.outputs(keys))
+    difference = to_probabilities(assembled) - to_probabilities(on_features)
+    worst = float(np.abs(difference).max())
     tolerance = largest_difference(backbone)
     print(f"the start agrees with {name} within {worst:.1e} (allowed: {tolerance:g})")
     if worst > tolerance:
@@ -144,12 +141,31 @@ def on_augmented_pixels(
     return keras.Model(pixels, end(frozen.network(x)))
 
 
+def cached_flips(
+    frozen: FrozenBackbone, images: ArrayFolder, validation: pd.DataFrame, parameters: Finetune
+) -> CachedViews:
+    """Return the views for `choose_flips`, with their outputs for the validation data in the store.
+
+    They are computed before the training, so that a full disk or a kill does not cost its weights.
+
+    Args:
+        frozen: the frozen part.
+        images: the decoded images.
+        validation: rows of the split.
+        parameters: of the fine-tuning.
+
+    Raises:
+        UserError: the disk has too little space.
+    """
+    averaged = parameters.test_time_augmentation and parameters.keep == "best"
+    flipped = flipped_views(frozen, images, parameters.augmentation, averaged)
+    if flipped.views > 1:
+        flipped.fill(validation["pixel_sha256"])
+    return flipped
+
+
 def choose_flips(
-    frozen: FrozenBackbone,
-    images: ArrayFolder,
-    end: keras.Model,
-    validation: pd.DataFrame,
-    parameters: Finetune,
+    flipped: CachedViews, end: keras.Model, validation: pd.DataFrame, parameters: Finetune
 ) -> Finetune:
     """Turn test-time augmentation off if it makes the trained model worse on validation data.
 
@@ -158,8 +174,7 @@ def choose_flips(
     nothing is chosen.
 
     Args:
-        frozen: the frozen part.
-        images: the decoded images.
+        flipped: as returned by `cached_flips`.
         end: the trained thawed part and subnet.
         validation: rows of the split.
         parameters: of the fine-tuning.
@@ -167,12 +182,9 @@ def choose_flips(
     Returns:
         The parameters, with `test_time_augmentation` as chosen.
     """
-    averaged = parameters.test_time_augmentation and parameters.keep == "best"
-    flipped = flipped_views(frozen, images, parameters.augmentation, averaged)
     if flipped.views == 1:
         return parameters
     keys = validation["pixel_sha256"].to_list()
-    flipped.fill(keys)
     ranks = []
     for views in (1, flipped.views):
         predicted = to_probabilities(flipped.averaged(end, keys, views))

@@ -8,7 +8,7 @@ from thaw.config.dataset import Image as Parameters
 from thaw.data import decoding
 from thaw.data.decoding import decode, is_reduced
 from thaw.data.formats import BadImage
-from thaw.data.preprocessing import decode_into, image_store
+from thaw.data.preprocessing import decode_into, image_stores
 from thaw.data.reducing import REDUCING
 
 SIZE = 64
@@ -149,11 +149,10 @@ def test_large_images_that_were_decoded_in_full_are_decoded_again(tmp_path, enco
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     old = np.zeros((SIZE, SIZE, 3), "uint8")
-    full = image_store(image)
+    reduced, full = image_stores(image)
     keys = [hashlib.sha256(content).hexdigest() for content in files.values()]
     full.add(keys, np.stack([old, old]))
     rows = [{"path": name} for name in files]
-    reduced = image_store(image, reduced=True)
     assert decode_into(reduced, full, rows, tmp_path, image) == (1, 1)
     assert np.array_equal(reduced[keys[0]], decode(files["large.jpg"], image))
     assert keys[1] not in reduced and rows[1]["pixel_sha256"] == decoding.pixel_sha256(old)

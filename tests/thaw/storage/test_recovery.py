@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from thaw.config.dataset import Image
+from thaw.data.preprocessing import image_stores
 from thaw.storage.arrays import write_array_folder
+from thaw.storage.files import remove
 from thaw.storage.recovery import read_recorded, recover_rows
 from thaw.storage.store import Store
 
@@ -19,33 +23,46 @@ def row(key: str) -> np.ndarray:
     return np.full((2, 3), int(key[:2], 16), "uint8")
 
 
-@pytest.fixture
-def cached(tmp_path, monkeypatch):
-    """Record data/rows of 20 rows in DVC's cache and dvc.lock, and move the folder away.
+def record(*outs: str) -> dict:
+    """Record files and folders in DVC's cache and dvc.lock, and remove them.
 
-    Returns the path in the cache of each of its files, by file name.
+    Returns the path in the cache of each file, by file name.
     """
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("THAW_STORE", str(tmp_path / "store"))
-    (tmp_path / ".dvc").mkdir()
-    write_array_folder("data/rows", KEYS[:20], row, RECIPE)
 
     def keep(content: bytes, suffix: str = ""):
         md5 = hashlib.md5(content).hexdigest() + suffix
-        place = tmp_path / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+        place = Path(".dvc/cache/files/md5").absolute() / md5[:2] / md5[2:]
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
         return md5, place
 
-    places, listing = {}, []
-    for file in (tmp_path / "data/rows").iterdir():
-        md5, places[file.name] = keep(file.read_bytes())
-        listing.append({"md5": md5, "relpath": file.name})
-    md5, _ = keep(json.dumps(listing).encode(), ".dir")
-    lock = {"stages": {"make": {"cmd": "make", "outs": [{"path": "data/rows", "md5": md5}]}}}
-    (tmp_path / "dvc.lock").write_text(yaml.safe_dump(lock))
-    (tmp_path / "data/rows").rename(tmp_path / "moved")
+    places, entries = {}, []
+    for out in map(Path, outs):
+        listing = []
+        for file in out.iterdir() if out.is_dir() else [out]:
+            md5, places[file.name] = keep(file.read_bytes())
+            listing.append({"md5": md5, "relpath": file.name})
+        if out.is_dir():
+            md5, _ = keep(json.dumps(listing).encode(), ".dir")
+        entries.append({"path": str(out), "md5": md5})
+        remove(out)
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"make": {"cmd": "", "outs": entries}}}))
     return places
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Enter an empty project."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("THAW_STORE", str(tmp_path / "store"))
+    (tmp_path / ".dvc").mkdir()
+
+
+@pytest.fixture
+def cached(project):
+    """Record data/rows of 20 rows. Returns the path in the cache of each of its files, by name."""
+    write_array_folder("data/rows", KEYS[:20], row, RECIPE)
+    return record("data/rows")
 
 
 def test_only_missing_recorded_rows_are_recovered(cached):
@@ -93,3 +110,16 @@ def test_a_damaged_object_is_not_recovered(cached):
             place.write_bytes(place.read_bytes()[:-3] + b"xyz")
     assert recover_rows(store, KEYS, "data/rows") == 0
     assert store.missing(KEYS) == KEYS
+
+
+def test_an_image_is_recovered_to_one_of_two_stores(project):
+    image = Image(size=64, resampling="bicubic", colour="grey")
+    large, other = image_stores(image)
+    other.add(KEYS[:3], np.stack([row(key) for key in KEYS[:3]]))
+    Path("data").mkdir()
+    lines = ["sha256,pixel_sha256", *(f"{key},{key}" for key in KEYS[:20])]
+    Path("data/index.csv").write_text("\n".join(lines) + "\n")
+    write_array_folder("data/images", KEYS[:20], row, large.recipe)
+    record("data/images", "data/index.csv")
+    large, other = image_stores(image)
+    assert large.missing(KEYS[:20]) == KEYS[:3] and other.missing(KEYS[:20]) == KEYS[3:20]

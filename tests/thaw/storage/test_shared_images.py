@@ -12,9 +12,9 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (300, *SHAPE), "uint8")
 IMAGES = {pixel_sha256(image): image for image in PIXELS}
 
 
-@pytest.mark.parametrize("place", ["folder", "memory://images"])
+@pytest.mark.parametrize("place", ["a [folder]", "memory://images"])
 def test_each_image_is_written_once_and_read_by_its_place(place, tmp_path, monkeypatch):
-    monkeypatch.setenv("THAW_STORE", str(tmp_path / place) if place == "folder" else place)
+    monkeypatch.setenv("THAW_STORE", place if "://" in place else str(tmp_path / place))
     monkeypatch.setattr("thaw.storage.shared_images.SHARD_BYTES", 1)  # many shards
     keys, written = list(IMAGES), []
 

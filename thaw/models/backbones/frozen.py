@@ -23,7 +23,7 @@ from thaw.runtime.progress import Progress
 from thaw.runtime.tensorflow import keras, tf, thread_count
 from thaw.storage.store import Store
 
-Batches = Iterator[tuple[list[str], np.ndarray]]  # keys, and pixels or outputs (batch, ...)
+Batches = Iterator[tuple[list[str], np.ndarray]]  # keys, and pixels (batch, ...)
 SHARD_BATCHES = 8  # batches per shard of the store: what is lost if the process is killed
 
 
@@ -106,7 +106,8 @@ class FrozenBackbone:
         """Compute and store the outputs that are missing for `keys`.
 
         Every batch has the same number of images, the last one padded with zeros, so that an
-        image's output depends on that image alone.
+        image's output depends on that image alone. A thread reads the next images while the network
+        runs.
 
         Args:
             store: as returned by `store`.
@@ -123,8 +124,8 @@ class FrozenBackbone:
         missing = store.missing(keys)
         done, rows, stored = [], [], 0
         with Progress(label, len(missing)) as progress:
-            for batch_keys, outputs in self._run_batches(self._batches(missing, image)):
-                rows.append(outputs[: len(batch_keys)])
+            for batch_keys, pixels in _prefetch(self._batches(missing, image)):
+                rows.append(self.apply(pixels)[: len(batch_keys)])
                 done += batch_keys
                 if len(rows) == SHARD_BATCHES:
                     self._add(store, done, rows)
@@ -148,13 +149,6 @@ class FrozenBackbone:
         """
         batches = self._batches(keys, image)
         return self._joined([self.apply(pixels)[: len(batch)] for batch, pixels in batches])
-
-    def _run_batches(self, batches: Batches) -> Batches:
-        """Yield (keys, outputs) for each batch (keys, pixels), in order. A thread reads the next
-        images while the network runs.
-        """
-        for keys, pixels in _prefetch(batches):
-            yield keys, self.apply(pixels)
 
     def _batches(self, keys: list[str], image: Callable[[str], np.ndarray]) -> Batches:
         for start in range(0, len(keys), self.batch_size):

@@ -1,5 +1,6 @@
 """Compute features, and the frozen outputs that a fine-tuning needs, in one pass over an image."""
 
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -50,13 +51,18 @@ class OnePass(FrozenBackbone):
         expected = np.concatenate([x.reshape(len(x), -1) for x in alone], axis=1)
         return np.array_equal(self.apply(pixels), expected)
 
+    @functools.cached_property
+    def _frozen_store(self) -> Store:
+        """The store of a fine-tuning. It reads all keys, so it is not opened for each shard."""
+        return self.store()
+
     def _add(self, store: Store, keys: list[str], rows: list[np.ndarray]) -> None:
         shape = self.network.output_shape[1:]
         outputs = np.concatenate(rows)
         frozen, features = np.split(outputs, [int(np.prod(shape))], axis=1)
-        own = self.store()
+        own = self._frozen_store
         new = [n for n, key in enumerate(keys) if key not in own]
-        if new:
+        if new and np.isfinite(frozen).all():  # the features alone may be finite
             frozen = frozen.reshape(-1, *shape)[new]
             super()._add(own, [keys[n] for n in new], [frozen])
         super()._add(store, keys, [features.reshape(-1, *self.thawed.output_shape[1:])])

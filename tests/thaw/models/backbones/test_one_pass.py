@@ -33,3 +33,14 @@ def test_outputs_that_differ_are_not_computed_in_one_pass(frozen, monkeypatch): 
     monkeypatch.setattr(one_pass.OnePass, "agrees", lambda *_: False)
     arguments = plain.backbone, plain.weights, plain.arguments["shape"], "block5_conv1"
     assert type(one_pass.features_network(*arguments, images=40)) is type(plain)
+
+
+def test_features_are_stored_if_only_the_frozen_outputs_are_too_large(frozen):  # noqa: F811
+    plain = frozen(precision="bfloat16")
+    arguments = plain.backbone, plain.weights, plain.arguments["shape"], "block5_conv1"
+    both = one_pass.OnePass(*arguments)
+    for variables, factor in ((both.network.weights, 30), (both.thawed.weights, 0)):
+        for variable in variables:
+            variable.assign(variable * factor)
+    both.fill(plain.store(), KEYS[:2], image, "")
+    assert not plain.store().missing(KEYS[:2]) and both.store().missing(KEYS[:2]) == KEYS[:2]

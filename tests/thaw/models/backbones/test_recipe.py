@@ -7,7 +7,7 @@ import pytest
 from thaw.config.backbone import Backbone
 from thaw.config.dataset import Image
 from thaw.config.training import Augmentation
-from thaw.data.preprocessing import image_store
+from thaw.data.preprocessing import image_stores
 from thaw.models.backbones import recipe
 from thaw.storage.npz import save_npz
 from thaw.storage.store import recipe_digest
@@ -43,13 +43,13 @@ def fixed_versions(tmp_path, monkeypatch):
 )
 def test_recipe_of_decoded_images(image, digest):
     resampling, colour, size, bits = image
-    store = image_store(Image(size=size, resampling=resampling, colour=colour, bit_depth=bits))
+    _, store = image_stores(Image(size=size, resampling=resampling, colour=colour, bit_depth=bits))
     assert recipe_digest(store.recipe) == store.folder.name == digest
 
 
 def test_recipe_of_large_images():
     image = Image(size=64, resampling="bicubic", colour="grey")
-    digest = recipe_digest(image_store(image, reduced=True).recipe)
+    digest = recipe_digest(image_stores(image)[0].recipe)
     assert digest == "a02ce656723d16ae371f234efd16b8d7"
 
 
