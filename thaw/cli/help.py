@@ -32,11 +32,11 @@ def show(page: str | None, section: str | None) -> int:
         UserError: there is no such page or section.
     """
     folder = next((each for each in FOLDERS if each.is_dir()), FOLDERS[0])
-    pages = {path.stem: path for path in sorted(folder.rglob("*.md"))}
+    pages = {file.stem: file for file in sorted(folder.rglob("*.md"))}
     if page is None:
         width = max(map(len, pages), default=0)
-        for name, path in pages.items():
-            title = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        for name, file in pages.items():
+            title = file.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
             print(f"thaw help {name.ljust(width)} {title}")
         return 0
     path, _, anchor = page.partition("#")  # also a link of a page, such as how-to/offline.md
