@@ -41,12 +41,13 @@ CONSTANT = {
     "audit": (4, 0.001),
 }
 START = 6  # seconds until a stage has started TensorFlow and built a backbone
-# Fine-tuning and its evaluation, in times of the backbone for an image by its own engine. Training
-# and evaluation use TensorFlow, so the ratio is higher where the features are OpenVINO's.
+# Fine-tuning and its evaluation, in times of the backbone for an image by its own engine. The layers
+# that are trained use TensorFlow, so the ratio is higher where the features are OpenVINO's.
 FROZEN = 0.9  # the layers before thaw_from
 TRAINED = {"tensorflow": 0.4, "openvino": 1.6}  # an image of an epoch through the other layers
+FORWARD = 1 / 3  # of the time of training, for a prediction
 WHOLE = {"tensorflow": 3.0, "openvino": 6.0}  # the same through all layers (`cached: false`)
-EVALUATED = {"tensorflow": 1.1, "openvino": 3.0}
+EVALUATED = {"tensorflow": 1.1, "openvino": 3.0}  # a prediction through all layers
 
 
 @dataclass
@@ -142,11 +143,16 @@ def _seconds(
         return None
     engine = parameters["backbones"][backbone].get("engine", "tensorflow")
     views = _views(finetune, parameters["dataset"]["allowed_flips"])
-    if kind == "evaluate":
-        averaged = views if finetune["test_time_augmentation"] else 1
+    averaged = views if finetune["test_time_augmentation"] else 1
+    stored = int(engine == "tensorflow")  # stage features also stores outputs of the frozen part
+    if kind == "evaluate" and finetune["cached"]:
+        passes = FROZEN * counts["test"] * (averaged - stored)
+        passes += FORWARD * TRAINED[engine] * averaged * tested
+    elif kind == "evaluate":
         passes = EVALUATED[engine] * averaged * tested
     elif finetune["cached"]:
-        passes = FROZEN * (counts["train"] * views + counts["validation"])
+        passes = FROZEN * counts["train"] * (views - stored)
+        passes += FROZEN * counts["validation"] * (averaged - stored)
         passes += TRAINED[engine] * finetune["epochs"] * counts["train"]
     else:
         passes = WHOLE[engine] * finetune["epochs"] * counts["train"]
