@@ -181,10 +181,11 @@ def test_groups_stay_in_one_split_from_the_images_to_the_intervals(project):
 
 def test_a_search_chooses_what_train_subnet_trains_and_its_trials_are_plots(project):
     draw(project.folder / "photos", {"disc": 40, "square": 30})
-    project.environment |= {"PYTHONPROFILEIMPORTTIME": "1", "PYTHONUNBUFFERED": "1"}
     chosen = ["+subnet@subnets.tuned=tuned", "subnets.tuned.search.trials=8", *SMALL[:4]]
     chosen += ["subnets.tuned.search.folds=3", "subnets.tuned.heads.dense.epochs=3"]
-    said = project.dvc("exp", "run", "train_subnet@tuned", *overrides(*chosen))
+    project.dvc("exp", "run", "features@vgg16", *overrides(*chosen))
+    project.environment |= {"PYTHONPROFILEIMPORTTIME": "1", "PYTHONUNBUFFERED": "1"}
+    said = project.dvc("repro", "train_subnet@tuned")
     del project.environment["PYTHONPROFILEIMPORTTIME"]
     check_code_dependencies(project, said)
     assert project.ran(said)[-2:] == ["search@tuned", "train_subnet@tuned"]
