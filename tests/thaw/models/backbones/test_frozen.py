@@ -8,6 +8,8 @@ from thaw.models.backbones.applications import build_application, named_tensors
 from thaw.models.backbones.frozen import FrozenBackbone
 from thaw.runtime.tensorflow import keras
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 SHAPE = (32, 32, 1)
 KEYS = [f"{number:02}" for number in range(10)]
 
@@ -144,7 +146,7 @@ def test_each_recipe_has_a_separate_store(frozen):
 
 def test_the_thawed_part_continues_the_frozen_part(frozen):
     part = frozen(thaw_from="block5_conv1")
-    assert part.network.output_shape == (None, 2, 2, 512)
+    assert part.network.output_shape == (None, 2, 2, 64)
     assert [layer.name for layer in part.thawed.layers[1:]] == [
         "block5_conv1",
         "block5_conv2",
