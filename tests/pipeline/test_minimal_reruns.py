@@ -96,7 +96,8 @@ def committed(tmp_path_factory, store, template):
                     path = Path(out.fs_path)
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(str(out))
-    project.dvc("commit", "--force", "--quiet")
+        with Repo() as repo:
+            repo.commit(force=True)
     return project, values
 
 
