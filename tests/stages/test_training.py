@@ -189,7 +189,7 @@ CHANGED_ON = {
     "reinitialize_head": False,
     "epochs": 1,
     "batch_size": 16,  # one batch, so the epoch's loss is that of the start
-    "augmentation": {**STILL, "zoom": 0.3},
+    "augmentation": {**STILL, "shear": 0.3, "zoom": 0.3},
 }
 
 
@@ -222,6 +222,7 @@ def test_a_reinitialized_head_trained_end_to_end_equals_the_head_trained_on_feat
         stage.main(name)
     top, fresh, on = (record(name) for name in ("top", "fresh", "on"))
     assert fresh["start"] is None and on["start"] is not None
+    assert fresh["trained"] == on["trained"] == top["trained"] == 64 * 16 + 16 + 16 * 2 + 2
     assert len(fresh["history"]) == len(top["history"]) == 3
     for row, expected in zip(fresh["history"], top["history"], strict=True):
         for split in ("", "val_"):
