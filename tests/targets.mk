@@ -1,7 +1,11 @@
-.PHONY: docs test test-docs test-faults test-browser test-exports test-packages load-test
+.PHONY: docs test test-docs test-faults test-browser test-exports test-packages test-slow load-test
 
 test: setup
 	python -m pytest
+
+# what `make test` leaves out for its time
+test-slow: setup
+	python -m pytest -m slow
 
 # kills, corrupts, starves and shares for real, for half an hour; the servers are packages, and what is
 # skipped is said with its reason (apt-get install openssh-server nginx saves it their download)

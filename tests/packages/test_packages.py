@@ -1,5 +1,6 @@
 """Packages in older versions of Keras, each in an environment of its own that uv makes."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
+from tests.fixtures.networks import narrow_vgg16
 from tests.thaw.cli.conftest import MODELS, Repository
 from tests.thaw.cli.conftest import image as image_section
 from tests.thaw.export.test_portable import ARGUMENTS, NETWORKS
@@ -69,8 +71,7 @@ def packages(repository, compositions, tmp_path_factory) -> dict[str, Path]:
         repository.trained(option, list("abc"), image_section(), finished)
     folder = tmp_path_factory.mktemp("packages")
     names = sorted(path.name for path in (repository.folder / "models").iterdir())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(repository.folder)
+    with contextlib.chdir(repository.folder), narrow_vgg16():
         for name in names:
             command(["package", name, str(folder / f"{name}.keras")])
     return {name: folder / f"{name}.keras" for name in names}

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +13,40 @@ import pytest
 from dvc.utils.serialize import dump_yaml
 from PIL import Image
 
+from tests.pipeline.warm import warm_python
 from thaw.composition import compose
 
 ROOT = Path(__file__).parents[2]
 
 
 class Project:
-    """A copy of this repository's files in a folder of its own, under git, with one backbone."""
+    """A copy of this repository's files in a folder of its own, under git, with one backbone.
 
-    def __init__(self, folder: Path, store: Path):
-        self.folder = folder
+    Args:
+        folder: an empty folder, or a copy of a project.
+        store: of the project.
+        python: runs DVC, and is the `python` of the stages.
+    """
+
+    python = sys.executable
+
+    def __init__(self, folder: Path, store: Path, python: str = python):
+        self.folder, self.python = folder, python
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "THAW_"))},
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(
+                [str(Path(python).parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+            ),
             "THAW_STORE": str(store),
             "GIT_CONFIG_GLOBAL": os.devnull,
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": f"{folder}.site",
         }
+        if not (folder / ".git").exists():
+            self._create(store)
+
+    def _create(self, store: Path) -> None:
+        folder = self.folder
         listed = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard", at=ROOT)
         for name in filter(None, listed.split("\0")):
             if (ROOT / name).is_file() and not name.startswith("results/"):
@@ -63,7 +80,7 @@ class Project:
     def dvc(self, *arguments: str, fails: bool = False) -> str:
         """Run `dvc ARGUMENTS`, assert that it succeeds or fails, and return its output."""
         done = subprocess.run(
-            [sys.executable, "-m", "dvc", *arguments],
+            [self.python, "-m", "dvc", *arguments],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -87,11 +104,25 @@ def store(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
+@pytest.fixture(scope="session")
+def python() -> Iterator[str]:
+    with warm_python() as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory, store) -> Path:
+    folder = tmp_path_factory.mktemp("template")
+    Project(folder, store)
+    return folder
+
+
 @pytest.fixture
-def project(tmp_path, store) -> Project:
+def project(tmp_path, store, template, python) -> Project:
+    """A new project. `python` is started in a fork, but not with PYTHONPROFILEIMPORTTIME."""
     folder = tmp_path / "project"
-    folder.mkdir()
-    return Project(folder, store)
+    shutil.copytree(template, folder)
+    return Project(folder, store, python)
 
 
 def draw(folder: Path, counts: dict[str, int], seed: int = 0) -> Path:

@@ -9,6 +9,7 @@ import copy
 import fnmatch
 import functools
 import re
+import shutil
 from pathlib import Path
 
 import networkx
@@ -72,9 +73,10 @@ def put(values: dict, key: str, value) -> None:
 
 
 @pytest.fixture(scope="session")
-def committed(tmp_path_factory, store):
+def committed(tmp_path_factory, store, template):
     """A project with every stage of a wide composition recorded as done, and its parameters."""
-    folder = tmp_path_factory.mktemp("settled")
+    folder = tmp_path_factory.mktemp("settled") / "project"
+    shutil.copytree(template, folder)
     project = Project(folder, store)
     (folder / "photos").mkdir()
     (folder / "photos" / "one").write_text("one")
@@ -94,7 +96,8 @@ def committed(tmp_path_factory, store):
                     path = Path(out.fs_path)
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(str(out))
-    project.dvc("commit", "--force", "--quiet")
+        with Repo() as repo:
+            repo.commit(force=True)
     return project, values
 
 
@@ -109,7 +112,11 @@ def settled(committed, monkeypatch):
 
 @pytest.fixture
 def parsed_once(monkeypatch):
-    """Let DVC parse a params.yaml once, instead of once for each stage, and read conf/ once."""
+    """Let DVC parse a params.yaml once, instead of once for each stage, and read conf/ once.
+
+    A parameter is looked up by its keys. DVC searches all of params.yaml for it as a pattern, which
+    takes half of the test's time.
+    """
     monkeypatch.setattr(composition, "conf_digest", functools.cache(composition.conf_digest))
     contents: dict[bytes, dict] = {}
     load = param.load_path
@@ -121,7 +128,15 @@ def parsed_once(monkeypatch):
             contents[content] = load(path, fs, **kwargs)
         return contents[content]
 
+    def look_up(values, key, separator):
+        for part in key.split(separator):
+            if not isinstance(values, dict):
+                raise KeyError(key)
+            values = values[part]
+        return values
+
     monkeypatch.setattr(param, "load_path", load_once)
+    monkeypatch.setattr(param.dpath, "get", look_up)
 
 
 def write(values: dict) -> None:

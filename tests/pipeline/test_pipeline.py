@@ -125,14 +125,6 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     ]
     assert "fc256" in project.dvc("metrics", "diff")
 
-    # the subnet alone, through the whole network, over newly drawn augmentations
-    through = [f"finetunes.finetuned.{choice}" for choice in ("cached=false", "thaw_from=null")]
-    through += ["finetunes.finetuned.subnet=fc256"]
-    through += [f"finetunes.finetuned.augmentation.{change}=0.2" for change in ("shear", "zoom")]
-    project.dvc("exp", "run", "evaluate@finetuned", *overrides(*WALK, *through))
-    details = json.loads((project.folder / "results/details/finetuned.json").read_text())
-    assert details["training"]["trained"] == 512 * 256 + 256 + 256 + 1
-
     # 3 pictures more, one renamed: these are decoded and run through VGG16, no others
     draw(project.folder / "photos", {"disc": 2, "square": 1}, seed=1)
     photos = project.folder / "photos" / "disc"
@@ -153,6 +145,7 @@ def test_the_default_walk_and_what_a_change_reruns(project):
     assert "is not on this machine" in said
 
 
+@pytest.mark.slow
 def test_groups_stay_in_one_split_from_the_images_to_the_intervals(project):
     photos = draw(project.folder / "photos", {"disc": 40, "square": 40})
     for file in sorted(photos.glob("*/*.png")):
@@ -181,10 +174,11 @@ def test_groups_stay_in_one_split_from_the_images_to_the_intervals(project):
 
 def test_a_search_chooses_what_train_subnet_trains_and_its_trials_are_plots(project):
     draw(project.folder / "photos", {"disc": 40, "square": 30})
+    chosen = ["+subnet@subnets.tuned=tuned", "subnets.tuned.search.trials=4", *SMALL[:4]]
+    chosen += ["subnets.tuned.search.folds=2", "subnets.tuned.heads.dense.epochs=3"]
+    project.dvc("exp", "run", "features@vgg16", *overrides(*chosen))
     project.environment |= {"PYTHONPROFILEIMPORTTIME": "1", "PYTHONUNBUFFERED": "1"}
-    chosen = ["+subnet@subnets.tuned=tuned", "subnets.tuned.search.trials=8", *SMALL[:4]]
-    chosen += ["subnets.tuned.search.folds=3", "subnets.tuned.heads.dense.epochs=3"]
-    said = project.dvc("exp", "run", "train_subnet@tuned", *overrides(*chosen))
+    said = project.dvc("repro", "train_subnet@tuned")
     del project.environment["PYTHONPROFILEIMPORTTIME"]
     check_code_dependencies(project, said)
     assert project.ran(said)[-2:] == ["search@tuned", "train_subnet@tuned"]

@@ -21,6 +21,7 @@ CLASSES = {"solar_cells": 2, "cats_dogs": 2, "fashion_mnist": 10, "cifar10": 10}
 CHANNELS = {"rgb": 3, "grey": 1}
 FEATURES = {"VGG16": (32, 512)}  # downsampling factor and output channels
 HEAVY = 100 * 100  # pixels of an image from which batches are cut to 4 images
+SMALL = 64  # height and width of the images of fine-tunings
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +62,10 @@ def test_every_model_of_a_preset_trains(compose, done, preset):
 
 @pytest.mark.parametrize("preset", FINETUNED)
 def test_every_fine_tuning_of_a_preset_trains(compose, workplace, afresh, preset):
-    """Run the stages on VGG16 with random weights, two steps of two images."""
+    """Run the stages on backbones with random weights and small images, two steps of two."""
     composed = compose(f"experiment={preset}")
     dataset, finetunes = composed["dataset"], composed["finetunes"]
+    dataset["image"]["size"] = SMALL
     names = {values["subnet"] for values in finetunes.values()}
     subnets = {name: composed["subnets"][name] for name in names}
     for values in [*finetunes.values(), *subnets.values()]:
@@ -71,7 +73,7 @@ def test_every_fine_tuning_of_a_preset_trains(compose, workplace, afresh, preset
     for values in composed["backbones"].values():
         values |= {"weights": "random", "digest": None, "batch_size": 2}
     sections = {"backbones": composed["backbones"], "subnets": subnets, "finetunes": finetunes}
-    workplace(dataset["image"]["size"], 3, 2, count=6, dataset=dataset, **sections)
+    workplace(SMALL, 3, 2, count=6, dataset=dataset, **sections)
     shutil.copytree(ROOT / "stages", "stages")
     for stage, names in (
         (weights, composed["backbones"]),
@@ -88,7 +90,7 @@ def test_every_fine_tuning_of_a_preset_trains(compose, workplace, afresh, preset
         assert record["epochs"] == 1 and np.isfinite(record["history"][0]["loss"])
         subnet = keras.saving.load_model(f"models/{values['subnet']}/model.keras")
         model = keras.saving.load_model(f"models/{name}/model.keras")
-        pixels = (None, *[dataset["image"]["size"]] * 2, 3)
+        pixels = (None, SMALL, SMALL, 3)
         assert model.input_shape == pixels and model.output_shape == subnet.output_shape
         assert record["trained"] > subnet.count_params() or values["thaw_from"] is None
 

@@ -20,6 +20,8 @@ from thaw.models.bundle import find_model
 from thaw.serve.predictor import Predictor
 from thaw.storage.arrays import ArrayFolder
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 OPENVINO = {**BACKBONE, "engine": "openvino"}
 
 

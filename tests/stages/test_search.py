@@ -64,15 +64,21 @@ def run(afresh) -> dict[str, bytes]:
     return outputs()
 
 
-def test_the_winner_is_trained_and_recorded_like_any_subnet(searched, afresh):
+@pytest.fixture
+def first(searched, afresh, once) -> dict[str, bytes]:
+    """Return the outputs of a search in a new project. It is done once, and copied later."""
     searched()
-    files = run(afresh)
-    assert set(files) == {
+    once("search", lambda: run(afresh), "data/searches", "results/searches", "store")
+    return outputs()
+
+
+def test_the_winner_is_trained_and_recorded_like_any_subnet(first):
+    assert set(first) == {
         "data/searches/mine.yaml",
         "results/searches/mine/trials.csv",
         "results/searches/mine/importance.csv",
     }
-    winner = yaml.safe_load(files["data/searches/mine.yaml"])
+    winner = yaml.safe_load(first["data/searches/mine.yaml"])
     train_subnet.main("mine")
     settings = record("mine")["settings"]
     assert settings == {**validate_head(winner, "winner").model_dump(), "seed": 0}
@@ -80,14 +86,12 @@ def test_the_winner_is_trained_and_recorded_like_any_subnet(searched, afresh):
     trials = pd.read_csv("results/searches/mine/trials.csv")
     best = trials.loc[trials[trials["state"] == "complete"]["log_loss"].idxmin()]
     assert best["model"] == settings["kind"]
-    assert trials["model"].tolist()[:2] == ["dense", "logistic"]
+    assert trials["model"].tolist()[:2] == ["dense", "logistic"] and len(trials) == 6
 
 
 def test_a_search_gives_the_same_bytes_with_an_empty_and_with_a_full_store(
-    searched, afresh, monkeypatch, tmp_path
+    first, afresh, monkeypatch, tmp_path
 ):
-    searched()
-    first = run(afresh)
     assert run(afresh) == first, "replayed from the store"
     for score in (store_root() / "search").iterdir():
         score.write_text("[0.1]")
@@ -96,9 +100,7 @@ def test_a_search_gives_the_same_bytes_with_an_empty_and_with_a_full_store(
     assert run(afresh) == first
 
 
-def test_more_trials_continue_a_search(searched, afresh):
-    searched()
-    run(afresh)
+def test_more_trials_continue_a_search(searched, first, afresh):
     six = pd.read_csv("results/searches/mine/trials.csv")
     searched(search={**TUNED["search"], "trials": 8})
     run(afresh)
@@ -106,9 +108,7 @@ def test_more_trials_continue_a_search(searched, afresh):
     assert len(eight) == 8 and eight[six.columns].head(6).equals(six)
 
 
-def test_validation_and_test_images_have_no_part_in_a_search(searched, afresh):
-    searched()
-    first = run(afresh)
+def test_validation_and_test_images_have_no_part_in_a_search(first, afresh):
     rows = swap_held_out_labels()
     features = ArrayFolder("data/features/base")
     used = set(rows.loc[rows["split"] == "train", "pixel_sha256"])
@@ -119,11 +119,8 @@ def test_validation_and_test_images_have_no_part_in_a_search(searched, afresh):
     assert run(afresh) == first
 
 
-def test_a_killed_search_resumes_and_gives_the_same_bytes(searched, afresh, capsys, tmp_path):
-    searched()
-    expected = run(afresh)
-    assert capsys.readouterr().out.count("trial ") == 6
-    for name in expected:
+def test_a_killed_search_resumes_and_gives_the_same_bytes(first, tmp_path):
+    for name in first:
         Path(name).unlink()
     command = [sys.executable, "-c", "from stages import search; search.main('mine')"]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -141,7 +138,7 @@ def test_a_killed_search_resumes_and_gives_the_same_bytes(searched, afresh, caps
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "resumed/search").glob("*.json")}
     assert 8 <= len(done) < 18, "four trials of two or three folds"
     assert start().wait() == 0
-    assert outputs() == expected
+    assert outputs() == first
     assert all(path.stat().st_mtime_ns == time for path, time in done.items())
 
 

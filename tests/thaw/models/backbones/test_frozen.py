@@ -8,7 +8,9 @@ from thaw.models.backbones.applications import build_application, named_tensors
 from thaw.models.backbones.frozen import FrozenBackbone
 from thaw.runtime.tensorflow import keras
 
-SHAPE = (64, 64, 1)
+pytestmark = pytest.mark.usefixtures("narrow")
+
+SHAPE = (32, 32, 1)
 KEYS = [f"{number:02}" for number in range(10)]
 
 
@@ -115,7 +117,7 @@ def test_openvino_runs_a_network_with_layers_that_keras_names(frozen, weights):
     """Building it twice in a process, as for bfloat16, gives EfficientNet's layers other names."""
     weights("EfficientNetB0")  # built before `frozen` resets the names
     part = frozen("EfficientNetB0", "bfloat16", engine="openvino")
-    assert part.apply(np.stack([image(key) for key in KEYS[:2]])).shape == (2, 2, 2, 1280)
+    assert part.apply(np.stack([image(key) for key in KEYS[:2]])).shape == (2, 1, 1, 1280)
 
 
 def test_outputs_equal_keras_predictions(frozen):
@@ -144,7 +146,7 @@ def test_each_recipe_has_a_separate_store(frozen):
 
 def test_the_thawed_part_continues_the_frozen_part(frozen):
     part = frozen(thaw_from="block5_conv1")
-    assert part.network.output_shape == (None, 4, 4, 512)
+    assert part.network.output_shape == (None, 2, 2, 64)
     assert [layer.name for layer in part.thawed.layers[1:]] == [
         "block5_conv1",
         "block5_conv2",

@@ -4,6 +4,8 @@ import pytest
 from tests.thaw.models.backbones.test_frozen import KEYS, frozen, image, weights  # noqa: F401
 from thaw.models.backbones import one_pass
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_one_pass_stores_the_bytes_of_two(frozen, monkeypatch, tmp_path, precision):  # noqa: F811
