@@ -108,8 +108,8 @@ def validate_composition(values: Any) -> None:
             layers = layers_to_thaw(application, size, f"backbones.{start.features}")
             if finetune.thaw_from not in layers:
                 raise UserError(
-                    f"{key}.thaw_from = {finetune.thaw_from!r}: expected a layer of {application} "
-                    f"that has a single tensor before it."
+                    f"{key}.thaw_from = {finetune.thaw_from!r:.200}: expected a layer of "
+                    f"{application} that has a single tensor before it."
                     f"{did_you_mean(finetune.thaw_from, layers)} Its layers: {', '.join(layers)}."
                 )
 
@@ -147,7 +147,7 @@ def layers_to_thaw(application: str, size: Size, key: str) -> list[str]:
 def _check_composed(key: str, name: str, group: str, composed: dict[str, Any]) -> None:
     if name not in composed:
         raise UserError(
-            f"{key} = {name!r}: expected one of the composed {group} "
+            f"{key} = {name!r:.200}: expected one of the composed {group} "
             f"({', '.join(composed) or 'there is none'}).{did_you_mean(name, composed)}"
         )
 

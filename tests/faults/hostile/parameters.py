@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from dvc.utils.serialize import load_yaml
 
 from thaw.composition import validate_composition
 from thaw.config.audit import Audit
@@ -59,7 +60,7 @@ VALUES = [None, True, -1, 10**30, float("nan"), "", "\x1b[2J\0\n", "9" * 5000, [
 
 def real() -> dict:
     """Return the repository's parameters, without the derived ones, which nobody may set."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values = load_yaml(str(ROOT / "params.yaml"))  # PyYAML reads 1e-07 as text
     del values["derived"]
     return values
 
