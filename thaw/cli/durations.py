@@ -41,8 +41,8 @@ CONSTANT = {
     "audit": (4, 0.001),
 }
 START = 6  # seconds until a stage has started TensorFlow and built a backbone
-# Fine-tuning and its evaluation, in times of the backbone for an image by its own engine. The layers
-# that are trained use TensorFlow, so the ratio is higher where the features are OpenVINO's.
+# Fine-tuning and its evaluation, in times of the backbone for an image by its own engine. The
+# layers that are trained use TensorFlow, so the ratio is higher where the features are OpenVINO's.
 FROZEN = 0.9  # the layers before thaw_from
 TRAINED = {"tensorflow": 0.4, "openvino": 1.6}  # an image of an epoch through the other layers
 FORWARD = 1 / 3  # of the time of training, for a prediction
