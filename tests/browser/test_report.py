@@ -243,7 +243,11 @@ def test_choosing_a_model_updates_panel_metrics_and_gallery(two):
 def test_a_column_heading_sorts_and_missing_values_stay_last(two):
     page = two.open()
     heading = page.locator("#models th", has_text="log loss")
-    names = "#models tbody th"
+
+    def shown() -> list[str]:  # a second line names the best model
+        texts = page.locator("#models tbody th").all_inner_texts()
+        return [text.partition("\n")[0] for text in texts]
+
     assert heading.get_attribute("aria-sort") == "none"
     losses = {
         name: json.loads((two.folder / f"results/details/{name}.json").read_text())["metrics"]
@@ -253,12 +257,12 @@ def test_a_column_heading_sorts_and_missing_values_stay_last(two):
     heading.locator("button").focus()
     page.keyboard.press("Enter")
     assert heading.get_attribute("aria-sort") == "descending"
-    assert page.locator(names).all_inner_texts() == [*order[::-1], "gap256"]
+    assert shown() == [*order[::-1], "gap256"]
     page.keyboard.press("Enter")
     assert heading.get_attribute("aria-sort") == "ascending"
-    assert page.locator(names).all_inner_texts() == [*order, "gap256"]
+    assert shown() == [*order, "gap256"]
     page.locator("#models th button", has_text="model").click()
-    assert page.locator(names).all_inner_texts() == ["gap256", "logistic", "other"]
+    assert shown() == ["gap256", "logistic", "other"]
     assert page.locator('#models [aria-sort="ascending"]').count() == 1
 
 

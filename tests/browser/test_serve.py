@@ -169,7 +169,7 @@ def test_the_csv_has_predictions_and_errors(pages, photos, tmp_path):
     bad.write_text("<html>404</html>")
     choose(page, [*photos[:2], bad])
     expect(page.get_by_role("status")).to_have_text("2 of 3 images classified, 1 failed.")
-    expect(page.locator(".failed")).to_have_text("No image that Pillow can read.")
+    expect(page.locator(".failed")).to_have_text("An HTML page, not an image.")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
     assert download.value.suggested_filename == "logistic.csv"
