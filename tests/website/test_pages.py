@@ -16,7 +16,7 @@ from website.commands_in_text import blocks, pages
 
 BLOCKS = [block for page in pages() for block in blocks(page)]
 NOT_RUN = [block for block in BLOCKS if block.reason]
-MOST_NOT_RUN = 24  # command blocks that no test runs, each with its reason above it
+MOST_NOT_RUN = 30  # command blocks that no test runs, each with its reason above it
 MOST_WORDS = 900
 GENERATED = re.compile(r"(?s)<!-- results -->.*?<!-- /results -->|```.*?```|<!--.*?-->")
 
